@@ -1,0 +1,1 @@
+"""HOICLIP: human-object-interaction detection with knowledge transfer from CLIP."""

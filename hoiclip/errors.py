@@ -1,0 +1,51 @@
+"""Errors that a person can act on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class HoiclipError(Exception):
+    """Base of every error this package raises for bad input; its text is one line."""
+
+
+class ParamsError(HoiclipError):
+    """A key or value in params.yaml is wrong."""
+
+
+class WeightsError(HoiclipError):
+    """A weight file is missing, altered or of another shape than the model."""
+
+
+class NonFiniteLossError(HoiclipError):
+    """Training met a loss that is not a finite number."""
+
+
+class InputError(HoiclipError):
+    """A data file is missing, malformed or contradicts another.
+
+    Args:
+        path: the file.
+        problem: what is wrong, with the value.
+        row: 0-based row (or JSON index) where it is wrong, if there is one.
+        key: column or key, if there is one.
+        fix: what to do about it.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        problem: str,
+        *,
+        row: int | None = None,
+        key: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        place = [str(path)]
+        if row is not None:
+            place.append(f"row {row}")
+        if key is not None:
+            place.append(key)
+        text = f"{', '.join(place)}: {problem}"
+        super().__init__(f"{text}. {fix}" if fix else text)
+        self.path, self.row, self.key = Path(path), row, key

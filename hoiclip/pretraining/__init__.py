@@ -1,0 +1,1 @@
+"""Pretraining of the toy world's stand-ins for CLIP and DETR."""

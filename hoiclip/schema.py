@@ -1,0 +1,186 @@
+"""The tables that stages exchange: columns, reading, writing, provenance.
+
+Boxes are continuous, 0-based, xyxy in pixels of the image as EXIF shows it. Ids are 0-based.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hoiclip.errors import InputError
+from hoiclip.files import atomic_file
+
+PROVENANCE_KEY = b"hoiclip"
+
+
+def _box(type_: pa.DataType) -> pa.DataType:
+    return pa.list_(type_, 4)
+
+
+def _required(name: str, type_: pa.DataType) -> pa.Field:
+    return pa.field(name, type_, nullable=False)
+
+
+IMAGES = pa.schema(
+    [
+        _required("image_id", pa.int64()),
+        _required("file_name", pa.string()),
+        _required("width", pa.int32()),
+        _required("height", pa.int32()),
+    ]
+)
+INSTANCES = pa.schema(
+    [
+        _required("image_id", pa.int64()),
+        _required("instance", pa.int32()),
+        _required("object", pa.int32()),
+        _required("box_xyxy", _box(pa.float64())),
+    ]
+)
+INTERACTIONS = pa.schema(
+    [
+        _required("image_id", pa.int64()),
+        _required("human", pa.int32()),
+        pa.field("object_instance", pa.int32()),
+        _required("verb", pa.int32()),
+        _required("hoi", pa.int32()),
+    ]
+)
+VOCABULARY = pa.schema(
+    [
+        _required("kind", pa.string()),
+        _required("id", pa.int32()),
+        _required("name", pa.string()),
+        pa.field("phrase", pa.string()),
+        pa.field("phrase_alone", pa.string()),
+        pa.field("verb", pa.int32()),
+        pa.field("object", pa.int32()),
+    ]
+)
+CLASSES = pa.schema(
+    [
+        _required("hoi", pa.int32()),
+        _required("train_instances", pa.int32()),
+        _required("rare", pa.bool_()),
+        _required("seen", pa.bool_()),
+    ]
+)
+PREDICTIONS = pa.schema(
+    [
+        _required("image_id", pa.int64()),
+        _required("query", pa.int32()),
+        _required("hoi", pa.int32()),
+        _required("human_box_xyxy", _box(pa.float32())),
+        pa.field("object_box_xyxy", _box(pa.float32())),
+        _required("score", pa.float32()),
+        _required("hoi_score", pa.float32()),
+        _required("object_score", pa.float32()),
+        _required("clip_score", pa.float32()),
+    ]
+)
+
+
+def text_embeddings_schema(width: int) -> pa.Schema:
+    """Schema of the text-embedding cache for embeddings of `width` numbers."""
+    return pa.schema(
+        [
+            _required("kind", pa.string()),
+            _required("id", pa.int32()),
+            _required("prompt", pa.string()),
+            _required("embedding", pa.list_(pa.float32(), width)),
+        ]
+    )
+
+
+def verb_vectors_schema(width: int) -> pa.Schema:
+    """Schema of the verb-vector cache for vectors of `width` numbers."""
+    return pa.schema(
+        [
+            _required("representation", pa.string()),
+            _required("verb", pa.int32()),
+            _required("source", pa.string()),
+            _required("pairs", pa.int64()),
+            _required("vector", pa.list_(pa.float32(), width)),
+        ]
+    )
+
+
+def write_table(
+    path: str | Path, table: pa.Table, schema: pa.Schema, provenance: dict[str, Any]
+) -> None:
+    """Writes `table` in `schema` with `provenance` (JSON) in the footer; all or nothing.
+
+    Raises:
+        ValueError: a column is missing, of another type, or null where it may not be.
+    """
+    table = table.select(schema.names).cast(schema)
+    for field in schema:
+        if not field.nullable and table[field.name].null_count:
+            raise ValueError(f"column {field.name} holds null")
+    footer = {PROVENANCE_KEY: json.dumps(provenance, sort_keys=True).encode()}
+    with atomic_file(path) as aside:
+        pq.write_table(table.replace_schema_metadata(footer), aside, compression="zstd")
+
+
+def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
+    """Reads a Parquet table and, where `schema` is given, checks and casts its columns.
+
+    Raises:
+        InputError: absent file, not Parquet, a column missing, of another type, or null where it
+            may not be (with the first such row).
+    """
+    try:
+        table = pq.ParquetFile(path).read()
+    except FileNotFoundError:
+        raise InputError(path, "no such file", fix="Run the stage that writes it") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(path, f"not a readable Parquet file ({error})") from None
+    if schema is None:
+        return table
+    for field in schema:
+        if field.name not in table.column_names:
+            raise InputError(path, "column is missing", key=field.name, fix="See docs/architecture.md")
+        column = table[field.name]
+        if not field.nullable and column.null_count:
+            row = int(np.flatnonzero(column.is_null().to_numpy())[0])
+            raise InputError(path, "null where a value is needed", row=row, key=field.name)
+        try:
+            column.cast(field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise InputError(
+                path, f"type {column.type}, expected {field.type}", key=field.name
+            ) from None
+    return table.select(schema.names).cast(schema)
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """The provenance that `write_table` put into the footer; empty for foreign files."""
+    metadata = pq.read_schema(path).metadata or {}
+    return json.loads(metadata.get(PROVENANCE_KEY, b"{}"))
+
+
+def fixed_lists_to_numpy(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of N fixed-size lists of length K as an array (N, K); a null list becomes NaNs."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    width = array.type.list_size
+    if array.null_count == 0:
+        return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    out = np.full((len(array), width), np.nan, array.type.value_type.to_pandas_dtype())
+    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    out[valid] = array.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    return out
+
+
+def numpy_to_fixed_lists(values: np.ndarray, null: np.ndarray | None = None) -> pa.Array:
+    """An array (N, K) as a column of N fixed-size lists; rows where `null` (N,) is true become null."""
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+    mask = None if null is None else pa.array(null)
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=mask)

@@ -1,0 +1,1 @@
+"""Optimisation, checkpoints and the training loop."""
