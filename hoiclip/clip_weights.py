@@ -1,0 +1,133 @@
+"""CLIP weight files: OpenAI's, open_clip's, and this project's own small safetensors file."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.factory import load_state_dict
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hoiclip.clip_encoder import ClipEncoder, build_clip
+from hoiclip.errors import WeightsError
+from hoiclip.files import atomic_file, sha256_file
+
+_CONFIG, _CARD = "clip_config", "clip_card"
+_MODEL_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
+
+
+def save_clip(
+    path: str | Path, config: dict[str, Any], state: dict[str, Tensor], card: dict[str, Any]
+) -> None:
+    """Writes a CLIP with everything that `load_clip` needs, all or nothing.
+
+    Args:
+        path: a `.safetensors` file.
+        config: see `hoiclip.clip_encoder.ClipEncoder`.
+        state: state dict of the open_clip model.
+        card: how the weights came to be (JSON), kept beside `config` in the header.
+    """
+    header = {_CONFIG: json.dumps(config, sort_keys=True), _CARD: json.dumps(card, sort_keys=True)}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with atomic_file(path) as aside:
+        save_file(tensors, aside, header)
+
+
+def load_clip(
+    weights: str | Path, model_name: str | None = None, *, sha256: str | None = None
+) -> ClipEncoder:
+    """A frozen float32 CLIP on the CPU; nothing is ever downloaded.
+
+    Args:
+        weights: a file of `save_clip`; or, with `model_name`, OpenAI's TorchScript archive or a
+            state dict of open_clip (`.safetensors`, `.pt`).
+        model_name: open_clip's name of a ViT with CLIP's own text tower, e.g. `ViT-B-32-quickgelu`;
+            not needed where the file says it. OpenAI's archives get QuickGELU in any case.
+        sha256: expected hash of the file, in hex.
+
+    Raises:
+        WeightsError: the file is missing, unreadable or altered, the model is unknown or not
+            supported, or a tensor is missing, surplus, misshapen or not finite.
+    """
+    weights = Path(weights)
+    if not weights.is_file():
+        raise WeightsError(f"{weights}: no such CLIP weight file. Fetch it or correct its path")
+    found = sha256_file(weights)
+    if sha256 is not None and found != sha256.lower():
+        raise WeightsError(f"{weights}: SHA-256 is {found}, expected {sha256}. Fetch the file anew")
+    header = _read_header(weights)
+    if _CONFIG in header:
+        config = json.loads(header[_CONFIG])
+    elif model_name is None:
+        raise WeightsError(f"{weights}: the file names no model. Give open_clip's model name")
+    else:
+        config = {"model_cfg": _named_model(model_name)}
+    torchscript = _is_torchscript(weights)
+    if torchscript:
+        config["model_cfg"]["quick_gelu"] = True
+    model = build_clip(config)
+    state = _read_state(weights, torchscript)
+    _check(weights, state, model.state_dict())
+    model.load_state_dict(state)
+    encoder = ClipEncoder(config, model)
+    encoder.provenance = {"model": model_name or weights.stem, "weights_sha256": found}
+    return encoder
+
+
+def _read_header(path: Path) -> dict[str, str]:
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except SafetensorError as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def _named_model(name: str) -> dict[str, Any]:
+    model_cfg = open_clip.get_model_config(name)
+    if model_cfg is None:
+        raise WeightsError(f"open_clip knows no model {name!r}. See open_clip.list_models()")
+    plain_vit = isinstance(model_cfg["vision_cfg"].get("layers"), int)
+    if not plain_vit or set(model_cfg) - _MODEL_KEYS or "hf_tokenizer_name" in model_cfg["text_cfg"]:
+        raise WeightsError(f"CLIP model {name!r} is no ViT with CLIP's own text tower; use one")
+    return model_cfg
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _read_state(path: Path, torchscript: bool) -> dict[str, Tensor]:
+    try:
+        if torchscript:
+            model = open_clip.load_openai_model(str(path), precision="fp32", device="cpu")
+            state = model.state_dict()
+        else:
+            state = load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # torch and safetensors raise a dozen types for a broken file
+        problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(f"{path}: not a readable weight file ({problem})") from None
+    return {k: v.float() if torch.is_tensor(v) and v.is_floating_point() else v for k, v in state.items()}
+
+
+def _check(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    for name, tensor in expected.items():
+        if name not in state:
+            raise WeightsError(f"{path}: tensor {name} is missing. Is it the named model's file?")
+        shape, wanted = tuple(state[name].shape), tuple(tensor.shape)
+        if shape != wanted:
+            raise WeightsError(f"{path}: tensor {name} has shape {shape}, the model needs {wanted}")
+        if not torch.isfinite(state[name]).all():
+            raise WeightsError(f"{path}: tensor {name} holds values that are not finite")
+    if surplus := sorted(set(state) - set(expected)):
+        raise WeightsError(f"{path}: tensor {surplus[0]} belongs to no part of the model")

@@ -1,0 +1,133 @@
+"""Hungarian matching of predicted pairs to annotated pairs (HOICLIP section 3.5, after QPIC)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
+from hoiclip.config import LossConfig
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Annotated pairs of a batch, images one after another; T pairs in all.
+
+    Attributes:
+        counts: pairs of each of the B images; they sum to T.
+        hoi_labels: (T, C) 0/1.
+        objects: (T,) object class; 'no object' pairs carry the index of 'nothing'.
+        human_boxes_cxcywh: (T, 4) in [0, 1], relative to the unpadded image.
+        object_boxes_cxcywh: (T, 4); rows without an object are zero and never used.
+        has_object: (T,) bool.
+    """
+
+    counts: list[int]
+    hoi_labels: Tensor
+    objects: Tensor
+    human_boxes_cxcywh: Tensor
+    object_boxes_cxcywh: Tensor
+    has_object: Tensor
+
+    def to(self, device: torch.device) -> Targets:
+        """The same targets on `device`."""
+        return Targets(
+            self.counts,
+            *(
+                tensor.to(device, non_blocking=True)
+                for tensor in (
+                    self.hoi_labels,
+                    self.objects,
+                    self.human_boxes_cxcywh,
+                    self.object_boxes_cxcywh,
+                    self.has_object,
+                )
+            ),
+        )
+
+
+def hungarian(cost: Tensor, counts: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """One-to-one assignment of least cost, image by image.
+
+    Args:
+        cost: (B, Q, T) with the targets of all images side by side; an image uses its own columns.
+        counts: targets of each image.
+
+    Returns:
+        (images, queries, targets), each (M,) int64 on CPU; `targets` index the T columns.
+    """
+    cost = cost.detach().cpu()
+    images, queries, targets = [], [], []
+    start = 0
+    for image, count in enumerate(counts):
+        rows, columns = linear_sum_assignment(cost[image, :, start : start + count].numpy())
+        images.append(torch.full((len(rows),), image))
+        queries.append(torch.from_numpy(rows))
+        targets.append(torch.from_numpy(columns) + start)
+        start += count
+    return torch.cat(images), torch.cat(queries), torch.cat(targets)
+
+
+class HungarianMatcher:
+    """Matches on HOI scores, object class, and the worse of human and object box.
+
+    Pairs without an object ('no object' of V-COCO) take no part in the object's box costs.
+    """
+
+    def __init__(self, config: LossConfig) -> None:
+        self.config = config
+
+    @torch.no_grad()
+    def cost(
+        self,
+        hoi_logits: Tensor,
+        object_logits: Tensor,
+        human_boxes_cxcywh: Tensor,
+        object_boxes_cxcywh: Tensor,
+        targets: Targets,
+    ) -> Tensor:
+        """Matching cost (B, Q, T) of one decoder layer's outputs (B, Q, ...)."""
+        config = self.config
+        probability, label = hoi_logits.sigmoid(), targets.hoi_labels
+        positive = probability @ (label / (label.sum(1, keepdim=True) + 1e-4)).T
+        absent = 1 - label
+        negative = (1 - probability) @ (absent / (absent.sum(1, keepdim=True) + 1e-4)).T
+        hoi_cost = -(positive + negative) / 2
+        object_cost = -object_logits.softmax(-1)[..., targets.objects]
+
+        l1, giou = [], []
+        for boxes, target_boxes in (
+            (human_boxes_cxcywh, targets.human_boxes_cxcywh),
+            (object_boxes_cxcywh, targets.object_boxes_cxcywh),
+        ):
+            l1.append(torch.cdist(boxes, target_boxes.expand(len(boxes), -1, -1), p=1))
+            giou.append(
+                -generalized_iou_xyxy(
+                    cxcywh_to_xyxy(boxes)[:, :, None], cxcywh_to_xyxy(target_boxes)
+                )
+            )
+        l1_cost = torch.where(targets.has_object, torch.maximum(*l1), l1[0])
+        giou_cost = torch.where(targets.has_object, torch.maximum(*giou), giou[0])
+        return (
+            config.cost_hoi * hoi_cost
+            + config.cost_object * object_cost
+            + config.cost_l1 * l1_cost
+            + config.cost_giou * giou_cost
+        )
+
+    def __call__(
+        self,
+        hoi_logits: Tensor,
+        object_logits: Tensor,
+        human_boxes_cxcywh: Tensor,
+        object_boxes_cxcywh: Tensor,
+        targets: Targets,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Matched (images, queries, targets); see `hungarian`."""
+        cost = self.cost(
+            hoi_logits, object_logits, human_boxes_cxcywh, object_boxes_cxcywh, targets
+        )
+        return hungarian(cost, targets.counts)

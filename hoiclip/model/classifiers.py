@@ -1,0 +1,69 @@
+"""Classifiers by cosine similarity to CLIP text embeddings or to verb vectors.
+
+Shapes: `...` leading dimensions, D detector width, E width of CLIP's shared space.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hoiclip.model.layers import MLP
+
+
+class TextClassifier(nn.Module):
+    """Cosine similarity to a fixed table of embeddings.
+
+    Args:
+        table: (C, E) embeddings; stored L2-normalised, never trained.
+        bias: (C,) fixed bias that some released checkpoints carry, or None.
+    """
+
+    def __init__(self, table: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("table", F.normalize(table, dim=-1))
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., E) → (..., C), not scaled by a temperature."""
+        return F.linear(F.normalize(x, dim=-1), self.table, self.bias)
+
+
+class ObjectClassifier(nn.Module):
+    """Object features → logits of the object classes and, last, of 'nothing'."""
+
+    def __init__(
+        self, detector_width: int, table: Tensor, logit_scale: float, bias: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        embed_width = table.shape[1]
+        self.projection = nn.Sequential(
+            nn.Linear(detector_width, embed_width), nn.LayerNorm(embed_width)
+        )
+        self.classifier = TextClassifier(table, bias)
+        self.logit_scale = nn.Parameter(torch.tensor(logit_scale))
+
+    def forward(self, objects: Tensor) -> Tensor:
+        """(..., D) → (..., objects + 1) logits."""
+        return self.logit_scale.exp() * self.classifier(self.projection(objects))
+
+
+class VerbClassifier(nn.Module):
+    """Verb adapter and classifier by visual semantic arithmetic (HOICLIP section 3.4, equation 6).
+
+    Args:
+        vectors: (V, E) verb vectors E_v, trained on from there and not renormalised.
+        verb_to_hoi: (V, C) 0/1 matrix that spreads verbs to HOI classes.
+        hidden: width of the adapter's hidden layers.
+    """
+
+    def __init__(self, vectors: Tensor, verb_to_hoi: Tensor, hidden: int) -> None:
+        super().__init__()
+        self.adapter = MLP(vectors.shape[1], hidden, vectors.shape[1], 3)
+        self.vectors = nn.Parameter(vectors.clone())
+        self.register_buffer("verb_to_hoi", verb_to_hoi)
+
+    def forward(self, interactions: Tensor) -> Tensor:
+        """(..., E) → (..., C): each HOI class gets its verb's similarity, not scaled."""
+        return F.linear(F.normalize(self.adapter(interactions), dim=-1), self.vectors) @ self.verb_to_hoi

@@ -1,0 +1,75 @@
+"""Detector encoder: ResNet, 1×1 projection, sine positions, transformer encoder → V_d."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+
+from hoiclip.config import BackboneConfig, DetectorConfig
+from hoiclip.model.layers import FrozenBatchNorm2d, sine_position_encoding
+from hoiclip.model.transformer import Encoder, Memory
+
+BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
+
+
+class Backbone(nn.Module):
+    """A ResNet's last stage; parameter names are torchvision's under `body`."""
+
+    def __init__(self, config: BackboneConfig, norm_layer: type[nn.Module]) -> None:
+        super().__init__()
+        block = BLOCKS[config.block]
+        self.body = ResNet(
+            block,
+            tuple(config.layers),
+            num_classes=0,
+            output_stride=config.stride,
+            stem_width=config.stem_width,
+            channels=tuple(config.channels),
+            norm_layer=norm_layer,
+        )
+        self.num_channels = config.channels[-1] * block.expansion
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) → (B, C, H/stride, W/stride)."""
+        return self.body.forward_features(images)
+
+    def frozen_part(self) -> list[nn.Module]:
+        """Stem and first stage, which fine-tuning leaves alone."""
+        return [self.body.conv1, self.body.bn1, self.body.layer1]
+
+
+class DetectorEncoder(nn.Module):
+    """Images → V_d (spec of DETR-R50, warm-started from a detector).
+
+    Args:
+        config: sizes.
+        norm_layer: batch norm of the backbone; trained only in detector pretraining.
+    """
+
+    def __init__(
+        self, config: DetectorConfig, norm_layer: type[nn.Module] = FrozenBatchNorm2d
+    ) -> None:
+        super().__init__()
+        self.width = config.width
+        self.backbone = Backbone(config.backbone, norm_layer)
+        self.input_projection = nn.Conv2d(self.backbone.num_channels, config.width, kernel_size=1)
+        self.transformer = Encoder(
+            config.encoder_layers, config.width, config.heads, config.feed_forward, config.dropout
+        )
+
+    def forward(self, images: Tensor, padding_mask: Tensor | None) -> Memory:
+        """Encodes a batch.
+
+        Args:
+            images: (B, 3, H, W), normalised, zero-padded right and bottom.
+            padding_mask: (B, H, W) bool, true where padded; None where nothing is.
+        """
+        features = self.input_projection(self.backbone(images))
+        if padding_mask is None:
+            cells = features.new_zeros((1, *features.shape[-2:])).bool()
+            position = sine_position_encoding(cells, self.width).expand(len(images), -1, -1)
+            return self.transformer(features.flatten(2).transpose(1, 2), position, None)
+        cells = F.interpolate(padding_mask[:, None].float(), size=features.shape[-2:])[:, 0].bool()
+        position = sine_position_encoding(cells, self.width)
+        return self.transformer(features.flatten(2).transpose(1, 2), position, cells.flatten(1))

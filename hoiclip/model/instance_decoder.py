@@ -1,0 +1,41 @@
+"""Instance decoder: paired human and object queries with a position-guided embedding → boxes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hoiclip.config import DetectorConfig
+from hoiclip.model.layers import MLP
+from hoiclip.model.transformer import Decoder, Memory
+
+
+class InstanceDecoder(nn.Module):
+    """Decodes Q human and Q object queries side by side (HOICLIP section 3.2, after GEN-VLKT).
+
+    The i-th human and the i-th object query share one position-guided embedding, which makes them a
+    pair.
+    """
+
+    def __init__(self, config: DetectorConfig, num_queries: int, layers: int) -> None:
+        super().__init__()
+        self.human_queries = nn.Embedding(num_queries, config.width)
+        self.object_queries = nn.Embedding(num_queries, config.width)
+        self.position_guided = nn.Embedding(num_queries, config.width)
+        nn.init.uniform_(self.position_guided.weight)
+        self.decoder = Decoder(
+            layers, config.width, config.heads, config.feed_forward, config.dropout
+        )
+        self.human_box_head = MLP(config.width, config.width, 4, 3)
+        self.object_box_head = MLP(config.width, config.width, 4, 3)
+
+    def forward(self, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Returns human and object features, each (L, B, Q, D)."""
+        pair = self.position_guided.weight
+        queries = torch.cat([self.human_queries.weight + pair, self.object_queries.weight + pair])
+        humans, objects = self.decoder(queries, memory).chunk(2, dim=2)
+        return humans, objects
+
+    def boxes(self, humans: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
+        """Human and object boxes_cxcywh (L, B, Q, 4) in [0, 1], relative to the unpadded image."""
+        return self.human_box_head(humans).sigmoid(), self.object_box_head(objects).sigmoid()

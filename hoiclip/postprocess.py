@@ -1,0 +1,267 @@
+"""From the network's scores to the predictions of an image: fusion, the best pairs, pair NMS.
+
+Paper section 3.5 for the training-free enhancement. NumPy only: no network is needed to score again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from typing import Literal
+
+import numpy as np
+
+from hoiclip.pair_nms import PairNms, pair_nms
+
+EnhancementKind = Literal["cosine", "sigmoid"]
+
+IMAGES_PER_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The N (query, HOI class) rows kept over a batch: by image, best score first.
+
+    Attributes:
+        image: (N,) int64, position in the batch.
+        query: (N,) int32.
+        hoi: (N,) int32.
+        score: (N,) float32, hoi_score + object_score² + clip_score.
+        hoi_score: (N,) float32, HOI probability.
+        object_score: (N,) float32, probability of the HOI class's object.
+        clip_score: (N,) float32, the enhancement that was added.
+    """
+
+    image: np.ndarray
+    query: np.ndarray
+    hoi: np.ndarray
+    score: np.ndarray
+    hoi_score: np.ndarray
+    object_score: np.ndarray
+    clip_score: np.ndarray
+
+
+def enhancement(
+    clip_similarity: np.ndarray, k: int, weight: float, kind: EnhancementKind = "cosine"
+) -> np.ndarray:
+    """What CLIP's view of the whole image adds to each HOI class, without training.
+
+    `cosine` (the paper): the similarity of the k most similar classes, 0 for the others.
+    `sigmoid` (the released code): the sigmoid of that, which gives the others 0.5.
+    Equal similarities are taken in the order of the classes; k = 0 adds nothing in either kind.
+
+    Args:
+        clip_similarity: (B, C) cosines of image and HOI text embeddings.
+        k: number of classes kept; all of them where k >= C.
+        weight: factor on the result.
+        kind: `cosine` or `sigmoid`.
+
+    Returns:
+        (B, C) float32.
+
+    Raises:
+        ValueError: k is negative or `kind` is unknown.
+    """
+    if kind not in ("cosine", "sigmoid"):
+        raise ValueError(f"unknown enhancement {kind!r}, expected 'cosine' or 'sigmoid'")
+    if k < 0:
+        raise ValueError(f"enhancement k {k} is negative")
+    similarity = np.asarray(clip_similarity, np.float32)
+    num_classes = similarity.shape[1]
+    if k == 0:
+        return np.zeros_like(similarity)
+    if k < num_classes:
+        least = np.partition(similarity, num_classes - k, axis=1)[:, num_classes - k, None]
+        above = similarity > least
+        level = similarity == least
+        room = k - above.sum(axis=1, keepdims=True)
+        similarity = np.where(above | (level & (level.cumsum(axis=1) <= room)), similarity, 0)
+    if kind == "sigmoid":
+        similarity = 1 / (1 + np.exp(-similarity))
+    return (similarity * np.float32(weight)).astype(np.float32, copy=False)
+
+
+def fuse(
+    hoi_prob: np.ndarray,
+    object_prob: np.ndarray,
+    enhancement: np.ndarray | None,
+    object_of_hoi: np.ndarray,
+) -> np.ndarray:
+    """Fused score: HOI probability + (probability of the HOI class's object)² + enhancement.
+
+    Args:
+        hoi_prob: (B, Q, C) sigmoid of the HOI logits.
+        object_prob: (B, Q, O) sigmoid of the object logits; O > max(object_of_hoi).
+        enhancement: (B, C), or None for none.
+        object_of_hoi: (C,) object index of each HOI class.
+
+    Returns:
+        (B, Q, C) float32.
+    """
+    scores = np.take(np.square(object_prob, dtype=np.float32), object_of_hoi, axis=-1)
+    scores += hoi_prob
+    if enhancement is not None:
+        scores += enhancement[:, None]
+    return scores
+
+
+def select_top_pairs(scores: np.ndarray, k: int = 100) -> np.ndarray:
+    """The k best (query, class) positions of each image, best first, ties by query, then class.
+
+    Args:
+        scores: (B, Q, C).
+        k: number of rows; at most Q * C are returned.
+
+    Returns:
+        (B, min(k, Q * C)) int64 of query * C + class.
+
+    Raises:
+        ValueError: a score is NaN.
+    """
+    flat = scores.reshape(len(scores), -1)
+    k = min(k, flat.shape[1])
+    top = np.empty((len(flat), k), np.int64)
+    for image, row in enumerate(flat):
+        candidates = np.flatnonzero(row >= _lower_bound(row, k))
+        top[image] = candidates[np.argsort(-row[candidates], kind="stable")[:k]]
+    return top
+
+
+def _lower_bound(values: np.ndarray, k: int) -> np.floating:
+    """A number that at least k of `values` (n,) reach and few others do.
+
+    It is the k-th largest of the maxima of 4 k disjoint groups, which needs one plain pass, where
+    partitioning all n values would need many.
+    """
+    groups = 4 * k
+    if k == 0 or len(values) < 2 * groups:
+        maxima = values
+    else:
+        whole = len(values) // groups * groups
+        maxima = values[:whole].reshape(-1, groups).max(axis=0)
+        tail = len(values) - whole
+        np.maximum(maxima[:tail], values[whole:], out=maxima[:tail])
+    if np.isnan(maxima).any():
+        raise ValueError("a score is NaN")
+    return np.partition(maxima, len(maxima) - k)[len(maxima) - k] if k else np.float32(np.inf)
+
+
+def postprocess(
+    hoi_prob: np.ndarray,
+    object_prob: np.ndarray,
+    human_boxes_xyxy: np.ndarray,
+    object_boxes_xyxy: np.ndarray,
+    object_of_hoi: np.ndarray,
+    enhancements: Sequence[np.ndarray | None],
+    *,
+    top_k: int = 100,
+    nms: PairNms | None = None,
+    threads: int = 2,
+) -> list[Selection]:
+    """Fusion, the best `top_k` (query, HOI class) and pair NMS of B images.
+
+    Several enhancements (a sweep over k) share one pass over the scores. The scores are never held
+    fused for more than one image per thread.
+
+    Args:
+        hoi_prob: (B, Q, C) sigmoid of the HOI logits.
+        object_prob: (B, Q, O) sigmoid of the object logits; O > max(object_of_hoi).
+        human_boxes_xyxy: (B, Q, 4) in pixels of the original image, not clipped.
+        object_boxes_xyxy: (B, Q, 4) likewise; NaN where there is no object.
+        object_of_hoi: (C,) object index of each HOI class.
+        enhancements: one (B, C) array per wanted result, or None for no enhancement.
+        top_k: rows per image before NMS.
+        nms: pair NMS within each image and HOI class; None for none.
+        threads: number of threads; the result does not depend on it.
+
+    Returns:
+        One `Selection` per enhancement.
+
+    Raises:
+        ValueError: a score is NaN.
+    """
+    num_images, _, num_classes = hoi_prob.shape
+    if object_prob.shape[2] <= np.max(object_of_hoi, initial=-1):
+        raise ValueError(
+            f"an HOI class has object {np.max(object_of_hoi)}, "
+            f"but there are scores of {object_prob.shape[2]} objects"
+        )
+    added = np.zeros((len(enhancements), num_images, num_classes), np.float32)
+    for row, values in zip(added, enhancements, strict=True):
+        row[:] = 0 if values is None else values
+
+    def block(start: int) -> list[Selection]:
+        part = slice(start, start + IMAGES_PER_BLOCK)
+        hoi, objects = hoi_prob[part], object_prob[part]
+        tops = _top_of_sweep(hoi, objects, object_of_hoi, added[:, part], top_k)
+        results = []
+        for enhancement_, flat in zip(added[:, part], tops, strict=True):
+            image = np.repeat(np.arange(len(hoi)), flat.shape[1])
+            query, hoi_class = np.divmod(flat.ravel(), num_classes)
+            hoi_score = hoi[image, query, hoi_class]
+            object_score = objects[image, query, object_of_hoi[hoi_class]]
+            clip_score = enhancement_[image, hoi_class]
+            score = np.square(object_score) + hoi_score + clip_score
+            columns = (image + start, query, hoi_class, score, hoi_score, object_score, clip_score)
+            if nms is not None:
+                place = image + start, query
+                keep = pair_nms(
+                    human_boxes_xyxy[place],
+                    object_boxes_xyxy[place],
+                    image * num_classes + hoi_class,
+                    score,
+                    **asdict(nms),
+                )
+                columns = tuple(column[keep] for column in columns)
+            results.append(Selection(*columns))
+        return results
+
+    starts = range(0, max(num_images, 1), IMAGES_PER_BLOCK)
+    with ThreadPoolExecutor(threads) as pool:
+        blocks = list(pool.map(block, starts))
+    return [
+        Selection(
+            *(
+                np.concatenate([getattr(part, field.name) for part in parts])
+                for field in fields(Selection)
+            )
+        )
+        for parts in zip(*blocks, strict=True)
+    ]
+
+
+def _top_of_sweep(
+    hoi_prob: np.ndarray,
+    object_prob: np.ndarray,
+    object_of_hoi: np.ndarray,
+    enhancements: np.ndarray,
+    k: int,
+) -> np.ndarray:
+    """`select_top_pairs(fuse(...))` of B images for each of S `enhancements` (S, B, C).
+
+    Returns:
+        (S, B, min(k, Q * C)) int64 of query * C + class.
+    """
+    num_images, num_queries, num_classes = hoi_prob.shape
+    k = min(k, num_queries * num_classes)
+    least, most = enhancements.min(axis=0), enhancements.max(axis=0)
+    one = len(enhancements) == 1
+    squares = np.square(object_prob, dtype=np.float32)
+    fused, bound = (np.empty((num_queries, num_classes), np.float32) for _ in range(2))
+    top = np.empty((len(enhancements), num_images, k), np.int64)
+    for image in range(num_images):
+        np.take(squares[image], object_of_hoi, axis=1, out=fused, mode="clip")
+        fused += hoi_prob[image]
+        # Whatever is among the best under one enhancement reaches, under the largest, what k rows
+        # reach under the smallest.
+        np.add(fused, least[image], out=bound)
+        limit = _lower_bound(bound.ravel(), k)
+        if not one:
+            np.add(fused, most[image], out=bound)
+        candidates = np.flatnonzero(bound.ravel() >= limit)
+        values, classes = fused.ravel()[candidates], candidates % num_classes
+        for row, enhancement_ in zip(top[:, image], enhancements[:, image], strict=True):
+            best = np.argsort(-(values + enhancement_[classes]), kind="stable")[:k]
+            row[:] = candidates[best]
+    return top

@@ -1,0 +1,1 @@
+"""The project's DVC pipeline run by Prefect, and the profiles of its parameters."""

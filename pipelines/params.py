@@ -1,0 +1,162 @@
+"""Changes to params.yaml that keep its comments and refuse what it does not already have."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+from ruamel.yaml.util import load_yaml_guess_indent
+
+from pipelines.errors import PipelineError
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes 1e-05 as 1.0e-05: without the point YAML 1.1, which PyYAML reads, has a string."""
+
+    def represent_float(self, data: float) -> Any:
+        text = repr(data)
+        if "e" in text and "." not in text:
+            return self.represent_scalar("tag:yaml.org,2002:float", text.replace("e", ".0e"))
+        return super().represent_float(data)
+
+
+_Representer.add_representer(float, _Representer.represent_float)
+
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Turns `["train.epochs=4"]` into `{"train": {"epochs": 4}}`; values are YAML.
+
+    Raises:
+        PipelineError: an override is not `key=value`, or its value is not YAML.
+    """
+    nested: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not all(key.split(".")):
+            raise PipelineError(
+                f"override '{override}': not of the form key=value, as train.epochs=4"
+            )
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise PipelineError(f"override '{override}': the value is not YAML") from None
+        section = nested
+        *sections, last = key.split(".")
+        for name in sections:
+            section = section.setdefault(name, {})
+            if not isinstance(section, dict):
+                raise PipelineError(f"override '{override}': {name} was given a value before")
+        section[last] = value
+    return nested
+
+
+def read_overlay(path: str | Path) -> dict[str, Any]:
+    """Reads a YAML file of nested keys; an empty file changes nothing.
+
+    Raises:
+        PipelineError: the file is absent, not YAML, or not a mapping.
+    """
+    try:
+        overlay = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PipelineError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise PipelineError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if overlay is None:
+        return {}
+    if not isinstance(overlay, dict):
+        raise PipelineError(f"{path}: holds no keys but {overlay!r}")
+    return overlay
+
+
+def apply_changes(path: str | Path, *changes: Mapping[str, Any]) -> list[str]:
+    """Sets keys of a YAML file in place, all or none; comments and order stay.
+
+    Args:
+        path: the file, usually params.yaml.
+        changes: nested keys, each of which the file must have, with values of the type it has;
+            later ones win (an integer may stand for a float, a null for anything and anything for a null).
+
+    Returns:
+        One line `key: old -> new` per value that differs.
+
+    Raises:
+        PipelineError: the file is absent or not YAML, a key is unknown, or a type differs.
+    """
+    path = Path(path)
+    read_overlay(path)
+    editor = YAML()
+    editor.Representer = _Representer
+    editor.preserve_quotes = True
+    editor.width = 4096
+    text = path.read_text(encoding="utf-8")
+    data, indent, offset = load_yaml_guess_indent(text, yaml=editor)
+    changed: list[str] = []
+    for change in changes:
+        _merge(data if data is not None else {}, change, "", str(path), changed)
+    if changed:
+        sequence, dash = indent or 2, offset or 0
+        editor.indent(mapping=sequence - dash, sequence=sequence, offset=dash)
+        aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            with aside.open("w", encoding="utf-8") as file:
+                editor.dump(data, file)
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+    return changed
+
+
+def _merge(
+    data: Any, changes: Mapping[str, Any], prefix: str, path: str, changed: list[str]
+) -> None:
+    for key, value in changes.items():
+        name = f"{prefix}{key}"
+        if key not in data:
+            known = [f"{prefix}{other}" for other in data]
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known)}"
+            raise PipelineError(f"{path}: no key {name}. {hint}")
+        old = data[key]
+        if isinstance(old, dict):
+            if not isinstance(value, Mapping):
+                raise PipelineError(f"{path}: {name} is a section, {value!r} is a value")
+            _merge(old, value, f"{name}.", path, changed)
+            continue
+        value = _as_type_of(old, value, name, path)
+        if value != old:
+            changed.append(f"{name}: {old} -> {value}")
+            data[key] = _writable(value)
+
+
+def _as_type_of(old: Any, value: Any, name: str, path: str) -> Any:
+    if old is None or value is None:
+        return value
+    if isinstance(old, float) and type(value) in (int, float, str):
+        # A string, because 1e-4 without a point is one in YAML 1.1.
+        with suppress(ValueError):
+            return float(value)
+    elif any(isinstance(old, kind) and type(value) is kind for kind in (bool, str, list)):
+        return value
+    elif isinstance(old, int) and not isinstance(old, bool) and type(value) is int:
+        return value
+    raise PipelineError(f"{path}: {name} is {old!r}, so {value!r} has the wrong type")
+
+
+def _writable(value: Any) -> Any:
+    """Quotes a string that a YAML 1.1 reader would take for something else, as `yes`."""
+    if isinstance(value, str):
+        try:
+            plain = yaml.safe_load(value) == value
+        except yaml.YAMLError:
+            plain = False
+        return value if plain else DoubleQuotedScalarString(value)
+    return value

@@ -1,0 +1,123 @@
+"""Child processes in groups of their own, none of which outlives the run that started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pipelines.errors import PipelineError
+
+TAIL_LINES = 20
+
+
+class ProcessGroups:
+    """Runs commands, at most `parallel` at a time, and can end all of them at once.
+
+    Every command leads a process group, because a signal to `dvc` alone would leave the stage it
+    started running and writing.
+
+    Args:
+        parallel: how many commands may run at the same time, at least 1.
+        grace_seconds: time between SIGTERM and SIGKILL.
+    """
+
+    def __init__(self, parallel: int = 1, grace_seconds: float = 5.0) -> None:
+        if parallel < 1:
+            raise PipelineError(f"parallel: {parallel} is below 1")
+        self._slots = threading.Semaphore(parallel)
+        self._grace_seconds = grace_seconds
+        self._lock = threading.Lock()
+        self._live: set[subprocess.Popen[str]] = set()
+        self._stopped = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called; from then on nothing starts."""
+        return self._stopped
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: str | Path,
+        env: Mapping[str, str] | None = None,
+        on_line: Callable[[str], object],
+    ) -> None:
+        """Runs a command to its end and hands over each line of its stdout and stderr.
+
+        Raises:
+            PipelineError: it exits with another code than 0 (its last lines follow), or `stop` was
+                called before it started.
+        """
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        with self._slots:
+            process = self._start(command, cwd, env)
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    tail.append(line.rstrip())
+                    on_line(line.rstrip())
+                code = process.wait()
+            except BaseException:
+                self._end([process])
+                raise
+            finally:
+                with self._lock:
+                    self._live.discard(process)
+        if code != 0:
+            last = "\n".join(tail)
+            raise PipelineError(f"`{' '.join(command)}` ended with exit code {code}\n{last}")
+
+    def stop(self) -> None:
+        """Ends every live process group, and lets no new one start."""
+        with self._lock:
+            self._stopped = True
+            live = list(self._live)
+        self._end(live)
+
+    def _start(
+        self, command: Sequence[str], cwd: str | Path, env: Mapping[str, str] | None
+    ) -> subprocess.Popen[str]:
+        # One lock over the check and the start: a process started beside `stop` would escape it.
+        with self._lock:
+            if self._stopped:
+                raise PipelineError(f"`{' '.join(command)}` was not started: the run has ended")
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            self._live.add(process)
+        return process
+
+    def _end(self, processes: Sequence[subprocess.Popen[str]]) -> None:
+        deadline = time.monotonic() + self._grace_seconds
+        remaining = [process for process in processes if _signal(process, signal.SIGTERM)]
+        while remaining and time.monotonic() < deadline:
+            time.sleep(0.05)
+            remaining = [process for process in remaining if _signal(process, 0)]
+        for process in remaining:
+            _signal(process, signal.SIGKILL)
+
+
+def _signal(process: subprocess.Popen[str], number: int) -> bool:
+    """Signals a process's whole group; False when nothing of the group is left."""
+    # Reaps the leader if it has ended: as a zombie it would keep its group in existence.
+    process.poll()
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True

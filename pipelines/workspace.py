@@ -1,0 +1,121 @@
+"""Workspaces: throw-away clones in which a run may change params.yaml.
+
+`python -m pipelines.workspace CACHE` makes the clone in the current folder one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipelines.errors import PipelineError
+
+# Set in the clone's own git configuration, so that it cannot travel to another checkout.
+_MARK = "hoiclip.workspace"
+
+
+def _output(command: Sequence[str], cwd: str | Path) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise PipelineError(f"`{' '.join(command)}` in {cwd}: {said[-1] if said else 'failed'}")
+    return done.stdout.strip()
+
+
+def dvc(*arguments: str) -> list[str]:
+    """The command that runs DVC by this interpreter."""
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
+def environment(root: str | Path) -> dict[str, str]:
+    """Environment in which a stage uses this interpreter and the sources under `root`.
+
+    An installed (editable) copy of the project points at another checkout, so `root` goes first.
+    """
+    before = {
+        "PATH": Path(sys.executable).parent,
+        "PYTHONPATH": Path(root).resolve(),
+    }
+    joined = {
+        name: os.pathsep.join([str(first), *filter(None, [os.environ.get(name)])])
+        for name, first in before.items()
+    }
+    return {**os.environ, **joined, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+
+
+def make_workspace(root: str | Path, cache: str | Path) -> None:
+    """Lets a fresh clone share a DVC cache and be changed by a run.
+
+    Args:
+        root: the clone.
+        cache: the DVC cache's folder; relative to `root` if not absolute.
+
+    Raises:
+        PipelineError: `root` is no git and DVC project.
+    """
+    _output(dvc("cache", "dir", "--local", str(cache)), root)
+    # Links, because copies of a data set's shards in every run's clone would fill the disk.
+    _output(dvc("config", "--local", "cache.type", "hardlink,symlink,copy"), root)
+    _output(dvc("config", "--local", "cache.shared", "group"), root)
+    _output(["git", "config", "--local", _MARK, "true"], root)
+
+
+def is_workspace(root: str | Path) -> bool:
+    """Whether `make_workspace` was called on this clone."""
+    command = ["git", "config", "--local", "--type=bool", "--get", _MARK]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip() == "true"
+
+
+@contextmanager
+def cloned(source: str | Path, keep: str | Path | None = None) -> Iterator[Path]:
+    """Yields a workspace: a clone of `source`'s last commit that shares its DVC cache.
+
+    Args:
+        source: a git and DVC project.
+        keep: where the clone is to be and stay; by default it is temporary.
+
+    Raises:
+        PipelineError: `source` is no git and DVC project, or `keep` is a folder with files.
+    """
+    cache = _output(dvc("cache", "dir"), source)
+    with TemporaryDirectory(prefix="reproduce-", ignore_cleanup_errors=True) as temporary:
+        folder = Path(keep or Path(temporary, "workspace")).resolve()
+        _output(["git", "clone", "--quiet", str(Path(source).resolve()), str(folder)], source)
+        make_workspace(folder, Path(source, cache).resolve())
+        yield folder
+
+
+def ensure_identity(root: str | Path) -> None:
+    """Gives a workspace a git author if the machine has none; DVC cannot save without one."""
+    for key, value in {"user.name": "hoiclip run", "user.email": "run@localhost"}.items():
+        known = subprocess.run(["git", "config", key], cwd=root, capture_output=True, check=False)
+        if known.returncode != 0:
+            _output(["git", "config", "--local", key, value], root)
+
+
+def has_uncommitted_changes(root: str | Path) -> bool:
+    """Whether tracked files differ from the last commit."""
+    return bool(_output(["git", "status", "--porcelain", "--untracked-files=no"], root))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command in the current folder; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.workspace", description=__doc__)
+    parser.add_argument("cache", help="folder of the shared DVC cache")
+    try:
+        make_workspace(Path.cwd(), parser.parse_args(arguments).cache)
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
