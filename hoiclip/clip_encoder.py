@@ -146,7 +146,6 @@ class ClipEncoder(ClipVisual):
         del model.visual
         super().__init__(config, tower)
         self.text = model.requires_grad_(False).eval()
-        self.tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
         self.token_ids = config.get("token_ids")
         self.provenance: dict[str, Any] = {}
 
@@ -160,7 +159,8 @@ class ClipEncoder(ClipVisual):
         Raises:
             WeightsError: the text tower has no embedding for some word.
         """
-        return compact_tokens(self.tokenizer(texts), texts, self.token_ids)
+        tokens = open_clip.tokenize(texts, self.text.context_length)
+        return compact_tokens(tokens, texts, self.token_ids)
 
     @torch.no_grad()
     def encode_text(self, texts: list[str], batch_size: int = 256) -> Tensor:

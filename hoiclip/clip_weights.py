@@ -37,6 +37,7 @@ def save_clip(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with atomic_file(path) as aside:
         save_file(tensors, aside, header)
+        aside.chmod(0o644)
 
 
 def load_clip(
@@ -95,7 +96,11 @@ def _named_model(name: str) -> dict[str, Any]:
     if model_cfg is None:
         raise WeightsError(f"open_clip knows no model {name!r}. See open_clip.list_models()")
     plain_vit = isinstance(model_cfg["vision_cfg"].get("layers"), int)
-    if not plain_vit or set(model_cfg) - _MODEL_KEYS or "hf_tokenizer_name" in model_cfg["text_cfg"]:
+    if (
+        not plain_vit
+        or set(model_cfg) - _MODEL_KEYS
+        or "hf_tokenizer_name" in model_cfg["text_cfg"]
+    ):
         raise WeightsError(f"CLIP model {name!r} is no ViT with CLIP's own text tower; use one")
     return model_cfg
 
@@ -117,7 +122,10 @@ def _read_state(path: Path, torchscript: bool) -> dict[str, Tensor]:
     except Exception as error:  # torch and safetensors raise a dozen types for a broken file
         problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(f"{path}: not a readable weight file ({problem})") from None
-    return {k: v.float() if torch.is_tensor(v) and v.is_floating_point() else v for k, v in state.items()}
+    return {
+        k: v.float() if torch.is_tensor(v) and v.is_floating_point() else v
+        for k, v in state.items()
+    }
 
 
 def _check(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

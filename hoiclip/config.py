@@ -25,6 +25,42 @@ def _check(condition: bool, problem: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ToyConfig:
+    """The toy world (`dataset` in params.yaml).
+
+    Attributes:
+        seed: of the world; the toy weights belong to it.
+        train_images: scenes of the train partition.
+        test_images: scenes of the test partition.
+        workers: processes that render; the result does not depend on it.
+    """
+
+    seed: int
+    train_images: int
+    test_images: int
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsConfig:
+    """Pretrained weights (`weights` in params.yaml).
+
+    Attributes:
+        clip: file of the CLIP.
+        clip_model: open_clip's name of it; null where the file says it.
+        clip_sha256: expected hash, or null for whatever is there.
+        detector: file of a DETR; null starts from random weights.
+        detector_sha256: expected hash, or null.
+    """
+
+    clip: str
+    clip_model: str | None
+    clip_sha256: str | None
+    detector: str | None
+    detector_sha256: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
     """A ResNet (paper: ResNet-50).
 
@@ -32,14 +68,12 @@ class BackboneConfig:
         block: `bottleneck` (ResNet-50 and deeper) or `basic`.
         layers: blocks of each of the four stages.
         channels: width of each stage, before a bottleneck's expansion.
-        stem_width: channels of the first convolution.
         stride: image pixels per cell of the last stage: 32, 16 or 8.
     """
 
     block: Literal["basic", "bottleneck"]
     layers: list[int]
     channels: list[int]
-    stem_width: int
     stride: int
 
     def __post_init__(self) -> None:
@@ -174,9 +208,11 @@ class TransformsConfig:
     Attributes:
         flip: probability of a horizontal flip (paper: 0.5).
         color_jitter: strength of brightness, contrast and saturation jitter (0.4); 0 is none.
-        scales: shorter sides to choose from in training, px (480..800 step 32); one entry resizes
-            always to it, none leaves the image as it is.
-        crop: whether half of the images are resized, cropped and resized again, as DETR does.
+        scales: shorter sides to choose from in training, px (480..800 step 32); none leaves the
+            image as it is.
+        crop_scales: shorter sides before a random crop, which half of the images get (400, 500,
+            600); none never crops.
+        crop_sides: least and largest side of the crop, px (384, 600).
         max_side: longest side after resizing, px (1333).
         test_scale: shorter side in inference, px (800); 0 leaves the image as it is.
     """
@@ -184,14 +220,20 @@ class TransformsConfig:
     flip: float
     color_jitter: float
     scales: list[int]
-    crop: bool
+    crop_scales: list[int]
+    crop_sides: list[int]
     max_side: int
     test_scale: int
+
+    @property
+    def only_flips(self) -> bool:
+        """Whether an image has just two versions, itself and its mirror image."""
+        return self.color_jitter == 0 and not self.scales and not self.crop_scales
 
     def __post_init__(self) -> None:
         _check(0 <= self.flip <= 1, f"flip: {self.flip}, expected 0 <= flip <= 1")
         _check(self.color_jitter >= 0, f"color_jitter: {self.color_jitter}, expected >= 0")
-        _check(not self.crop or bool(self.scales), "crop: true needs scales")
+        _check(len(self.crop_sides) == 2, f"crop_sides: {self.crop_sides}, expected two sides")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +247,7 @@ class TrainConfig:
         epochs: (paper: 90).
         lr_drop_epoch: epoch from which the rate is multiplied by `lr_drop_factor` (60).
         lr_drop_factor: (0.1).
+        workers: processes that load images beside the training one; 0 loads in it.
         batch_size: images per step (16); the last incomplete batch of an epoch is dropped.
         lr: AdamW's rate (1e-4).
         lr_backbone: the backbone's rate (1e-5); 0 freezes it.
@@ -222,6 +265,7 @@ class TrainConfig:
     epochs: int
     lr_drop_epoch: int
     lr_drop_factor: float
+    workers: int
     batch_size: int
     lr: float
     lr_backbone: float
@@ -241,6 +285,87 @@ class TrainConfig:
             _check(value >= 0, f"{name}: {value}, expected at least 0")
 
 
+@dataclass(frozen=True, kw_only=True)
+class NmsConfig:
+    """Pair NMS within each HOI class (paper: 0.7, 1, 0.5).
+
+    Attributes:
+        threshold: a pair goes above this product of IoUs; 0 turns NMS off.
+        human_power: exponent of the human boxes' IoU.
+        object_power: exponent of the object boxes' IoU.
+        plus_one_extents: whether boxes end one pixel later, as in the released code.
+    """
+
+    threshold: float
+    human_power: float
+    object_power: float
+    plus_one_extents: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Inference (`predict` in params.yaml).
+
+    Attributes:
+        device: `cpu`, `cuda` or `auto`.
+        threads: CPU threads.
+        batch_size: images per step; padding makes results depend on it in their last digits.
+        top_k: (query, HOI class) rows kept per image before NMS (100).
+        nms: pair NMS.
+        enhancement_k: classes that the training-free enhancement keeps (10); 0 is none, null takes
+            the best of `sweep_k` on the validation partition.
+        sweep_k: values tried on the validation partition.
+        enhancement_weight: factor on the enhancement (1).
+        enhancement_kind: `cosine` (the paper) or `sigmoid` (the released code).
+    """
+
+    device: Literal["cpu", "cuda", "auto"]
+    threads: int
+    batch_size: int
+    top_k: int
+    nms: NmsConfig
+    enhancement_k: int | None
+    sweep_k: list[int]
+    enhancement_weight: float
+    enhancement_kind: Literal["cosine", "sigmoid"]
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "batch_size", "top_k"):
+            value = getattr(self, name)
+            _check(value >= 1, f"{name}: {value}, expected at least 1")
+        _check(
+            self.enhancement_k is not None or bool(self.sweep_k),
+            "sweep_k: empty, but enhancement_k null needs values to choose from",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerbVectorsConfig:
+    """Visual semantic arithmetic (`verb_vectors` in params.yaml).
+
+    Attributes:
+        accumulation: `correct` counts each annotated row once; `released` repeats the released
+            code's, for comparison.
+        batch_size: crops per step.
+        threads: CPU threads.
+    """
+
+    accumulation: Literal["correct", "released"]
+    batch_size: int
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Evaluation (`evaluate` in params.yaml).
+
+    Attributes:
+        protocol: `hico` (the original), `hoiclip` (the released port) or `pocket`.
+    """
+
+    protocol: Literal["hico", "hoiclip", "pocket"]
+
+
 def _parse(value: Any, expected: Any, where: str) -> Any:
     """`value` checked against a type annotation; int is taken where float is meant."""
     if dataclasses.is_dataclass(expected):
@@ -256,11 +381,11 @@ def _parse(value: Any, expected: Any, where: str) -> Any:
             return None
         (inner,) = [t for t in typing.get_args(expected) if t is not type(None)]
         return _parse(value, inner, where)
-    if origin is list:
+    if origin in (list, tuple):
         if not isinstance(value, list):
             raise ParamsError(f"{where}: {value!r}, expected a list")
-        (inner,) = typing.get_args(expected)
-        return [_parse(item, inner, f"{where}[{i}]") for i, item in enumerate(value)]
+        inner = typing.get_args(expected)[0]
+        return origin(_parse(item, inner, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
             raise ParamsError(f"{where}: {value!r}, expected a mapping")

@@ -19,7 +19,7 @@ class Targets:
     Attributes:
         counts: pairs of each of the B images; they sum to T.
         hoi_labels: (T, C) 0/1.
-        objects: (T,) object class; 'no object' pairs carry the index of 'nothing'.
+        objects: (T,) object class, an index into the object logits.
         human_boxes_cxcywh: (T, 4) in [0, 1], relative to the unpadded image.
         object_boxes_cxcywh: (T, 4); rows without an object are zero and never used.
         has_object: (T,) bool.
@@ -88,10 +88,14 @@ class HungarianMatcher:
         human_boxes_cxcywh: Tensor,
         object_boxes_cxcywh: Tensor,
         targets: Targets,
+        hoi_labels: Tensor,
     ) -> Tensor:
-        """Matching cost (B, Q, T) of one decoder layer's outputs (B, Q, ...)."""
+        """Matching cost (B, Q, T) of one decoder layer's outputs (B, Q, ...).
+
+        `hoi_labels` (T, C) are those of the classes that `hoi_logits` (B, Q, C) has.
+        """
         config = self.config
-        probability, label = hoi_logits.sigmoid(), targets.hoi_labels
+        probability, label = hoi_logits.sigmoid(), hoi_labels
         positive = probability @ (label / (label.sum(1, keepdim=True) + 1e-4)).T
         absent = 1 - label
         negative = (1 - probability) @ (absent / (absent.sum(1, keepdim=True) + 1e-4)).T
@@ -125,9 +129,10 @@ class HungarianMatcher:
         human_boxes_cxcywh: Tensor,
         object_boxes_cxcywh: Tensor,
         targets: Targets,
+        hoi_labels: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Matched (images, queries, targets); see `hungarian`."""
+        """Matched (images, queries, targets) of one decoder layer; see `cost` and `hungarian`."""
         cost = self.cost(
-            hoi_logits, object_logits, human_boxes_cxcywh, object_boxes_cxcywh, targets
+            hoi_logits, object_logits, human_boxes_cxcywh, object_boxes_cxcywh, targets, hoi_labels
         )
         return hungarian(cost, targets.counts)

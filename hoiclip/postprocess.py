@@ -1,6 +1,6 @@
 """From the network's scores to the predictions of an image: fusion, the best pairs, pair NMS.
 
-Paper section 3.5 for the training-free enhancement. NumPy only: no network is needed to score again.
+NumPy only: predictions can be scored again without the network.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from hoiclip.pair_nms import PairNms, pair_nms
+from hoiclip.top_pairs import top_of_sweep
 
 EnhancementKind = Literal["cosine", "sigmoid"]
 
@@ -106,47 +107,6 @@ def fuse(
     return scores
 
 
-def select_top_pairs(scores: np.ndarray, k: int = 100) -> np.ndarray:
-    """The k best (query, class) positions of each image, best first, ties by query, then class.
-
-    Args:
-        scores: (B, Q, C).
-        k: number of rows; at most Q * C are returned.
-
-    Returns:
-        (B, min(k, Q * C)) int64 of query * C + class.
-
-    Raises:
-        ValueError: a score is NaN.
-    """
-    flat = scores.reshape(len(scores), -1)
-    k = min(k, flat.shape[1])
-    top = np.empty((len(flat), k), np.int64)
-    for image, row in enumerate(flat):
-        candidates = np.flatnonzero(row >= _lower_bound(row, k))
-        top[image] = candidates[np.argsort(-row[candidates], kind="stable")[:k]]
-    return top
-
-
-def _lower_bound(values: np.ndarray, k: int) -> np.floating:
-    """A number that at least k of `values` (n,) reach and few others do.
-
-    It is the k-th largest of the maxima of 4 k disjoint groups, which needs one plain pass, where
-    partitioning all n values would need many.
-    """
-    groups = 4 * k
-    if k == 0 or len(values) < 2 * groups:
-        maxima = values
-    else:
-        whole = len(values) // groups * groups
-        maxima = values[:whole].reshape(-1, groups).max(axis=0)
-        tail = len(values) - whole
-        np.maximum(maxima[:tail], values[whole:], out=maxima[:tail])
-    if np.isnan(maxima).any():
-        raise ValueError("a score is NaN")
-    return np.partition(maxima, len(maxima) - k)[len(maxima) - k] if k else np.float32(np.inf)
-
-
 def postprocess(
     hoi_prob: np.ndarray,
     object_prob: np.ndarray,
@@ -179,8 +139,10 @@ def postprocess(
         One `Selection` per enhancement.
 
     Raises:
-        ValueError: a score is NaN.
+        ValueError: a score is NaN, or an HOI class names an object without scores.
     """
+    hoi_prob = np.asarray(hoi_prob, np.float32)
+    object_prob = np.asarray(object_prob, np.float32)
     num_images, _, num_classes = hoi_prob.shape
     if object_prob.shape[2] <= np.max(object_of_hoi, initial=-1):
         raise ValueError(
@@ -194,11 +156,11 @@ def postprocess(
     def block(start: int) -> list[Selection]:
         part = slice(start, start + IMAGES_PER_BLOCK)
         hoi, objects = hoi_prob[part], object_prob[part]
-        tops = _top_of_sweep(hoi, objects, object_of_hoi, added[:, part], top_k)
+        tops = top_of_sweep(hoi, objects, object_of_hoi, added[:, part], top_k)
         results = []
         for enhancement_, flat in zip(added[:, part], tops, strict=True):
             image = np.repeat(np.arange(len(hoi)), flat.shape[1])
-            query, hoi_class = np.divmod(flat.ravel(), num_classes)
+            query, hoi_class = np.divmod(flat.ravel().astype(np.int32), num_classes)
             hoi_score = hoi[image, query, hoi_class]
             object_score = objects[image, query, object_of_hoi[hoi_class]]
             clip_score = enhancement_[image, hoi_class]
@@ -229,39 +191,3 @@ def postprocess(
         )
         for parts in zip(*blocks, strict=True)
     ]
-
-
-def _top_of_sweep(
-    hoi_prob: np.ndarray,
-    object_prob: np.ndarray,
-    object_of_hoi: np.ndarray,
-    enhancements: np.ndarray,
-    k: int,
-) -> np.ndarray:
-    """`select_top_pairs(fuse(...))` of B images for each of S `enhancements` (S, B, C).
-
-    Returns:
-        (S, B, min(k, Q * C)) int64 of query * C + class.
-    """
-    num_images, num_queries, num_classes = hoi_prob.shape
-    k = min(k, num_queries * num_classes)
-    least, most = enhancements.min(axis=0), enhancements.max(axis=0)
-    one = len(enhancements) == 1
-    squares = np.square(object_prob, dtype=np.float32)
-    fused, bound = (np.empty((num_queries, num_classes), np.float32) for _ in range(2))
-    top = np.empty((len(enhancements), num_images, k), np.int64)
-    for image in range(num_images):
-        np.take(squares[image], object_of_hoi, axis=1, out=fused, mode="clip")
-        fused += hoi_prob[image]
-        # Whatever is among the best under one enhancement reaches, under the largest, what k rows
-        # reach under the smallest.
-        np.add(fused, least[image], out=bound)
-        limit = _lower_bound(bound.ravel(), k)
-        if not one:
-            np.add(fused, most[image], out=bound)
-        candidates = np.flatnonzero(bound.ravel() >= limit)
-        values, classes = fused.ravel()[candidates], candidates % num_classes
-        for row, enhancement_ in zip(top[:, image], enhancements[:, image], strict=True):
-            best = np.argsort(-(values + enhancement_[classes]), kind="stable")[:k]
-            row[:] = candidates[best]
-    return top

@@ -65,7 +65,9 @@ class PromptTemplates:
                 continue
             template = getattr(self, field.name)
             try:
-                used = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+                used = {
+                    name for _, name, _, _ in string.Formatter().parse(template) if name is not None
+                }
             except ValueError as error:
                 raise ParamsError(f"prompt template {field.name}: {template!r}: {error}") from None
             if strange := used - _PLACEHOLDERS[field.name]:
@@ -139,7 +141,9 @@ def vocabulary_prompts(
     prompts = []
     for index, hoi in enumerate(vocabulary.hois):
         name = None if hoi.object is None else vocabulary.objects[hoi.object]
-        prompts.append(Prompt("hoi", index, hoi_prompt(vocabulary.verbs[hoi.verb], name, templates)))
+        prompts.append(
+            Prompt("hoi", index, hoi_prompt(vocabulary.verbs[hoi.verb], name, templates))
+        )
     objects = [object_prompt(name, templates) for name in vocabulary.objects]
     if vocabulary.has_missing_objects:
         objects.append(templates.missing_object)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import networkx as nx
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.stage import PipelineStage, Stage
 
 from pipelines.errors import PipelineError
 
@@ -28,14 +30,23 @@ def stage_graph(root: str | Path) -> nx.DiGraph:
     try:
         with Repo(str(root)) as repo:
             index = repo.index.graph
+            names = {stage: _name(stage, repo.root_dir) for stage in index}
     except DvcException as error:
         raise PipelineError(f"{root}: no DVC graph to read: {error}") from error
     graph = nx.DiGraph()
     # DVC's edges point from a stage to the ones it depends on.
     for stage in index:
-        graph.add_node(stage.addressing, tracked_file=stage.is_data_source)
-    graph.add_edges_from((source.addressing, stage.addressing) for stage, source in index.edges)
+        graph.add_node(names[stage], tracked_file=stage.is_data_source)
+    graph.add_edges_from((names[source], names[stage]) for stage, source in index.edges)
     return graph
+
+
+def _name(stage: Stage, root: str) -> str:
+    """The stage as `dvc repro` takes it in `root`; DVC's own is relative to the current folder."""
+    path = os.path.relpath(stage.path, root)
+    if not isinstance(stage, PipelineStage):
+        return path
+    return stage.name if path == "dvc.yaml" else f"{path}:{stage.name}"
 
 
 def needed_for(graph: nx.DiGraph, target: str | None) -> nx.DiGraph:

@@ -19,16 +19,21 @@ from pipelines.errors import PipelineError
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes 1e-05 as 1.0e-05: without the point YAML 1.1, which PyYAML reads, has a string."""
+    """Scalars as both YAML 1.2 (DVC) and YAML 1.1 (PyYAML) read them, nulls spelled out."""
 
     def represent_float(self, data: float) -> Any:
         text = repr(data)
         if "e" in text and "." not in text:
+            # YAML 1.1 takes 1e-05 without a point for a string.
             return self.represent_scalar("tag:yaml.org,2002:float", text.replace("e", ".0e"))
         return super().represent_float(data)
 
+    def represent_none(self, data: None) -> Any:
+        return self.represent_scalar("tag:yaml.org,2002:null", "null")
+
 
 _Representer.add_representer(float, _Representer.represent_float)
+_Representer.add_representer(type(None), _Representer.represent_none)
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
@@ -82,8 +87,9 @@ def apply_changes(path: str | Path, *changes: Mapping[str, Any]) -> list[str]:
 
     Args:
         path: the file, usually params.yaml.
-        changes: nested keys, each of which the file must have, with values of the type it has;
-            later ones win (an integer may stand for a float, a null for anything and anything for a null).
+        changes: nested keys, each of which the file must have, with values of the type it has (an
+            integer may stand for a float, a null for anything, anything for a null). Later ones
+            win.
 
     Returns:
         One line `key: old -> new` per value that differs.
@@ -140,13 +146,13 @@ def _merge(
 def _as_type_of(old: Any, value: Any, name: str, path: str) -> Any:
     if old is None or value is None:
         return value
-    if isinstance(old, float) and type(value) in (int, float, str):
+    # The editor's values are subclasses of these; a bool is an int and has to come first.
+    kind = next(kind for kind in (bool, int, float, str, list, object) if isinstance(old, kind))
+    if kind is float and type(value) in (int, str):
         # A string, because 1e-4 without a point is one in YAML 1.1.
         with suppress(ValueError):
-            return float(value)
-    elif any(isinstance(old, kind) and type(value) is kind for kind in (bool, str, list)):
-        return value
-    elif isinstance(old, int) and not isinstance(old, bool) and type(value) is int:
+            value = float(value)
+    if type(value) is kind or kind is object:
         return value
     raise PipelineError(f"{path}: {name} is {old!r}, so {value!r} has the wrong type")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,6 +135,8 @@ def _publish(groups: ProcessGroups, root: Path) -> None:
     ensure_identity(root)
     log = get_run_logger().info
     for command in (
+        # All that git does not ignore in this clone is of the run, files new to git included.
+        ["git", "add", "--all"],
         dvc("exp", "save", "--name", name),
         dvc("exp", "push", "--no-cache", "origin", name),
     ):
@@ -151,11 +154,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--publish", action="store_true", help="save as a DVC experiment")
     parser.add_argument("--workspace", metavar="FOLDER", help="make the clone here and keep it")
     options = parser.parse_args(arguments)
+    # The default action would end this process at once and leave the stages running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     source = Path.cwd()
     try:
         if has_uncommitted_changes(source):
             print("note: uncommitted changes are not part of the run", file=sys.stderr)
         with cloned(source, options.workspace) as workspace:
+            # Before a Prefect server starts: a typing error ends here, in a second.
+            needed_for(stage_graph(workspace), options.target)
+            for line in apply_changes(workspace / "params.yaml", parse_overrides(options.override)):
+                print(f"params.yaml: {line}")
             os.chdir(workspace)
             try:
                 reproduce(

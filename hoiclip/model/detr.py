@@ -15,6 +15,17 @@ from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.layers import MLP
 from hoiclip.model.transformer import Decoder, Memory
 
+# DETR's own names of our modules, under which the weights are saved; the auxiliary heads are not.
+DETR_PREFIXES = {
+    "backbone.0.": "encoder.backbone.",
+    "input_proj.": "encoder.input_projection.",
+    "transformer.encoder.": "encoder.transformer.",
+    "transformer.decoder.": "decoder.",
+    "bbox_embed.": "box_head.",
+    "class_embed.": "class_head.",
+    "query_embed.": "queries.",
+}
+
 
 @dataclass(frozen=True)
 class DetrOutputs:

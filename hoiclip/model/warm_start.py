@@ -1,14 +1,69 @@
-"""Warm start of the encoder and the instance decoder from a DETR checkpoint."""
+"""Warm start of encoder, instance decoder and box heads from a DETR checkpoint."""
 
 from __future__ import annotations
 
-# DETR's prefix → ours, for the parts that are one to one.
-DETR_PREFIXES = {
-    "backbone.0.": "encoder.backbone.",
-    "input_proj.": "encoder.input_projection.",
-    "transformer.encoder.": "encoder.transformer.",
-    "transformer.decoder.": "decoder.",
-    "bbox_embed.": "box_head.",
-    "class_embed.": "class_head.",
-    "query_embed.": "queries.",
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from hoiclip.errors import WeightsError
+from hoiclip.model.hoiclip import HOICLIP
+
+# Prefix in DETR's checkpoint → prefixes in ours; none: dropped, with the reason beside it.
+DETR_KEY_MAP: dict[str, tuple[str, ...]] = {
+    "backbone.0.": ("encoder.backbone.",),
+    "input_proj.": ("encoder.input_projection.",),
+    "transformer.encoder.": ("encoder.transformer.",),
+    "transformer.decoder.": ("instance_decoder.decoder.",),
+    "bbox_embed.": ("instance_decoder.human_box_head.", "instance_decoder.object_box_head."),
+    "class_embed.": (),  # CLIP's text embeddings classify objects
+    "query_embed.": (),  # pairs bring their own queries
 }
+
+
+def warm_start_from_detr(model: HOICLIP, state: Mapping[str, Tensor], path: Path) -> list[str]:
+    """Fills the parts of `model` that DETR has; the rest keeps its fresh values.
+
+    Args:
+        model: changed in place.
+        state: DETR's state dict.
+        path: where it comes from, for messages.
+
+    Returns:
+        Names of DETR's tensors that were dropped on purpose: heads and queries that HOICLIP replaces,
+        and decoder layers that it does not have.
+
+    Raises:
+        WeightsError: a tensor is unknown, missing or of another shape.
+    """
+    target = model.state_dict()
+    decoder_layers = len(model.instance_decoder.decoder.layers)
+    filled, dropped = {}, []
+    for name, tensor in state.items():
+        prefix = next((p for p in DETR_KEY_MAP if name.startswith(p)), None)
+        if prefix is None:
+            raise WeightsError(f"{path}: tensor {name} belongs to no part of a DETR")
+        layer = name.removeprefix("transformer.decoder.layers.").split(".")[0]
+        surplus = layer.isdigit() and int(layer) >= decoder_layers
+        if surplus or not DETR_KEY_MAP[prefix]:
+            dropped.append(name)
+            continue
+        for ours in DETR_KEY_MAP[prefix]:
+            key = ours + name.removeprefix(prefix)
+            if key not in target:
+                raise WeightsError(
+                    f"{path}: tensor {name} has no place in the model; check model.detector"
+                )
+            if target[key].shape != tensor.shape:
+                raise WeightsError(
+                    f"{path}: tensor {name} has shape {tuple(tensor.shape)}, "
+                    f"model.detector in params.yaml makes it {tuple(target[key].shape)}"
+                )
+            filled[key] = tensor
+    prefixes = tuple(ours for group in DETR_KEY_MAP.values() for ours in group)
+    missing = [key for key in target if key.startswith(prefixes) and key not in filled]
+    if missing:
+        raise WeightsError(f"{path}: nothing fills {missing[0]} ({len(missing)} tensors missing)")
+    model.load_state_dict(filled, strict=False)
+    return dropped

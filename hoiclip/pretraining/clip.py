@@ -7,11 +7,8 @@ object) combinations, as the web shows them to the real CLIP, and none of the da
 from __future__ import annotations
 
 import argparse
-import copy
 import math
-import sys
-import time
-from collections.abc import Iterable
+import resource
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +17,15 @@ import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from hoiclip.clip_encoder import OPENAI_MEAN, OPENAI_STD, ClipEncoder, build_clip, compact_tokens
 from hoiclip.clip_weights import save_clip
-from hoiclip.crops import crop, enclosing_box
 from hoiclip.files import sha256_file, write_json
-from hoiclip.pretraining.clip_batches import Captions, pair_captions, sample_batch
+from hoiclip.pretraining.clip_batches import Captions, sample_batch
+from hoiclip.pretraining.clip_figures import evaluate
 from hoiclip.pretraining.corpus import RenderedScene, render_corpus
+from hoiclip.progress import say, track
 from hoiclip.toy.world import ALL_COMBINATIONS, SIZE
 
 _MAX_LOGIT_SCALE = math.log(100.0)
@@ -39,24 +36,25 @@ class ClipPretraining:
     """Settings; a budget is a number of steps, so that the same settings give the same weights."""
 
     seed: int = 0
-    scenes: int = 24_000
-    held_out_scenes: int = 800
-    steps: int = 3_000
+    scenes: int = 20_000
+    held_out_scenes: int = 500
+    steps: int = 2_400
     batch_size: int = 128
     lr: float = 1e-3
     text_lr_factor: float = 0.1
     weight_decay: float = 0.05
     warmup_steps: int = 200
-    save_every: int = 400
+    save_every: int = 300
     width: int = 128
     layers: int = 3
     embed_dim: int = 128
+    bfloat16: bool = True
 
 
 def model_config(settings: ClipPretraining, captions: list[str]) -> dict[str, Any]:
     """Configuration of the toy CLIP, whose text tower knows the tokens of `captions` only."""
     context = 16
-    tokens = open_clip.SimpleTokenizer(context_length=context)(captions)
+    tokens = open_clip.tokenize(captions, context)
     token_ids = tokens.unique().tolist()
     return {
         "model_cfg": {
@@ -99,7 +97,8 @@ def contrastive_loss(logits: Tensor, positive: Tensor, also_true: Tensor) -> Ten
     Returns:
         Mean over pictures, plus mean over captions that have a picture, halved.
     """
-    negatives = logits.masked_fill(positive | also_true, float("-inf"))
+    # Finite, since the gradient of a logsumexp without any rival would not be.
+    negatives = logits.masked_fill(positive | also_true, -1e4)
     terms = []
     for dim in (1, 0):
         rivals = negatives.logsumexp(dim, keepdim=True)
@@ -146,69 +145,32 @@ def schedule(step: int, settings: ClipPretraining) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def evaluate(encoder: ClipEncoder, scenes: list[RenderedScene]) -> dict[str, float]:
-    """Zero-shot figures in 0..1 on `scenes`.
-
-    `hoi` and `verb`: crops of pairs, the best of all HOI captions (its verb); `verb_prompt`: the
-    best verb caption; `object`: crops of entities, the best object caption; `image_p1`: whole
-    images, the best HOI caption is true; `image_r5`: share of a whole image's HOI classes among
-    the best five.
-    """
-    captions = Captions()
-    text = encoder.encode_text(captions.texts)
-    hits: dict[str, list[float]] = {}
-
-    def best(pictures: Iterable[Image.Image], among: list[int], k: int = 1) -> np.ndarray:
-        pixels = torch.stack([encoder.preprocess(picture) for picture in pictures])
-        features = F.normalize(encoder.encode_image(pixels), dim=-1)
-        return (features @ text[among].T).topk(k).indices.numpy()
-
-    for scene in scenes:
-        image = Image.fromarray(scene.image)
-        truth = [pair_captions(scene, pair, captions)[0] for pair in scene.pairs]
-        unions = [
-            crop(image, enclosing_box(scene.boxes_xyxy[[pair.human, pair.object]]))
-            for pair in scene.pairs
-        ]
-        for pair, true, top in zip(scene.pairs, truth, best(unions, captions.hoi), strict=True):
-            hits.setdefault("hoi", []).append(captions.hoi[top[0]] in true)
-            hits.setdefault("verb", []).append(ALL_COMBINATIONS[top[0]][0] in pair.verbs)
-        for pair, top in zip(scene.pairs, best(unions, captions.verb), strict=True):
-            hits.setdefault("verb_prompt", []).append(top[0] in pair.verbs)
-        entities = [crop(image, box) for box in scene.boxes_xyxy]
-        for category, top in zip(scene.objects, best(entities, captions.object), strict=True):
-            hits.setdefault("object", []).append(top[0] == category)
-        shown = {caption for true in truth for caption in true}
-        top = [captions.hoi[i] for i in best([image], captions.hoi, k=5)[0]]
-        hits.setdefault("image_p1", []).append(top[0] in shown)
-        hits.setdefault("image_r5", []).append(len(shown.intersection(top)) / len(shown))
-    return {name: float(np.mean(values)) for name, values in hits.items()}
-
-
 def pretrain(settings: ClipPretraining, out: Path) -> dict[str, float]:
     """Trains, writes `out` and, beside it, its figures as JSON; returns the final figures.
 
-    Every `save_every` steps the state so far is written too.
+    Every `save_every` steps the state so far is written too. Equal settings give equal weights on
+    one machine; the number of threads is one.
     """
     torch.manual_seed(settings.seed)
+    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    start = time.monotonic()
     scenes = render_corpus(settings.scenes, seed=settings.seed)
     held_out = render_corpus(settings.held_out_scenes, seed=settings.seed + 1)
     captions = Captions()
     config = model_config(settings, captions.texts)
     model = new_model(config)
     preprocessor = ClipEncoder(config).visual()
-    tokens = open_clip.SimpleTokenizer(context_length=model.context_length)(captions.texts)
+    tokens = open_clip.tokenize(captions.texts, model.context_length)
     tokens = compact_tokens(tokens, captions.texts, config["token_ids"])
     optimizer = make_optimizer(model, settings)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: schedule(s, settings))
     rng = np.random.default_rng(settings.seed)
     figures: dict[str, float] = {}
-    running = 0.0
-    for step in range(1, settings.steps + 1):
+    for step in track(range(1, settings.steps + 1), "steps"):
         batch = sample_batch(rng, scenes, captions, preprocessor, settings.batch_size)
-        image = F.normalize(model.encode_image(batch.pixels), dim=-1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
+            image = model.encode_image(batch.pixels)
+        image = F.normalize(image.float(), dim=-1)
         text = model.encode_text(tokens, normalize=True)
         logits = model.logit_scale.exp() * image @ text.T
         loss = contrastive_loss(logits, batch.positive, batch.also_true)
@@ -219,18 +181,38 @@ def pretrain(settings: ClipPretraining, out: Path) -> dict[str, float]:
         scheduler.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0.0, _MAX_LOGIT_SCALE)
-        running += loss.item()
-        if step % 50 == 0:
-            seconds = time.monotonic() - start
-            print(f"step {step} loss {running / 50:.3f} after {seconds:.0f} s", file=sys.stderr)
-            running = 0.0
         if step % settings.save_every == 0 or step == settings.steps:
-            figures = evaluate(ClipEncoder(config, copy.deepcopy(model)), held_out)
-            print(f"step {step} {figures}", file=sys.stderr)
-            card = {"settings": asdict(settings), "steps_done": step, "held_out": figures}
-            save_clip(out, config, model.state_dict(), card)
-            duration = {"seconds": round(time.monotonic() - start), "sha256": sha256_file(out)}
-            write_json(out.with_suffix(".json"), card | duration)
+            figures = write(out, settings, step, config, model.state_dict(), held_out)
+            say(f"step {step}: loss {loss.item():.3f}, {figures}")
+    return figures
+
+
+def write(
+    out: Path,
+    settings: ClipPretraining,
+    step: int,
+    config: dict[str, Any],
+    state: dict[str, Tensor],
+    held_out: list[RenderedScene],
+) -> dict[str, float]:
+    """Writes the model with its matrices in half precision, and the figures of what was written."""
+    state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in state.items()}
+    stored = build_clip(config)
+    stored.load_state_dict(state)
+    figures = evaluate(ClipEncoder(config, stored), held_out)
+    card = {
+        "data": f"{settings.scenes} rendered scenes with all {len(ALL_COMBINATIONS)} combinations of "
+        f"verb and object, equally likely; none of them in the data set",
+        "settings": asdict(settings),
+        "steps_done": step,
+        "held_out": {"scenes": settings.held_out_scenes} | figures,
+    }
+    save_clip(out, config, state, card)
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    seconds = round(sum(u.ru_utime + u.ru_stime for u in usage))
+    write_json(
+        out.with_suffix(".json"), card | {"cpu_seconds": seconds, "sha256": sha256_file(out)}
+    )
     return figures
 
 
@@ -241,7 +223,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
     for name, value in asdict(defaults).items():
         option = "--" + name.replace("_", "-")
-        parser.add_argument(option, type=type(value), default=value, help=f"default {value}")
+        if isinstance(value, bool):
+            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=value)
+        else:
+            parser.add_argument(option, type=type(value), default=value, help=f"default {value}")
     arguments = vars(parser.parse_args())
     out = arguments.pop("out")
     pretrain(ClipPretraining(**arguments), out)

@@ -82,10 +82,13 @@ def sample_batch(
         pixels.append(visual.preprocess(picture))
         also_true[row, sample.also_true] = True
         positive[row, sample.positives] = True
-    return Batch(torch.stack(pixels), positive, also_true & ~positive)
+    images = torch.stack(pixels).contiguous(memory_format=torch.channels_last)
+    return Batch(images, positive, also_true & ~positive)
 
 
-def pair_captions(scene: RenderedScene, pair: Pair, captions: Captions) -> tuple[list[int], list[int]]:
+def pair_captions(
+    scene: RenderedScene, pair: Pair, captions: Captions
+) -> tuple[list[int], list[int]]:
     """Captions of a pair's HOI classes, and of its verbs."""
     category = int(scene.objects[pair.object])
     hois = [captions.of_hoi[verb, category] for verb in pair.verbs]

@@ -24,8 +24,7 @@ from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy, xyxy_to_cxcywh
 from hoiclip.config import ModelConfig, load
 from hoiclip.files import atomic_file, write_json
 from hoiclip.matcher import hungarian
-from hoiclip.model.detr import Detr, DetrOutputs
-from hoiclip.model.warm_start import DETR_PREFIXES
+from hoiclip.model.detr import DETR_PREFIXES, Detr, DetrOutputs
 from hoiclip.pretraining.corpus import RenderedScene, render_corpus
 from hoiclip.pretraining.detection_metrics import average_precision_50
 from hoiclip.toy.world import OBJECTS, SIZE
@@ -145,7 +144,7 @@ def pretrain(out: Path, *, seed: int, scenes: int, steps: int, batch_size: int, 
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     config = load(ModelConfig, "model")
-    model = Detr(config.detector, config.decoder_layers, len(OBJECTS), num_queries=16, groups=4)
+    model = Detr(config.detector, config.decoder_layers, len(OBJECTS), num_queries=16, groups=3)
     corpus = render_corpus(scenes, seed=seed, workers=threads)
     held_out = render_corpus(500, seed=seed + 1, workers=threads)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=1e-4)
@@ -194,7 +193,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--scenes", type=int, default=24000)
     parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
     arguments = vars(parser.parse_args())
     pretrain(arguments.pop("out"), **arguments)

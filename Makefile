@@ -1,0 +1,85 @@
+# Every target prepares .venv by itself. Choose the interpreter with PYTHON=python3.12.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+STAMP := $(VENV)/.installed
+# Stages are started as `python`, so the environment's own stands first.
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY := false
+export PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS := false
+export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT := false
+
+PYTEST := python -m pytest -n 2 --dist loadfile
+TOY := weights/toy
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: $(STAMP) ## the environment in .venv, from requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "error: $(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 2; }
+	@[[ -x $(VENV)/bin/python ]] || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --requirement requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+.PHONY: repro
+repro: $(STAMP) ## reproduce the pipeline (dvc repro), then print metrics and report
+	dvc repro
+	@dvc metrics show --md
+	@echo "Report: $(CURDIR)/report/index.html"
+
+.PHONY: flow
+flow: $(STAMP) ## the same by Prefect in a fresh clone; ARGS="--override train.epochs=4"
+	python -m pipelines.reproduce $(ARGS)
+
+.PHONY: smoke
+smoke: $(STAMP) ## the last commit's pipeline with params/smoke.yaml, in a clone that is deleted
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	git clone --quiet . "$$folder/clone"; cd "$$folder/clone"; \
+	python -m pipelines.profile smoke; \
+	PYTHONPATH=. dvc repro
+
+.PHONY: profile
+profile: $(STAMP) ## apply params/NAME.yaml to params.yaml: make profile NAME=hico
+	@python -m pipelines.profile $(NAME)
+
+.PHONY: test
+test: $(STAMP) ## fast tests
+	OMP_NUM_THREADS=1 $(PYTEST)
+
+.PHONY: test-slow
+test-slow: $(STAMP) ## slow tests
+	OMP_NUM_THREADS=1 $(PYTEST) -m 'slow and not gpu'
+
+.PHONY: mutants
+mutants: $(STAMP) ## break the code on purpose, one line at a time; a fast test must catch each
+	python tests/mutants/run.py
+
+.PHONY: lint
+lint: $(STAMP) ## style and format
+	ruff check .
+	ruff format --check .
+
+.PHONY: pretrain-toy
+pretrain-toy: $(STAMP) ## train the toy CLIP and the toy detector anew, into weights/toy
+	python -m hoiclip.pretraining.clip --out $(TOY)/clip.safetensors
+	python -m hoiclip.pretraining.detector --out $(TOY)/detector.safetensors
+
+.PHONY: ablation
+ablation: $(STAMP) ## the rows of the paper's ablation
+	hoiclip ablation
+
+.PHONY: seeds
+seeds: $(STAMP) ## the pipeline's result over training seeds
+	hoiclip seeds

@@ -1,0 +1,196 @@
+"""Times post-processing and HICO-DET evaluation against the plain-loop reference of the tests.
+
+Run from the repository root: `python benchmarks/evaluation.py [--images 500 1000 2000] [--full]`.
+`--full` is HICO-DET's size: 9,658 images, 64 queries, 600 classes, scores held in memory. Each size
+runs in a process of its own; times are the best of three, memory is the peak above what was held
+before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "evaluation")]
+
+import hico_reference as reference  # noqa: E402
+from evaluation_inputs import HOIS, world  # noqa: E402
+
+from hoiclip import schema  # noqa: E402
+from hoiclip.evaluation.hico import PROTOCOLS, evaluate_hico  # noqa: E402
+from hoiclip.evaluation.outputs import metrics  # noqa: E402
+from hoiclip.pair_nms import PairNms  # noqa: E402
+from hoiclip.postprocess import enhancement, fuse, postprocess  # noqa: E402
+
+HICO_DET_IMAGES = 9658
+REPEATS = 3
+
+
+def predictions_of(world: dict[str, Any], k: int = 10) -> pa.Table:
+    added = enhancement(world["similarity"], k, 1.0)
+    (found,) = postprocess(*world["network"], [added], nms=PairNms())
+    _, _, human, object_, _ = world["network"]
+    place = found.image, found.query
+    columns = {
+        "image_id": found.image,
+        "query": found.query,
+        "hoi": found.hoi,
+        "human_box_xyxy": schema.numpy_to_fixed_lists(human[place]),
+        "object_box_xyxy": schema.numpy_to_fixed_lists(object_[place]),
+        "score": found.score,
+        "hoi_score": found.hoi_score,
+        "object_score": found.object_score,
+        "clip_score": found.clip_score,
+    }
+    return pa.table(columns, schema=schema.PREDICTIONS)
+
+
+def evaluate(world: dict[str, Any], predictions: pa.Table, protocol: str) -> dict[str, Any]:
+    names = ("images", "instances", "interactions", "vocabulary", "classes")
+    tables = {name: world[name] for name in names}
+    return metrics(evaluate_hico(predictions, **tables, protocol=protocol))
+
+
+def as_lists(world: dict[str, Any], predictions: pa.Table) -> tuple[list[dict], list[dict]]:
+    boxes = {}
+    for row in world["instances"].to_pylist():
+        boxes[row["image_id"], row["instance"]] = row["box_xyxy"]
+    truths = [
+        {
+            "image": row["image_id"],
+            "hoi": row["hoi"],
+            "human": boxes[row["image_id"], row["human"]],
+            "object": boxes[row["image_id"], row["object_instance"]],
+        }
+        for row in world["interactions"].to_pylist()
+    ]
+    detections = [
+        {
+            "image": row["image_id"],
+            "query": row["query"],
+            "hoi": row["hoi"],
+            "human": row["human_box_xyxy"],
+            "object": row["object_box_xyxy"],
+            "score": row["score"],
+        }
+        for row in predictions.to_pylist()
+    ]
+    return detections, truths
+
+
+def timed(work: Callable[[], Any], repeats: int = REPEATS) -> tuple[float, Any]:
+    """Fastest of some runs, in seconds, and the last result."""
+    best, result = float("inf"), None
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = work()
+        best = min(best, time.perf_counter() - start)
+    return best, result
+
+
+class Memory:
+    """Peak memory above what is held when this is made (Linux)."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")
+        self.before = self._read("VmRSS")
+
+    def peak_mb(self) -> float:
+        """Highest resident memory since, in MiB."""
+        return self._read("VmHWM") - self.before
+
+    @staticmethod
+    def _read(key: str) -> float:
+        status = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith(key))
+
+
+def sort_everything(world: dict[str, Any]) -> np.ndarray:
+    """The best 100 of each image by fusing and sorting all scores, (B, 100) positions."""
+    hoi_prob, object_prob, _, _, object_of_hoi = world["network"]
+    scores = fuse(hoi_prob, object_prob, enhancement(world["similarity"], 10, 1.0), object_of_hoi)
+    return np.argsort(-scores.reshape(len(scores), -1), axis=1, kind="stable")[:, :100]
+
+
+def measure(num_images: int, slow: bool) -> dict[str, float]:
+    """Seconds and megabytes of one size; runs in a fresh process."""
+    inputs = world(num_images, np.random.default_rng(0))
+    memory = Memory()
+    row: dict[str, float] = {"images": num_images}
+    row["select s"], predictions = timed(lambda: predictions_of(inputs))
+    row["select MB"] = memory.peak_mb()
+    row["rows"] = len(predictions)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "predictions.parquet"
+        schema.write_table(path, predictions, schema.PREDICTIONS, {})
+        del predictions
+        memory = Memory()
+
+        def from_file(protocol: str) -> dict[str, Any]:
+            return evaluate(inputs, schema.read_table(path, schema.PREDICTIONS), protocol)
+
+        for protocol in PROTOCOLS:
+            row[f"{protocol} s"], values = timed(lambda name=protocol: from_file(name))
+        row["evaluate MB"] = memory.peak_mb()
+
+    memory = Memory()
+    start = time.process_time()
+    row["all, no file s"], _ = timed(lambda: evaluate(inputs, predictions_of(inputs), "hico"))
+    row["all, no file, CPU s"] = (time.process_time() - start) / REPEATS
+    row["all, no file MB"] = memory.peak_mb()
+    if slow:
+        measure_references(inputs, row, values["default"]["full"])
+    return row
+
+
+def measure_references(inputs: dict[str, Any], row: dict[str, float], expected: float) -> None:
+    """Adds to `row` what sorting everything and plain loops take; checks that they agree."""
+    memory = Memory()
+    row["full sort s"], top = timed(lambda: sort_everything(inputs), repeats=1)
+    row["full sort MB"] = memory.peak_mb()
+    added = enhancement(inputs["similarity"], 10, 1.0)
+    (found,) = postprocess(*inputs["network"], [added])
+    assert (found.query * HOIS + found.hoi == top.ravel()).all()
+
+    predictions = predictions_of(inputs)
+    objects = inputs["vocabulary"].object_of_hoi.tolist()
+    memory = Memory()
+    row["loops s"], (results, _) = timed(
+        lambda: reference.evaluate(*as_lists(inputs, predictions), objects, "pocket"), repeats=1
+    )
+    row["loops MB"] = memory.peak_mb()
+    mean = reference.subset_mean(results["default"], [True] * len(objects))
+    assert abs(mean - expected) < 1e-9, (mean, expected)
+    row["full sort / select, s"] = row["full sort s"] / row["select s"]
+    row["full sort / select, MB"] = row["full sort MB"] / row["select MB"]
+    row["loops / evaluate, s"] = row["loops s"] / row["pocket s"]
+    row["loops / evaluate, MB"] = row["loops MB"] / row["evaluate MB"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, nargs="+", default=[500, 1000, 2000])
+    parser.add_argument("--full", action="store_true", help="HICO-DET's size, without references")
+    args = parser.parse_args()
+    jobs = [(HICO_DET_IMAGES, False)] if args.full else [(n, True) for n in args.images]
+    context = multiprocessing.get_context("spawn")
+    rows = []
+    for job in jobs:
+        with context.Pool(1) as pool:
+            rows.append(pool.apply(measure, job))
+    for key in rows[0]:
+        print(f"{key:>24}", *(f"{row[key]:12.3f}" for row in rows))
+
+
+if __name__ == "__main__":
+    main()

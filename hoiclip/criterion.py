@@ -1,0 +1,113 @@
+"""The training loss (HOICLIP section 3.5): focal, cross-entropy, L1 and GIoU at every decoder layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
+from hoiclip.config import LossConfig
+from hoiclip.matcher import HungarianMatcher, Targets
+from hoiclip.model.hoiclip import Outputs
+
+PROBABILITY_FLOOR = 1e-4
+
+
+def focal_loss(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Focal loss in CornerNet's form, divided by the number of positives (at least 1).
+
+    Args:
+        logits: (..., C).
+        labels: (..., C) of 0/1.
+        alpha: weight of positives; negatives weigh 1 - alpha.
+        gamma: focusing exponent.
+    """
+    p = logits.sigmoid().clamp(PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
+    positive = alpha * (1 - p) ** gamma * p.log() * labels
+    negative = (1 - alpha) * p**gamma * (1 - p).log() * (1 - labels)
+    return -(positive + negative).sum() / labels.sum().clamp(min=1)
+
+
+class Criterion(nn.Module):
+    """Loss of a batch; every decoder layer is matched anew.
+
+    Args:
+        config: weights of losses and matching cost.
+        num_object_logits: O + 1, 'nothing' last.
+        seen: (C,) bool, the HOI classes that training may see; the others take no part.
+    """
+
+    def __init__(self, config: LossConfig, num_object_logits: int, seen: Tensor) -> None:
+        super().__init__()
+        self.config = config
+        self.matcher = HungarianMatcher(config)
+        weight = torch.ones(num_object_logits)
+        weight[-1] = config.no_object
+        self.register_buffer("object_weight", weight)
+        self.register_buffer("seen", seen)
+
+    def forward(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
+        """Weighted loss terms, summed over layers.
+
+        Returns:
+            `hoi`, `object`, `l1`, `giou` and their sum `total`, scalars.
+        """
+        labels = targets.hoi_labels[:, self.seen]
+        layers = zip(
+            outputs.hoi_logits[..., self.seen],
+            outputs.object_logits,
+            outputs.human_boxes_cxcywh,
+            outputs.object_boxes_cxcywh,
+            strict=True,
+        )
+        terms = [self._layer(*layer, targets, labels) for layer in layers]
+        losses = {name: torch.stack([t[name] for t in terms]).sum() for name in terms[0]}
+        return {**losses, "total": sum(losses.values())}
+
+    def _layer(
+        self,
+        hoi_logits: Tensor,
+        object_logits: Tensor,
+        human_boxes_cxcywh: Tensor,
+        object_boxes_cxcywh: Tensor,
+        targets: Targets,
+        labels: Tensor,
+    ) -> dict[str, Tensor]:
+        config = self.config
+        matched = self.matcher(
+            hoi_logits, object_logits, human_boxes_cxcywh, object_boxes_cxcywh, targets, labels
+        )
+        images, queries, columns = (index.to(hoi_logits.device) for index in matched)
+
+        hoi_labels = torch.zeros_like(hoi_logits)
+        hoi_labels[images, queries] = labels[columns]
+        object_labels = torch.full_like(object_logits[..., 0], object_logits.shape[-1] - 1).long()
+        object_labels[images, queries] = targets.objects[columns]
+
+        human = _box_losses(
+            human_boxes_cxcywh[images, queries], targets.human_boxes_cxcywh[columns]
+        )
+        has_object = targets.has_object[columns]
+        object_ = _box_losses(
+            object_boxes_cxcywh[images, queries][has_object],
+            targets.object_boxes_cxcywh[columns][has_object],
+        )
+        return {
+            "hoi": config.hoi
+            * focal_loss(hoi_logits, hoi_labels, config.focal_alpha, config.focal_gamma),
+            "object": config.object
+            * F.cross_entropy(
+                object_logits.flatten(0, 1), object_labels.flatten(), self.object_weight
+            ),
+            "l1": config.l1 * (human[0] + object_[0]),
+            "giou": config.giou * (human[1] + object_[1]),
+        }
+
+
+def _box_losses(predicted_cxcywh: Tensor, target_cxcywh: Tensor) -> tuple[Tensor, Tensor]:
+    """L1 and GIoU loss of matched boxes (M, 4), each a mean over boxes (0 for none)."""
+    count = max(len(predicted_cxcywh), 1)
+    l1 = (predicted_cxcywh - target_cxcywh).abs().sum() / count
+    giou = generalized_iou_xyxy(cxcywh_to_xyxy(predicted_cxcywh), cxcywh_to_xyxy(target_cxcywh))
+    return l1, (1 - giou).sum() / count

@@ -1,0 +1,229 @@
+"""The tables of one partition: reading, checking, writing, and grouping by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hoiclip import schema
+from hoiclip.errors import InputError
+from hoiclip.files import atomic_folder
+from hoiclip.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """One partition (see docs/architecture.md).
+
+    Attributes:
+        images: rows of `schema.IMAGES`.
+        instances: rows of `schema.INSTANCES`.
+        interactions: rows of `schema.INTERACTIONS`.
+    """
+
+    images: pa.Table
+    instances: pa.Table
+    interactions: pa.Table
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Annotations:
+        """Reads a partition's folder.
+
+        Raises:
+            InputError: a table is absent or malformed.
+        """
+        folder = Path(folder)
+        return cls(
+            schema.read_table(folder / "images.parquet", schema.IMAGES),
+            schema.read_table(folder / "instances.parquet", schema.INSTANCES),
+            schema.read_table(folder / "interactions.parquet", schema.INTERACTIONS),
+        )
+
+    def write(self, folder: str | Path, provenance: dict[str, Any]) -> None:
+        """Writes the three tables; the folder appears complete or not at all."""
+        with atomic_folder(folder) as aside:
+            for name, table_schema in (
+                ("images", schema.IMAGES),
+                ("instances", schema.INSTANCES),
+                ("interactions", schema.INTERACTIONS),
+            ):
+                path = aside / f"{name}.parquet"
+                schema.write_table(path, getattr(self, name), table_schema, provenance)
+
+    def check(self, folder: str | Path, vocabulary: Vocabulary) -> None:
+        """Checks every row against the vocabulary and the other tables.
+
+        Args:
+            folder: where the tables come from, for messages.
+            vocabulary: the data set's.
+
+        Raises:
+            InputError: the first row that is wrong, with file, row, column and value.
+        """
+        folder = Path(folder)
+        self._check_images(folder / "images.parquet")
+        self._check_instances(folder / "instances.parquet", vocabulary)
+        self._check_interactions(folder / "interactions.parquet", vocabulary)
+
+    def _check_images(self, path: Path) -> None:
+        ids = self.images["image_id"].to_numpy()
+        _, first = np.unique(ids, return_index=True)
+        repeated = np.ones(len(ids), bool)
+        repeated[first] = False
+        _refuse(path, "image_id", ids, repeated, "appears twice")
+        for key in ("width", "height"):
+            values = self.images[key].to_numpy()
+            _refuse(path, key, values, values < 1, "is not a size in pixels")
+
+    def _check_instances(self, path: Path, vocabulary: Vocabulary) -> None:
+        table = self.instances
+        image_ids, instance = table["image_id"].to_numpy(), table["instance"].to_numpy()
+        known = np.isin(image_ids, self.images["image_id"].to_numpy())
+        _refuse(path, "image_id", image_ids, ~known, "is not in images.parquet")
+        _refuse(path, "instance", instance, self.instance_rows.duplicated, "appears twice in its image")
+        objects = table["object"].to_numpy()
+        wrong = (objects < 0) | (objects >= vocabulary.num_objects)
+        _refuse(path, "object", objects, wrong, f"is out of range 0..{vocabulary.num_objects - 1}")
+        boxes = schema.fixed_lists_to_numpy(table["box_xyxy"])
+        bad = ~np.isfinite(boxes).all(1) | ~(boxes[:, 2:] > boxes[:, :2]).all(1)
+        _refuse(path, "box_xyxy", boxes, bad, "is not x1 < x2, y1 < y2")
+
+    def _check_interactions(self, path: Path, vocabulary: Vocabulary) -> None:
+        table = self.interactions
+        image_ids = table["image_id"].to_numpy()
+        human, rows = table["human"].to_numpy(), self.instance_rows
+        human_rows = rows.find(image_ids, human)
+        _refuse(path, "human", human, human_rows < 0, "is not an instance of its image")
+        objects = self.instances["object"].to_numpy()
+        not_human = objects[human_rows] != vocabulary.person
+        _refuse(path, "human", human, not_human, "is an instance of another class than person")
+        has_object = table["object_instance"].is_valid().to_numpy()
+        object_instance = table["object_instance"].fill_null(0).to_numpy()
+        object_rows = rows.find(image_ids, object_instance)
+        unknown = has_object & (object_rows < 0)
+        _refuse(path, "object_instance", object_instance, unknown, "is not an instance of its image")
+        hoi = table["hoi"].to_numpy()
+        out = (hoi < 0) | (hoi >= vocabulary.num_hois)
+        _refuse(path, "hoi", hoi, out, f"is out of range 0..{vocabulary.num_hois - 1}")
+        verb = table["verb"].to_numpy()
+        _refuse(path, "verb", verb, verb != vocabulary.verb_of_hoi[hoi], "is not the verb of its hoi")
+        expected = vocabulary.object_of_hoi[hoi]
+        actual = np.where(has_object, objects[object_rows], vocabulary.num_objects)
+        if not vocabulary.has_missing_objects:
+            _refuse(path, "object_instance", object_instance, ~has_object, "is null, but every hoi has an object")
+        contradicts = (expected != actual) & has_object
+        _refuse(path, "hoi", hoi, contradicts, "has another object class than its object_instance")
+
+    @cached_property
+    def instance_rows(self) -> InstanceRows:
+        """Rows of `instances` by (image_id, instance)."""
+        return InstanceRows(
+            self.instances["image_id"].to_numpy(), self.instances["instance"].to_numpy()
+        )
+
+    def select(self, image_ids: np.ndarray) -> Annotations:
+        """The part of the tables that belongs to `image_ids`, in the tables' order."""
+        wanted = pa.array(image_ids, pa.int64())
+        return Annotations(
+            *(
+                table.filter(pc.is_in(table["image_id"], wanted))
+                for table in (self.images, self.instances, self.interactions)
+            )
+        )
+
+    def pairs(self) -> Pairs:
+        """The annotated pairs, each with its HOI classes, ordered by image, human, object."""
+        return Pairs.from_annotations(self)
+
+
+class InstanceRows:
+    """Finds rows of `instances` by (image_id, instance)."""
+
+    def __init__(self, image_ids: np.ndarray, instances: np.ndarray) -> None:
+        self._order = np.lexsort((instances, image_ids))
+        self._keys = np.rec.fromarrays([image_ids[self._order], instances[self._order]])
+        self.duplicated = np.zeros(len(image_ids), bool)
+        self.duplicated[self._order[1:]] = self._keys[1:] == self._keys[:-1]
+
+    def find(self, image_ids: np.ndarray, instances: np.ndarray) -> np.ndarray:
+        """Row of each (image_id, instance); -1 where there is none."""
+        wanted = np.rec.fromarrays([image_ids, instances.astype(np.int32)], dtype=self._keys.dtype)
+        if not len(self._keys):
+            return np.full(len(wanted), -1)
+        place = np.searchsorted(self._keys, wanted).clip(max=len(self._keys) - 1)
+        return np.where(self._keys[place] == wanted, self._order[place], -1)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Annotated pairs of a partition; P pairs, R (pair, HOI class) rows.
+
+    Attributes:
+        image_ids: (P,) int64, ascending.
+        human_boxes_xyxy: (P, 4) float64, pixels.
+        object_boxes_xyxy: (P, 4) float64; NaN where there is no object.
+        objects: (P,) int64 object class; -1 where there is no object.
+        pair_of_row: (R,) pair of each row.
+        hoi_of_row: (R,) HOI class of each row.
+    """
+
+    image_ids: np.ndarray
+    human_boxes_xyxy: np.ndarray
+    object_boxes_xyxy: np.ndarray
+    objects: np.ndarray
+    pair_of_row: np.ndarray
+    hoi_of_row: np.ndarray
+
+    @classmethod
+    def from_annotations(cls, annotations: Annotations) -> Pairs:
+        """Groups the interaction rows of equal (image, human, object instance)."""
+        table = annotations.interactions
+        image_ids, human = table["image_id"].to_numpy(), table["human"].to_numpy()
+        objects = table["object_instance"].fill_null(-1).to_numpy()
+        keys = np.stack([image_ids, human, objects], 1).astype(np.int64)
+        unique, pair_of_row = np.unique(keys, axis=0, return_inverse=True)
+        rows, boxes = annotations.instance_rows, schema.fixed_lists_to_numpy(
+            annotations.instances["box_xyxy"]
+        )
+        missing = unique[:, 2] < 0
+        object_rows = rows.find(unique[:, 0], unique[:, 2])
+        classes = annotations.instances["object"].to_numpy().astype(np.int64)
+        human_boxes = boxes[rows.find(unique[:, 0], unique[:, 1])]
+        object_boxes = np.where(missing[:, None], np.nan, boxes[object_rows])
+        return cls(
+            unique[:, 0],
+            human_boxes,
+            object_boxes,
+            np.where(missing, -1, classes[object_rows]),
+            pair_of_row.reshape(-1),
+            table["hoi"].to_numpy().astype(np.int64),
+        )
+
+    def hoi_labels(self, num_hois: int) -> np.ndarray:
+        """(P, num_hois) float32 of 0/1."""
+        labels = np.zeros((len(self.image_ids), num_hois), np.float32)
+        labels[self.pair_of_row, self.hoi_of_row] = 1
+        return labels
+
+    def image_slices(self, image_ids: Iterable[int]) -> list[slice]:
+        """Slice of pairs of each image, empty where it has none."""
+        ids = np.asarray(list(image_ids), np.int64)
+        starts = np.searchsorted(self.image_ids, ids, "left")
+        stops = np.searchsorted(self.image_ids, ids, "right")
+        return [slice(a, b) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+
+
+def _refuse(path: Path, key: str, values: np.ndarray, wrong: np.ndarray, problem: str) -> None:
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        value = values[row].tolist()
+        raise InputError(
+            path, f"{value} {problem}", row=row, key=key, fix="Mend the row and run the stage again"
+        )

@@ -1,0 +1,124 @@
+"""From boxes and interactions, as any source lists them, to the schema's tables.
+
+The tables do not depend on the source's order within an image: instances are sorted by class and
+box, interactions by human, object and HOI class. Boxes of equal class and coordinates are one
+instance; nothing is merged by overlap.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from hoiclip import schema
+from hoiclip.data.annotations import Annotations
+from hoiclip.data.readers import filters
+from hoiclip.data.readers.report import ReadReport
+from hoiclip.data.readers.rows import NO_OBJECT, SourceBoxes, SourceInteractions
+from hoiclip.schema import numpy_to_fixed_lists
+from hoiclip.vocabulary import Vocabulary
+
+
+def assemble(
+    images: pa.Table,
+    boxes: SourceBoxes,
+    interactions: SourceInteractions,
+    vocabulary: Vocabulary,
+    report: ReadReport,
+    *,
+    drop_unknown: bool,
+) -> Annotations:
+    """Builds a partition.
+
+    Left out and reported: boxes that are not finite or not x1 < x2, y1 < y2, and the interactions
+    they take part in; interactions whose human is not a person; repeated interactions. Reported and
+    kept: boxes that leave the image.
+
+    Args:
+        images: rows of `schema.IMAGES`.
+        boxes: all boxes.
+        interactions: all interactions, their positions and verbs within range.
+        vocabulary: of the data set.
+        report: receives the findings.
+        drop_unknown: leaves out, with a finding, boxes of unknown classes, interactions outside the
+            vocabulary, and those whose stated HOI class is not that of verb and object; otherwise
+            they are an error.
+
+    Raises:
+        InputError: such boxes or interactions, counted, when `drop_unknown` is false.
+    """
+    usable = filters.usable_boxes(images, boxes, report, drop_unknown=drop_unknown)
+    interactions = filters.with_usable_boxes(interactions, usable, vocabulary, report)
+    interactions = filters.with_humans(boxes, interactions, vocabulary, report)
+    interactions = filters.with_hois(
+        boxes, interactions, vocabulary, report, drop_unknown=drop_unknown
+    )
+    instances, instance_of_box = _merge(images, boxes, usable)
+    table = _interactions_table(images, boxes, interactions, instance_of_box, vocabulary, report)
+    return Annotations(images, instances, table)
+
+
+def _merge(images: pa.Table, boxes: SourceBoxes, usable: np.ndarray) -> tuple[pa.Table, np.ndarray]:
+    """Instances table, and of each box its instance number within the image (-1: not usable)."""
+    chosen = np.flatnonzero(usable)
+    # Adding zero turns -0.0 into 0.0, so that equal boxes are equal bytes.
+    values, image, object_ = (
+        boxes.boxes_xyxy[chosen] + 0.0,
+        boxes.image[chosen],
+        boxes.object[chosen],
+    )
+    order = np.lexsort((*values.T[::-1], object_, image))
+    values, image, object_ = values[order], image[order], object_[order]
+    new_image = np.ones(len(order), bool)
+    new_image[1:] = image[1:] != image[:-1]
+    new = new_image.copy()
+    new[1:] |= (object_[1:] != object_[:-1]) | (values[1:] != values[:-1]).any(1)
+    running = np.cumsum(new) - 1
+    first_of_image = np.maximum.accumulate(np.where(new_image, running, 0))
+    number = (running - first_of_image).astype(np.int32)
+    instance_of_box = np.full(len(usable), -1, np.int32)
+    instance_of_box[chosen[order]] = number
+    table = pa.Table.from_arrays(
+        [
+            pa.array(images["image_id"].to_numpy()[image[new]], pa.int64()),
+            pa.array(number[new], pa.int32()),
+            pa.array(object_[new], pa.int32()),
+            numpy_to_fixed_lists(values[new]),
+        ],
+        schema=schema.INSTANCES,
+    )
+    return table, instance_of_box
+
+
+def _interactions_table(
+    images: pa.Table,
+    boxes: SourceBoxes,
+    interactions: SourceInteractions,
+    instance_of_box: np.ndarray,
+    vocabulary: Vocabulary,
+    report: ReadReport,
+) -> pa.Table:
+    alone = interactions.object == NO_OBJECT
+    image = boxes.image[interactions.human]
+    human = instance_of_box[interactions.human]
+    object_ = np.full(len(alone), NO_OBJECT)
+    object_[~alone] = instance_of_box[interactions.object[~alone]]
+    keys = np.stack([image, human, object_, interactions.hoi], 1).astype(np.int64)
+    order = np.lexsort(keys.T[::-1])
+    keys, row = keys[order], interactions.row[order]
+    repeated = np.zeros(len(keys), bool)
+    repeated[1:] = (keys[1:] == keys[:-1]).all(1)
+    report.add(
+        "interaction_repeated", row[repeated], (vocabulary.hoi_name(h) for h in keys[repeated, 3])
+    )
+    image, human, object_, hoi = keys[~repeated].T
+    return pa.Table.from_arrays(
+        [
+            pa.array(images["image_id"].to_numpy()[image], pa.int64()),
+            pa.array(human, pa.int32()),
+            pa.array(object_.astype(np.int32), pa.int32(), mask=object_ < 0),
+            pa.array(vocabulary.verb_of_hoi[hoi], pa.int32()),
+            pa.array(hoi, pa.int32()),
+        ],
+        schema=schema.INTERACTIONS,
+    )

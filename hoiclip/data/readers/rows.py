@@ -1,0 +1,64 @@
+"""Boxes and interactions as a source lists them, before they become the schema's tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NO_OBJECT = -1
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class SourceBoxes:
+    """Boxes as listed; N of them, repetitions allowed.
+
+    Attributes:
+        image: (N,) position of the image in the images table.
+        object: (N,) object class; `UNKNOWN` for one that the vocabulary does not have.
+        boxes_xyxy: (N, 4) in the schema's coordinates; may hold anything.
+        row: (N,) row of the source, for the report.
+    """
+
+    image: np.ndarray
+    object: np.ndarray
+    boxes_xyxy: np.ndarray
+    row: np.ndarray
+
+
+@dataclass(frozen=True)
+class SourceInteractions:
+    """Interactions as listed; R of them.
+
+    Attributes:
+        human: (R,) position among the boxes.
+        object: (R,) position among the boxes; `NO_OBJECT` for none.
+        verb: (R,) verb.
+        hoi: (R,) HOI class as the source states it; `UNKNOWN` where it does not.
+        row: (R,) row of the source.
+    """
+
+    human: np.ndarray
+    object: np.ndarray
+    verb: np.ndarray
+    hoi: np.ndarray
+    row: np.ndarray
+
+    def select(self, wanted: np.ndarray) -> SourceInteractions:
+        """The interactions where `wanted` (R,) is true."""
+        columns = (self.human, self.object, self.verb, self.hoi, self.row)
+        return SourceInteractions(*(c[wanted] for c in columns))
+
+
+def positions(index: np.ndarray, image: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(R,) position among all boxes of the box `index` of its image; -1 where there is none.
+
+    Args:
+        index: (R,) 0-based within the image; may hold anything.
+        image: (R,) image of each.
+        counts: (I,) boxes of each image, which are listed image after image.
+    """
+    first = np.cumsum(counts) - counts
+    inside = (index >= 0) & (index < counts[image])
+    return np.where(inside, first[image] + index, -1)

@@ -1,0 +1,164 @@
+"""Values as they come from a source file, checked: each function returns them or says where not."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from hoiclip.errors import InputError
+from hoiclip.files import read_json
+
+_ID_LIMIT = 2**62
+
+
+def read_json_source(path: str | Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        InputError: absent, a folder, not UTF-8 or not JSON.
+    """
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        # ValueError: an integer of more digits than Python converts.
+        raise InputError(path, f"cannot be read ({error})") from None
+
+
+def mapping(path: str | Path, row: int | None, key: str, value: Any) -> dict[str, Any]:
+    """`value` if it is a JSON object, else an `InputError`."""
+    if not isinstance(value, dict):
+        raise InputError(path, f"{reprlib.repr(value)}, expected an object", row=row, key=key)
+    return value
+
+
+def text(path: str | Path, row: int | None, key: str, value: Any) -> str:
+    """`value` if it is text that UTF-8 can hold and not empty, else an `InputError`."""
+    if not isinstance(value, str) or not value:
+        raise InputError(path, f"{reprlib.repr(value)}, expected text", row=row, key=key)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InputError(path, f"{value!r} is not valid Unicode", row=row, key=key) from None
+    return value
+
+
+def file_name(path: str | Path, row: int | None, value: object) -> str:
+    """`value` if it names a file inside the folder of images.
+
+    Raises:
+        InputError: not text, empty, absolute, with `..`, a backslash or a control character.
+    """
+    name = text(path, row, "file_name", value)
+    parts = PurePosixPath(name).parts
+    wrong = name.startswith("/") or ".." in parts or not parts or name.endswith("/")
+    if wrong or "\\" in name or re.search(r"[\x00-\x1f\x7f]", name):
+        problem = f"{name!r} is not the name of a file inside the folder of images"
+        raise InputError(path, problem, row=row, key="file_name")
+    return name
+
+
+def items(path: str | Path, row: int | None, key: str, value: Any) -> list[Any]:
+    """`value` if it is a list, else an `InputError`."""
+    if not isinstance(value, list):
+        raise InputError(path, f"{reprlib.repr(value)}, expected a list", row=row, key=key)
+    return value
+
+
+def entries(path: str | Path, document: dict[str, Any], key: str) -> Iterator[tuple[int, Any]]:
+    """Numbered entries of the list under `key`; an `InputError` where there is no such list."""
+    if key not in document:
+        raise InputError(path, "missing", key=key)
+    return enumerate(items(path, None, key, document[key]))
+
+
+def column(path: str | Path, rows: Sequence[Any], key: str, within: str) -> list[list[Any]]:
+    """The list under `key` of every JSON object in `rows` (which are the list `within`)."""
+    try:
+        lists = [row[key] for row in rows]
+    except (KeyError, TypeError, IndexError):
+        lists = [
+            mapping(path, index, within, row).get(key, _absent(path, index, key, row))
+            for index, row in enumerate(rows)
+        ]
+    for index, value in enumerate(lists):
+        if type(value) is not list:
+            items(path, index, key, value)
+    return lists
+
+
+def _absent(path: str | Path, index: int, key: str, row: Any) -> None:
+    if isinstance(row, dict) and key not in row:
+        raise InputError(path, "missing", row=index, key=key)
+
+
+def field(
+    path: str | Path, lists: Sequence[Sequence[Any]], key: str, within: str
+) -> list[list[Any]]:
+    """The value under `key` of every JSON object in every list; list i is row i in messages."""
+    try:
+        return [[value[key] for value in values] for values in lists]
+    except (KeyError, TypeError, IndexError):
+        for index, value in ((i, v) for i, values in enumerate(lists) for v in values):
+            if key not in mapping(path, index, within, value):
+                raise InputError(path, "missing", row=index, key=f"{within}.{key}") from None
+        raise
+
+
+def integer(path: str | Path, row: int | None, key: str, value: Any) -> int:
+    """A whole number below 2^62 in size; digits in text count, as some HOIA files have them."""
+    if type(value) is str and value.strip().lstrip("-").isdecimal():
+        value = int(value) if len(value) < 20 else value
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is not int or abs(value) >= _ID_LIMIT:
+        raise InputError(path, f"{reprlib.repr(value)}, expected a whole number", row=row, key=key)
+    return value
+
+
+def integers(path: str | Path, key: str, lists: Sequence[Sequence[Any]]) -> np.ndarray:
+    """The numbers of all lists, one after the other, (R,) int64; list i is row i in messages."""
+    flat = list(chain.from_iterable(lists))
+    if not {type(value) for value in flat} <= {int} or max(map(abs, flat), default=0) >= _ID_LIMIT:
+        flat = [integer(path, i, key, v) for i, values in enumerate(lists) for v in values]
+    return np.array(flat, np.int64)
+
+
+def number_rows(
+    path: str | Path, key: str, lists: Sequence[Sequence[Any]], width: int = 4
+) -> np.ndarray:
+    """All entries, (R, width) float64, each a list of `width` numbers; they need not be finite."""
+    flat = list(chain.from_iterable(lists))
+    if not flat:
+        return np.zeros((0, width))
+    for index, values in enumerate(lists):
+        for value in values:
+            if type(value) is not list or len(value) != width or not _are_numbers(value):
+                problem = f"{reprlib.repr(value)}, expected a list of {width} numbers"
+                raise InputError(path, problem, row=index, key=key)
+    return np.array(flat, np.float64)
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    # A float holds integers below 2^1023; those beyond, of any use to nobody, are refused.
+    return all(type(v) is float or (type(v) is int and v.bit_length() < 1023) for v in values)
+
+
+def rows_of(lists: Sequence[Sequence[Any]]) -> np.ndarray:
+    """(R,) int64: the list that each entry of the concatenation comes from."""
+    return np.repeat(np.arange(len(lists)), [len(values) for values in lists])
+
+
+def same_lengths(path: str | Path, columns: dict[str, Sequence[Sequence[Any]]]) -> None:
+    """Raises `InputError` at the first row in which the lists differ in length."""
+    names = list(columns)
+    for index, values in enumerate(zip(*columns.values(), strict=True)):
+        lengths = [len(v) for v in values]
+        if len(set(lengths)) > 1:
+            told = ", ".join(f"{n} {length}" for n, length in zip(names, lengths, strict=True))
+            raise InputError(path, f"lists differ in length: {told}", row=index)

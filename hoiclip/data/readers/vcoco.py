@@ -1,0 +1,180 @@
+"""V-COCO from its original files: action labels per person, boxes from COCO's instances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hoiclip.data.annotations import Annotations
+from hoiclip.data.readers import source
+from hoiclip.data.readers.assembly import assemble
+from hoiclip.data.readers.coco import CocoInstances
+from hoiclip.data.readers.image_table import image_table
+from hoiclip.data.readers.report import ReadReport
+from hoiclip.data.readers.rows import NO_OBJECT, UNKNOWN, SourceBoxes, SourceInteractions
+from hoiclip.data.readers.vocabularies import COCO_IDS, vcoco
+from hoiclip.errors import InputError
+from hoiclip.vocabulary import Vocabulary
+
+_NO_ANNOTATION = 0
+
+
+def read(
+    path: str | Path,
+    coco_instances: Sequence[str | Path],
+    *,
+    image_ids: str | Path | None = None,
+    drop_unknown: bool = False,
+) -> tuple[Annotations, Vocabulary, ReadReport]:
+    """Reads a partition.
+
+    Every person that V-COCO labels is an instance, with or without an action. A role whose object
+    is not visible gives an interaction without object, and so does an action without roles.
+
+    Args:
+        path: `vcoco_{train,val,trainval,test}.json`.
+        coco_instances: COCO's instances files that hold its images and annotations.
+        image_ids: `vcoco_*.ids`, one COCO image id per line: the images to take; by default those
+            that have labels.
+        drop_unknown: see `assemble`.
+
+    Raises:
+        InputError: malformed, an action that V-COCO does not have, or an image or annotation that
+            is not in COCO's files.
+    """
+    path, vocabulary, report = Path(path), vcoco(), ReadReport(Path(path))
+    listed = source.items(path, None, "document", source.read_json_source(path))
+    actions = [_action(path, row, value, vocabulary) for row, value in enumerate(listed)]
+    coco = CocoInstances(coco_instances)
+    if image_ids is None:
+        labelled = {i for action in actions for i in action.image_ids.tolist()}
+        ids, asking = np.array(sorted(labelled), np.int64), path
+    else:
+        ids, asking = _read_ids(Path(image_ids)), Path(image_ids)
+    images = _images(asking, ids, coco)
+    boxes = _Boxes(path, coco, images)
+    columns: list[list[int]] = []
+    for action in actions:
+        taken = np.flatnonzero(np.isin(action.image_ids, ids)).tolist()
+        for person in taken:
+            human = boxes.position(person, action.people[person], action.image_ids[person])
+            if action.label[person]:
+                for verb, objects in action.roles:
+                    object_ = NO_OBJECT
+                    if objects[person] != _NO_ANNOTATION:
+                        object_ = boxes.position(person, objects[person], action.image_ids[person])
+                    columns.append([human, object_, verb, UNKNOWN, person])
+    interactions = SourceInteractions(*np.array(columns, np.int64).reshape(-1, 5).T)
+    tables = assemble(
+        images, boxes.arrays(), interactions, vocabulary, report, drop_unknown=drop_unknown
+    )
+    return tables, vocabulary, report
+
+
+@dataclass(frozen=True)
+class _Action:
+    """Labels of one action: N people, in any order.
+
+    Attributes:
+        people: (N,) COCO annotation of each.
+        image_ids: (N,).
+        label: (N,) 0/1.
+        roles: verb of each role but the agent, with (N,) COCO annotations, 0 for no object; an
+            action of the agent alone is one role without objects.
+    """
+
+    people: np.ndarray
+    image_ids: np.ndarray
+    label: np.ndarray
+    roles: list[tuple[int, np.ndarray]]
+
+
+def _action(path: Path, row: int, value: Any, vocabulary: Vocabulary) -> _Action:
+    value = source.mapping(path, row, "action", value)
+    name = source.text(path, row, "action_name", value.get("action_name"))
+    listed = source.items(path, row, "role_name", value.get("role_name"))
+    roles = [source.text(path, row, "role_name", role) for role in listed]
+    if roles[:1] != ["agent"]:
+        raise InputError(path, f"{roles}, expected agent first", row=row, key="role_name")
+    verb_ids = {verb.name: index for index, verb in enumerate(vocabulary.verbs)}
+    verbs = [f"{name}_{role}" for role in roles[1:]] or [name]
+    for verb in verbs:
+        if verb not in verb_ids:
+            problem = f"{verb!r} is not an action-role of V-COCO"
+            raise InputError(path, problem, row=row, key="action_name")
+
+    def numbers(key: str) -> np.ndarray:
+        values = source.items(path, row, key, value.get(key))
+        return np.array([source.integer(path, row, key, v) for v in values], np.int64)
+
+    people, image_ids, label = (numbers(key) for key in ("ann_id", "image_id", "label"))
+    objects = numbers("role_object_id")
+    if not len(people) == len(image_ids) == len(label) == len(objects) / len(roles):
+        lengths = f"{len(people)}, {len(image_ids)}, {len(label)}, {len(objects)}"
+        problem = f"ann_id, image_id, label and role_object_id differ in length: {lengths}"
+        raise InputError(path, problem, row=row, key=name)
+    if not np.isin(label, (0, 1)).all():
+        raise InputError(path, "a label other than 0 and 1", row=row, key=f"{name}.label")
+    by_role = objects.reshape(len(roles), len(people))
+    if len(roles) == 1:
+        return _Action(people, image_ids, label, [(verb_ids[name], np.zeros_like(people))])
+    ids = [verb_ids[verb] for verb in verbs]
+    return _Action(people, image_ids, label, list(zip(ids, by_role[1:], strict=True)))
+
+
+def _read_ids(path: Path) -> np.ndarray:
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, f"cannot be read ({error})") from None
+    return np.array([source.integer(path, i, "image_id", v) for i, v in enumerate(lines)], np.int64)
+
+
+def _images(path: Path, ids: np.ndarray, coco: CocoInstances) -> pa.Table:
+    entries = [coco.image(path, row, image_id) for row, image_id in enumerate(ids.tolist())]
+    sizes = np.array([entry[1:] for entry in entries], np.float64).reshape(-1, 2)
+    return image_table(path, [entry[0] for entry in entries], sizes, ids)
+
+
+@dataclass
+class _Boxes:
+    """COCO annotations that were asked for, each once."""
+
+    path: Path
+    coco: CocoInstances
+    images: pa.Table
+    _positions: dict[int, int] = field(default_factory=dict)
+    _rows: list[tuple[int, int, int]] = field(default_factory=list)
+    _values: list[np.ndarray] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        ids = self.images["image_id"].to_pylist()
+        self._image_positions = {image_id: index for index, image_id in enumerate(ids)}
+        self._classes = {coco_id: index for index, coco_id in enumerate(COCO_IDS)}
+
+    def position(self, row: int, annotation_id: int, image_id: int) -> int:
+        """Position of a COCO annotation among the boxes; adds it when it is new."""
+        annotation_id, image_id = int(annotation_id), int(image_id)
+        if annotation_id not in self._positions:
+            of_image, category, box = self.coco.annotation(self.path, row, annotation_id)
+            self._positions[annotation_id] = len(self._rows)
+            object_ = self._classes.get(category, UNKNOWN)
+            self._rows.append((of_image, object_, row))
+            self._values.append(box)
+        position = self._positions[annotation_id]
+        if self._rows[position][0] != image_id:
+            problem = f"annotation {annotation_id} is of image {self._rows[position][0]}"
+            raise InputError(self.path, f"{problem}, not {image_id}", row=row, key="image_id")
+        return position
+
+    def arrays(self) -> SourceBoxes:
+        """All boxes so far."""
+        image_ids, object_, row = np.array(self._rows, np.int64).reshape(-1, 3).T
+        image = np.array([self._image_positions[i] for i in image_ids.tolist()], np.int64)
+        values = np.array(self._values, np.float64).reshape(-1, 4)
+        return SourceBoxes(image, object_, values, row)

@@ -1,0 +1,133 @@
+"""Augmentation and resizing of images with their pairs of boxes (DETR's, as QPIC uses them)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from hoiclip.config import TransformsConfig
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class View:
+    """An image as a detector sees it, with its P pairs.
+
+    Attributes:
+        image: RGB.
+        human_boxes_xyxy: (P, 4), pixels of `image`.
+        object_boxes_xyxy: (P, 4); NaN where a pair has no object.
+        kept: (P,) bool, false for pairs of which a crop left nothing of a box.
+        flipped: whether it is mirrored.
+    """
+
+    image: Image.Image
+    human_boxes_xyxy: np.ndarray
+    object_boxes_xyxy: np.ndarray
+    kept: np.ndarray
+    flipped: bool = False
+
+    def _boxes_mapped(self, function) -> dict[str, np.ndarray]:
+        return {
+            "human_boxes_xyxy": function(self.human_boxes_xyxy),
+            "object_boxes_xyxy": function(self.object_boxes_xyxy),
+        }
+
+    def clamped(self) -> View:
+        """Boxes cut to the image; pairs with an emptied box are marked."""
+        limit = np.array([self.image.width, self.image.height] * 2, np.float64)
+        boxes = self._boxes_mapped(lambda b: np.clip(b, 0, limit))
+        kept = self.kept.copy()
+        for values in boxes.values():
+            sides = values[:, 2:] - values[:, :2]
+            kept &= np.isnan(sides).any(1) | (sides > 0).all(1)
+        return replace(self, kept=kept, **boxes)
+
+    def mirrored(self) -> View:
+        """The mirror image."""
+        width = self.image.width
+
+        def mirror(boxes: np.ndarray) -> np.ndarray:
+            return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
+
+        image = self.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return replace(self, image=image, flipped=not self.flipped, **self._boxes_mapped(mirror))
+
+    def resized(self, shorter: int, longest: int) -> View:
+        """Resized so that the shorter side is `shorter`, or the longer one about `longest`."""
+        width, height = resized_size(*self.image.size, shorter, longest)
+        if (width, height) == self.image.size:
+            return self
+        scale = np.array([width / self.image.width, height / self.image.height] * 2)
+        image = self.image.resize((width, height), Image.Resampling.BILINEAR)
+        return replace(self, image=image, **self._boxes_mapped(lambda b: b * scale))
+
+    def cropped(self, left: int, top: int, width: int, height: int) -> View:
+        """The given part of the image; boxes are cut to it."""
+        image = self.image.crop((left, top, left + width, top + height))
+        offset = np.array([left, top, left, top])
+        return replace(self, image=image, **self._boxes_mapped(lambda b: b - offset)).clamped()
+
+
+def resized_size(width: int, height: int, shorter: int, longest: int) -> tuple[int, int]:
+    """Size after resizing, by DETR's rule: the other side is truncated to an integer."""
+    low, high = min(width, height), max(width, height)
+    if high / low * shorter > longest:
+        shorter = round(longest * low / high)
+    if low == shorter:
+        return width, height
+    if width < height:
+        return shorter, int(shorter * height / width)
+    return int(shorter * width / height), shorter
+
+
+def augment(view: View, config: TransformsConfig, rng: np.random.Generator) -> View:
+    """A random training view: flip, colour jitter, then resize or resize-crop-resize."""
+    view = view.clamped()
+    if rng.random() < config.flip:
+        view = view.mirrored()
+    if config.color_jitter > 0:
+        view = replace(view, image=_color_jitter(view.image, config.color_jitter, rng))
+    if config.crop_scales and rng.random() < 0.5:
+        view = view.resized(int(rng.choice(config.crop_scales)), config.max_side)
+        view = _random_crop(view, *config.crop_sides, rng)
+    if config.scales:
+        view = view.resized(int(rng.choice(config.scales)), config.max_side)
+    return view
+
+
+def inference_view(image: Image.Image, config: TransformsConfig) -> View:
+    """The view that inference sees, without pairs."""
+    none = np.zeros((0, 4))
+    view = View(image, none, none, np.zeros(0, bool))
+    return view.resized(config.test_scale, config.max_side) if config.test_scale else view
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """RGB image → (3, H, W) float32, normalised with ImageNet's mean and deviation."""
+    pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
+    return (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+
+
+def _color_jitter(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
+    adjustments = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
+    factors = rng.uniform(max(0.0, 1 - strength), 1 + strength, len(adjustments))
+    for index in rng.permutation(len(adjustments)):
+        image = adjustments[index](image, float(factors[index]))
+    return image
+
+
+def _random_crop(view: View, least: int, largest: int, rng: np.random.Generator) -> View:
+    width = int(rng.integers(least, max(least, min(view.image.width, largest)) + 1))
+    height = int(rng.integers(least, max(least, min(view.image.height, largest)) + 1))
+    width, height = min(width, view.image.width), min(height, view.image.height)
+    left = int(rng.integers(view.image.width - width + 1))
+    top = int(rng.integers(view.image.height - height + 1))
+    return view.cropped(left, top, width, height)

@@ -1,0 +1,46 @@
+"""How a stage runs: one line for an error, the time it took for the report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hoiclip.errors import HoiclipError
+from hoiclip.files import write_json
+
+
+def fail(error: HoiclipError) -> int:
+    """Prints the error on one line and returns the exit code."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 1
+
+
+def run_stage(name: str, main: Callable[[Path], dict[str, Any] | None]) -> None:
+    """Runs a stage and exits.
+
+    `--params` names another params file, `--debug` shows tracebacks. What `main` returns goes, with
+    the seconds it took, to `runs/<name>/summary.json`.
+
+    Args:
+        name: of the stage.
+        main: takes the path of the params file.
+    """
+    parser = argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    try:
+        summary = main(arguments.params) or {}
+    except HoiclipError as error:
+        if arguments.debug:
+            raise
+        sys.exit(fail(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    seconds = round(time.monotonic() - started, 1)
+    write_json(Path("runs") / name / "summary.json", {"seconds": seconds, **summary})

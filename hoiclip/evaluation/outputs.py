@@ -1,0 +1,107 @@
+"""The files of an evaluation: metrics, a table per class, and curves to plot."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from hoiclip import schema
+from hoiclip.evaluation.average_precision import exact_needed
+from hoiclip.evaluation.hico import SETTINGS, HicoResult
+from hoiclip.files import atomic_file
+
+PER_CLASS = pa.schema(
+    [
+        pa.field("hoi", pa.int32(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("train_instances", pa.int32(), nullable=False),
+        pa.field("rare", pa.bool_(), nullable=False),
+        pa.field("seen", pa.bool_(), nullable=False),
+        pa.field("test_instances", pa.int64(), nullable=False),
+        pa.field("ap_default", pa.float64()),
+        pa.field("ap_known_object", pa.float64()),
+        pa.field("max_recall", pa.float64()),
+    ]
+)
+CURVE_SUBSETS = ("full", "rare", "non_rare")
+CURVE_STEPS = 100
+
+
+def metrics(result: HicoResult) -> dict[str, Any]:
+    """Mean average precision in percent, under keys that stay the same from run to run.
+
+    Returns:
+        `protocol` (name), `default` and `known_object` (each subset's mean AP: full, rare,
+        non_rare, and unseen and seen where there are unseen classes; null for a subset without a
+        class that counts), and `recall` (percent of the annotated pairs whose two boxes some
+        prediction covers, whatever its class; null without annotations).
+    """
+    values: dict[str, Any] = {"protocol": result.protocol.name}
+    for setting in SETTINGS:
+        average_precision = result.scores.average_precision[setting]
+        values[setting] = {
+            subset: _percent(average_precision[result.counted(setting, subset)])
+            for subset in result.subsets()
+        }
+    values["recall"] = _percent(np.array([result.scores.pair_recall]))
+    return values
+
+
+def _percent(values: np.ndarray) -> float | None:
+    mean = float(np.mean(values)) * 100 if len(values) else math.nan
+    return None if math.isnan(mean) else mean
+
+
+def per_class_table(result: HicoResult) -> pa.Table:
+    """One row per HOI class, columns of `PER_CLASS`; AP and recall in percent, or null."""
+    scores = result.scores
+
+    def percent(values: np.ndarray) -> pa.Array:
+        return pa.array(values * 100, mask=np.isnan(values))
+
+    columns = {
+        "hoi": np.arange(len(result.names)),
+        "name": list(result.names),
+        "train_instances": result.train_instances,
+        "rare": result.rare,
+        "seen": result.seen,
+        "test_instances": scores.ground_truths,
+        "ap_default": percent(scores.average_precision["default"]),
+        "ap_known_object": percent(scores.average_precision["known_object"]),
+        "max_recall": percent(scores.max_recall),
+    }
+    return pa.table(columns).cast(PER_CLASS)
+
+
+def curves_table(result: HicoResult) -> pa.Table:
+    """Mean interpolated precision of the Default setting at 101 recalls: subset, recall, precision.
+
+    Recall and precision are in [0, 1]; a subset without a class that counts has no rows.
+    """
+    curves = result.scores.curves["default"]
+    precision = curves.at_recall(exact_needed(curves.ground_truths, CURVE_STEPS))
+    recall = np.arange(CURVE_STEPS + 1) / CURVE_STEPS
+    rows: dict[str, list[Any]] = {"subset": [], "recall": [], "precision": []}
+    for subset in CURVE_SUBSETS:
+        counted = result.counted("default", subset)
+        if counted.any():
+            rows["subset"] += [subset] * len(recall)
+            rows["recall"] += recall.tolist()
+            rows["precision"] += precision[counted].mean(axis=0).tolist()
+    types = [("subset", pa.string()), ("recall", pa.float64()), ("precision", pa.float64())]
+    return pa.table(rows, schema=pa.schema(types))
+
+
+def write_outputs(folder: str | Path, result: HicoResult, provenance: dict[str, Any]) -> None:
+    """Writes `per_class.parquet`, `per_class.csv` and `pr_curves.csv` into `folder`."""
+    folder = Path(folder)
+    table = per_class_table(result)
+    schema.write_table(folder / "per_class.parquet", table, PER_CLASS, provenance)
+    for name, rows in (("per_class.csv", table), ("pr_curves.csv", curves_table(result))):
+        with atomic_file(folder / name) as aside:
+            csv.write_csv(rows, aside)

@@ -1,0 +1,131 @@
+"""The one file a detector travels in: safetensors with a JSON header that says everything else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hoiclip.clip_encoder import ClipVisual
+from hoiclip.config import ModelConfig, TransformsConfig, from_mapping
+from hoiclip.errors import ParamsError, WeightsError
+from hoiclip.files import atomic_file
+from hoiclip.model.hoiclip import HOICLIP, Tables
+from hoiclip.vocabulary import Vocabulary
+
+HEADER_KEY = "hoiclip"
+FORMAT = 1
+_MODEL, _CLIP = "model.", "clip."
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A network with all that inference needs; no training data, no text cache.
+
+    Attributes:
+        model: the network.
+        clip: CLIP's frozen image tower.
+        vocabulary: what its classes mean.
+        config: the network's sizes and switches.
+        transforms: sizes of images in inference.
+        scores: how scores are made where a released model departs from the default, e.g.
+            `{"enhancement_kind": "sigmoid"}`; empty otherwise.
+        provenance: how the weights came to be.
+    """
+
+    model: HOICLIP
+    clip: ClipVisual
+    vocabulary: Vocabulary
+    config: ModelConfig
+    transforms: TransformsConfig
+    scores: dict[str, Any]
+    provenance: dict[str, Any]
+
+    def save(self, path: str | Path) -> None:
+        """Writes the file, all or nothing."""
+        state = {_MODEL + k: v for k, v in self.model.state_dict().items()}
+        state |= {_CLIP + k: v for k, v in self.clip.state_dict().items()}
+        header = {
+            "format": FORMAT,
+            "vocabulary": self.vocabulary.to_json(),
+            "model": dataclasses.asdict(self.config),
+            "transforms": dataclasses.asdict(self.transforms),
+            "clip": self.clip.config,
+            "scores": self.scores,
+            "provenance": self.provenance,
+        }
+        tensors = {k: v.detach().cpu().clone().contiguous() for k, v in state.items()}
+        with atomic_file(path) as aside:
+            save_file(tensors, aside, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    Raises:
+        WeightsError: the file is absent or damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weight file")
+    try:
+        with safe_open(path, "pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def tables_of_state(state: dict[str, Tensor]) -> Tables:
+    """The classifiers' tables that a model's state dict carries."""
+    return Tables(
+        hoi_embeddings=state["hoi_classifier.table"],
+        object_embeddings=state["object_classifier.classifier.table"],
+        verb_to_hoi=state.get("verb_classifier.verb_to_hoi", torch.empty(0)),
+        verb_vectors=state.get("verb_classifier.vectors"),
+        hoi_bias=state.get("hoi_classifier.bias"),
+        object_bias=state.get("object_classifier.classifier.bias"),
+    )
+
+
+def load_detector(path: str | Path) -> Detector:
+    """Reads a file that `Detector.save` wrote, in eval mode on the CPU.
+
+    Raises:
+        WeightsError: absent, damaged, or not such a file; names the tensor where one does not fit.
+    """
+    state, metadata = read_safetensors(path)
+    if HEADER_KEY not in metadata:
+        raise WeightsError(
+            f"{path}: not a HOICLIP model file. Convert foreign checkpoints with `hoiclip convert`"
+        )
+    header = json.loads(metadata[HEADER_KEY])
+    if header.get("format") != FORMAT:
+        raise WeightsError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT}")
+    try:
+        config = from_mapping(ModelConfig, header["model"], "model")
+        transforms = from_mapping(TransformsConfig, header["transforms"], "transforms")
+        model_state = {k.removeprefix(_MODEL): v for k, v in state.items() if k.startswith(_MODEL)}
+        clip_state = {k.removeprefix(_CLIP): v for k, v in state.items() if k.startswith(_CLIP)}
+        clip = ClipVisual(header["clip"])
+        clip.load_state_dict(clip_state)
+        model = HOICLIP(config, tables_of_state(model_state), clip.visual_projection)
+        model.load_state_dict(model_state)
+    except (KeyError, RuntimeError, ParamsError) as error:
+        problem = " ".join(str(error).split())
+        raise WeightsError(f"{path}: header and tensors do not fit: {problem}") from None
+    return Detector(
+        model.eval(),
+        clip,
+        Vocabulary.from_json(header["vocabulary"]),
+        config,
+        transforms,
+        header["scores"],
+        header["provenance"],
+    )

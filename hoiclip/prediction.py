@@ -1,0 +1,153 @@
+"""A detector over images → the predictions table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.utils.data import DataLoader
+
+from hoiclip import schema
+from hoiclip.boxes import cxcywh_to_xyxy
+from hoiclip.config import NmsConfig, PredictConfig
+from hoiclip.data.annotations import Annotations
+from hoiclip.data.dataset import Batch, InferenceDataset, collate
+from hoiclip.data.images import ImageStore
+from hoiclip.evaluation.hico import evaluate_hico
+from hoiclip.evaluation.outputs import metrics
+from hoiclip.model_file import Detector
+from hoiclip.pair_nms import PairNms
+from hoiclip.postprocess import Selection, enhancement, postprocess
+from hoiclip.progress import track
+
+
+def predict(
+    detector: Detector,
+    images: pa.Table,
+    store: ImageStore,
+    config: PredictConfig,
+    ks: Sequence[int],
+    device: torch.device,
+) -> list[pa.Table]:
+    """Predictions of every image, best first, once for each k of the enhancement.
+
+    The network runs once; memory does not grow with the number of images beyond the tables.
+
+    Args:
+        detector: network, CLIP, vocabulary and how scores are made.
+        images: rows of `schema.IMAGES`.
+        store: where the images are.
+        config: batch size, top k, NMS.
+        ks: classes that the training-free enhancement keeps; 0 is none.
+        device: to compute on.
+
+    Returns:
+        One table of `schema.PREDICTIONS` per k. Boxes are in pixels of the original image.
+    """
+    dataset = InferenceDataset(
+        images, store, detector.vocabulary, detector.transforms, detector.clip.preprocess
+    )
+    image_ids = images["image_id"].to_numpy()
+    tables: list[list[pa.Table]] = [[] for _ in ks]
+    detector.model.eval().to(device)
+    detector.clip.to(device)
+    loader = DataLoader(dataset, config.batch_size, collate_fn=collate)
+    for batch in track(loader, "predict", len(loader)):
+        selections, boxes = _predict_batch(detector, batch, config, ks, device)
+        for table, selection in zip(tables, selections, strict=True):
+            table.append(_rows(selection, *boxes, image_ids[batch.indices]))
+    empty = schema.PREDICTIONS.empty_table()
+    return [pa.concat_tables([empty, *parts]).combine_chunks() for parts in tables]
+
+
+@torch.inference_mode()
+def _predict_batch(
+    detector: Detector,
+    batch: Batch,
+    config: PredictConfig,
+    ks: Sequence[int],
+    device: torch.device,
+) -> tuple[list[Selection], tuple[np.ndarray, np.ndarray]]:
+    clip = detector.clip.encode_image_tokens(batch.clip_pixels.to(device))
+    mask = None if batch.padding_mask is None else batch.padding_mask.to(device)
+    outputs = detector.model(batch.images.to(device), mask, clip.tokens, clip.global_feature)
+    scale = torch.tensor(batch.sizes, dtype=torch.float32, device=device).repeat(1, 2)[:, None]
+    human_boxes = (cxcywh_to_xyxy(outputs.human_boxes_cxcywh[-1]) * scale).cpu().numpy()
+    object_boxes = (cxcywh_to_xyxy(outputs.object_boxes_cxcywh[-1]) * scale).cpu().numpy()
+    object_logits = outputs.object_logits[-1]
+    if detector.vocabulary.has_missing_objects:
+        says_missing = object_logits[..., :-1].argmax(-1) == detector.vocabulary.num_objects
+        object_boxes[says_missing.cpu().numpy()] = np.nan
+    kind = detector.scores.get("enhancement_kind", config.enhancement_kind)
+    similarity = outputs.clip_similarity.cpu().numpy()
+    added = [enhancement(similarity, k, config.enhancement_weight, kind) for k in ks]
+    selections = postprocess(
+        outputs.hoi_logits[-1].sigmoid().cpu().numpy(),
+        object_logits[..., :-1].sigmoid().cpu().numpy(),
+        human_boxes,
+        object_boxes,
+        detector.vocabulary.object_of_hoi,
+        added,
+        top_k=config.top_k,
+        nms=pair_nms_of(config.nms),
+        threads=config.threads,
+    )
+    return selections, (human_boxes, object_boxes)
+
+
+def pair_nms_of(config: NmsConfig) -> PairNms | None:
+    """NMS settings as post-processing takes them; None where it is off."""
+    if config.threshold == 0:
+        return None
+    return PairNms(
+        config.threshold, config.human_power, config.object_power, config.plus_one_extents
+    )
+
+
+def _rows(
+    selection: Selection,
+    human_boxes_xyxy: np.ndarray,
+    object_boxes_xyxy: np.ndarray,
+    image_ids: np.ndarray,
+) -> pa.Table:
+    place = selection.image, selection.query
+    object_boxes = object_boxes_xyxy[place]
+    columns = {
+        "image_id": image_ids[selection.image],
+        "query": selection.query,
+        "hoi": selection.hoi,
+        "human_box_xyxy": schema.numpy_to_fixed_lists(human_boxes_xyxy[place]),
+        "object_box_xyxy": schema.numpy_to_fixed_lists(
+            object_boxes, np.isnan(object_boxes).any(1)
+        ),
+        "score": selection.score,
+        "hoi_score": selection.hoi_score,
+        "object_score": selection.object_score,
+        "clip_score": selection.clip_score,
+    }
+    return pa.table(columns).cast(schema.PREDICTIONS)
+
+
+def choose_k(
+    detector: Detector,
+    validation: Annotations,
+    store: ImageStore,
+    classes: pa.Table,
+    config: PredictConfig,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Validation mAP (Default, Full, percent) of every k of `config.sweep_k`, and the best k.
+
+    Of equal ones the smallest k is best. The network runs once.
+    """
+    tables = predict(detector, validation.images, store, config, config.sweep_k, device)
+    parts = (validation.images, validation.instances, validation.interactions)
+    full = {}
+    for k, predictions in zip(config.sweep_k, tables, strict=True):
+        result = evaluate_hico(predictions, *parts, detector.vocabulary, classes)
+        full[k] = metrics(result)["default"]["full"]
+    best = max(sorted(full), key=lambda k: full[k] or 0.0)
+    return {"full": {str(k): value for k, value in full.items()}, "best": best}

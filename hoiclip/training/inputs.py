@@ -1,0 +1,112 @@
+"""What training starts from: data, caches, weights; and the fresh or warm-started detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from hoiclip import schema
+from hoiclip.clip_weights import load_clip
+from hoiclip.config import ModelConfig, TransformsConfig
+from hoiclip.data.annotations import Annotations
+from hoiclip.data.images import ImageStore
+from hoiclip.model.hoiclip import HOICLIP, Tables
+from hoiclip.model.warm_start import warm_start_from_detr
+from hoiclip.model_file import Detector, read_safetensors
+from hoiclip.text_embeddings import read_text_embeddings
+from hoiclip.verb_vectors import read_verb_vectors
+from hoiclip.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class TrainPaths:
+    """Files that training reads.
+
+    Attributes:
+        vocabulary: vocabulary.parquet.
+        train: partition to learn from.
+        validation: partition to choose the weights by.
+        classes: classes.parquet.
+        images: folder of the train images, which hold those of validation too.
+        text_embeddings: cache.
+        verb_vectors: cache.
+        clip: weights of CLIP.
+        detector: weights of a DETR; None starts from random weights.
+        clip_model: open_clip's name of the CLIP; None where the file says it.
+    """
+
+    vocabulary: Path
+    train: Path
+    validation: Path
+    classes: Path
+    images: Path
+    text_embeddings: Path
+    verb_vectors: Path
+    clip: Path
+    detector: Path | None
+    clip_model: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """The files of `TrainPaths`, read and checked."""
+
+    vocabulary: Vocabulary
+    train: Annotations
+    validation: Annotations
+    classes: pa.Table
+    store: ImageStore
+
+    @classmethod
+    def read(cls, paths: TrainPaths) -> TrainData:
+        """Reads and checks the tables.
+
+        Raises:
+            InputError: a table is absent, malformed or contradicts another.
+        """
+        vocabulary = Vocabulary.read(paths.vocabulary)
+        partitions = []
+        for folder in (paths.train, paths.validation):
+            annotations = Annotations.read(folder)
+            annotations.check(folder, vocabulary)
+            partitions.append(annotations)
+        classes = schema.read_table(paths.classes, schema.CLASSES)
+        return cls(vocabulary, *partitions, classes, ImageStore(paths.images))
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(C,) bool: HOI classes that training may see."""
+        return self.classes["seen"].to_numpy()
+
+
+def build_detector(
+    paths: TrainPaths, vocabulary: Vocabulary, config: ModelConfig, transforms: TransformsConfig
+) -> Detector:
+    """A detector ready to train: tables from the caches, encoder and instance decoder from a DETR.
+
+    Raises:
+        WeightsError: weights are absent or do not fit.
+        InputError: a cache is absent or belongs to another vocabulary.
+    """
+    clip = load_clip(paths.clip, paths.clip_model).visual()
+    text = read_text_embeddings(paths.text_embeddings, vocabulary)
+    verb_vectors = None
+    if config.verb.representation != "none":
+        vectors = read_verb_vectors(
+            paths.verb_vectors, config.verb.representation, vocabulary.num_verbs
+        )
+        verb_vectors = torch.from_numpy(vectors)
+    tables = Tables(
+        torch.from_numpy(text.hoi),
+        torch.from_numpy(text.object_classifier),
+        torch.from_numpy(vocabulary.verb_to_hoi),
+        verb_vectors,
+    )
+    model = HOICLIP(config, tables, clip.visual_projection)
+    if paths.detector is not None:
+        warm_start_from_detr(model, read_safetensors(paths.detector)[0], paths.detector)
+    return Detector(model, clip, vocabulary, config, transforms, scores={}, provenance={})

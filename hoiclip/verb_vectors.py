@@ -1,0 +1,259 @@
+"""Verb vectors by visual semantic arithmetic (HOICLIP, CVPR 2023, "verb adapter").
+
+Over the HOI rows (pair, HOI class) of the training images, with CLIP's projected image features
+before normalisation:
+
+    f_c = normalised mean, over the rows of class c, of the feature of the enclosing rectangle of
+          the human and the object box;
+    g_o = normalised mean, over the rows whose class has object o, of the feature of the object box.
+
+A pair with several HOI classes counts once for each. With C(v) the classes of verb v that have rows
+and an object:
+
+    arithmetic:  E_v = normalised mean over C(v) of (f_c - g_object(c))
+    average:     E_v = normalised mean, over all classes of v with rows, of f_c
+    text:        E_v = text embedding of the verb's prompt
+
+A class without an object has the human box for a crop and nothing to subtract: it enters
+`arithmetic` as f_c, and only for a verb of which no class with an object has rows. A verb without
+rows, as an unseen one, and one whose sum vanishes, get their text embedding.
+
+`released` accumulates as the authors' generator did: within one image, of several rows of an HOI
+class only the last counts, likewise of an object class; and the mean feature of the human boxes of
+each image's rows is added to the object class `person`. Classes without rows are left out there
+too, where the original divides by zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hoiclip import schema
+from hoiclip.clip_encoder import ClipVisual
+from hoiclip.crops import crop, enclosing_box
+from hoiclip.data.annotations import Annotations
+from hoiclip.errors import InputError
+from hoiclip.progress import track
+from hoiclip.vocabulary import Vocabulary
+
+Accumulation = Literal["correct", "released"]
+REPRESENTATIONS = ("arithmetic", "average", "text")
+
+_VANISHING = 1e-9
+
+
+@dataclass(frozen=True)
+class FeatureSums:
+    """Sums of image features of width D over HOI rows, float64, and how many rows there were.
+
+    Attributes:
+        hoi: (num_hois, D), crops of pairs.
+        object: (num_objects, D), crops of objects.
+        rows: (num_hois,) int64.
+    """
+
+    hoi: np.ndarray
+    object: np.ndarray
+    rows: np.ndarray
+
+
+class VerbVectors(NamedTuple):
+    """Vectors (num_verbs, D) float32 of unit length; the rows behind each; whether from crops."""
+
+    vectors: np.ndarray
+    pairs: np.ndarray
+    from_crops: np.ndarray
+
+
+class _Row(NamedTuple):
+    human: np.ndarray
+    object: np.ndarray | None
+    hoi: int
+
+
+class _Share(NamedTuple):
+    """One crop's part in a sum: `weight` times its feature goes to row `index`."""
+
+    box: np.ndarray
+    index: int
+    weight: float
+
+
+def sum_features(
+    annotations: Annotations,
+    read_image: Callable[[str], Image.Image],
+    visual: ClipVisual,
+    vocabulary: Vocabulary,
+    seen: np.ndarray,
+    *,
+    accumulation: Accumulation = "correct",
+    batch_size: int = 256,
+) -> FeatureSums:
+    """Encodes every pair's and object's crop in one pass.
+
+    Each image is read once and each crop encoded once; beyond the tables, memory does not grow
+    with the number of images.
+
+    Args:
+        annotations: the training partition.
+        read_image: `file_name` → RGB image.
+        visual: the image tower; crops go to its device in batches of `batch_size`.
+        vocabulary: objects, verbs and HOI classes.
+        seen: (num_hois,) bool; rows of other classes are skipped.
+        accumulation: see the module.
+    """
+    num_hois = vocabulary.num_hois
+    sums = torch.zeros(num_hois + vocabulary.num_objects, visual.embed_dim, dtype=torch.float64)
+    counts = np.zeros(num_hois, np.int64)
+    pixels: list[Tensor] = []
+    shares: list[tuple[int, int, float]] = []  # position in `pixels`, row of `sums`, weight
+
+    def flush() -> None:
+        if pixels:
+            batch = torch.stack(pixels).to(visual.visual_projection.device)
+            features = visual.encode_image(batch).double().cpu()
+            position, index, weight = zip(*shares, strict=True)
+            weighted = features[list(position)] * torch.tensor(weight, dtype=torch.float64)[:, None]
+            sums.index_add_(0, torch.tensor(index), weighted)
+            pixels.clear()
+            shares.clear()
+
+    images = _rows_by_image(annotations, seen)
+    for file_name, rows in track(images, "verb vectors", annotations.images.num_rows):
+        if not rows:
+            continue
+        image = read_image(file_name)
+        position_of: dict[bytes, int] = {}
+        for box, index, weight in _shares(rows, vocabulary, accumulation):
+            key = box.tobytes()
+            if key not in position_of:
+                position_of[key] = len(pixels)
+                pixels.append(visual.preprocess(crop(image, box)))
+            shares.append((position_of[key], index, weight))
+        np.add.at(counts, [row.hoi for row in rows], 1)
+        if len(pixels) >= batch_size:
+            flush()
+    flush()
+    return FeatureSums(sums[:num_hois].numpy(), sums[num_hois:].numpy(), counts)
+
+
+def _rows_by_image(annotations: Annotations, seen: np.ndarray) -> Iterator[tuple[str, list[_Row]]]:
+    """(file name, rows of seen classes) of every image, in the order of the tables."""
+    pairs = annotations.pairs()
+    image_of_row = pairs.image_ids[pairs.pair_of_row]
+    order = np.argsort(image_of_row, kind="stable")
+    order = order[seen[pairs.hoi_of_row[order]]]
+    image_ids = annotations.images["image_id"].to_numpy()
+    starts = np.searchsorted(image_of_row[order], image_ids, "left")
+    stops = np.searchsorted(image_of_row[order], image_ids, "right")
+    names = annotations.images["file_name"].to_pylist()
+    for name, start, stop in zip(names, starts, stops, strict=True):
+        rows = []
+        for row in order[start:stop]:
+            pair = pairs.pair_of_row[row]
+            object_box = pairs.object_boxes_xyxy[pair] if pairs.objects[pair] >= 0 else None
+            human_box = pairs.human_boxes_xyxy[pair]
+            rows.append(_Row(human_box, object_box, int(pairs.hoi_of_row[row])))
+        yield name, rows
+
+
+def _shares(
+    rows: list[_Row], vocabulary: Vocabulary, accumulation: Accumulation
+) -> Iterator[_Share]:
+    """The crops of one image and the sums (HOI classes, then objects) that they enter."""
+    shares = []
+    for row in rows:
+        boxes = [row.human] if row.object is None else [row.human, row.object]
+        shares.append(_Share(enclosing_box(np.stack(boxes)), row.hoi, 1.0))
+        if row.object is not None:
+            index = vocabulary.num_hois + int(vocabulary.object_of_hoi[row.hoi])
+            shares.append(_Share(row.object, index, 1.0))
+    if accumulation == "correct":
+        yield from shares
+        return
+    yield from {share.index: share for share in shares}.values()
+    person = vocabulary.num_hois + vocabulary.person
+    yield from (_Share(row.human, person, 1 / len(rows)) for row in rows)
+
+
+def verb_vectors(
+    sums: FeatureSums, vocabulary: Vocabulary, text: np.ndarray, representation: str
+) -> VerbVectors:
+    """E_v of every verb by one of `REPRESENTATIONS`, as the module defines them.
+
+    Args:
+        text: (num_verbs, D), L2-normalised text embeddings of the verbs.
+    """
+    vectors = text.astype(np.float32).copy()
+    pairs = np.zeros(vocabulary.num_verbs, np.int64)
+    from_crops = np.zeros(vocabulary.num_verbs, bool)
+    if representation == "text":
+        return VerbVectors(vectors, pairs, from_crops)
+    features = _normalised(sums.hoi)
+    has_object = vocabulary.object_of_hoi < vocabulary.num_objects
+    if representation == "arithmetic":
+        objects = _normalised(sums.object)
+        features[has_object] -= objects[vocabulary.object_of_hoi[has_object]]
+    for verb in range(vocabulary.num_verbs):
+        classes = (vocabulary.verb_of_hoi == verb) & (sums.rows > 0)
+        if representation == "arithmetic" and (classes & has_object).any():
+            classes &= has_object
+        total = features[classes].sum(axis=0)
+        length = np.linalg.norm(total)
+        if length > _VANISHING:
+            vectors[verb] = total / length
+            pairs[verb] = sums.rows[classes].sum()
+            from_crops[verb] = True
+    return VerbVectors(vectors, pairs, from_crops)
+
+
+def _normalised(sums: np.ndarray) -> np.ndarray:
+    """Rows at unit length; a zero row, a class without crops, stays zero."""
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    return sums / np.where(lengths > 0, lengths, 1.0)
+
+
+def verb_vectors_table(sums: FeatureSums, vocabulary: Vocabulary, text: np.ndarray) -> pa.Table:
+    """All representations as `schema.verb_vectors_schema`."""
+    parts = []
+    for representation in REPRESENTATIONS:
+        made = verb_vectors(sums, vocabulary, text, representation)
+        columns = {
+            "representation": [representation] * vocabulary.num_verbs,
+            "verb": np.arange(vocabulary.num_verbs, dtype=np.int32),
+            "source": np.where(made.from_crops, "crops", "text"),
+            "pairs": made.pairs,
+            "vector": schema.numpy_to_fixed_lists(made.vectors),
+        }
+        parts.append(pa.table(columns).cast(schema.verb_vectors_schema(text.shape[1])))
+    return pa.concat_tables(parts)
+
+
+def read_verb_vectors(path: str | Path, representation: str, num_verbs: int) -> np.ndarray:
+    """Vectors (num_verbs, D) float32 of one representation.
+
+    Raises:
+        InputError: the file does not hold each verb once, in order, for this representation.
+    """
+    table = schema.read_table(path)
+    if "vector" not in table.column_names or not pa.types.is_fixed_size_list(table["vector"].type):
+        raise InputError(path, "no column of fixed-size lists", key="vector")
+    table = schema.read_table(path, schema.verb_vectors_schema(table["vector"].type.list_size))
+    chosen = np.array(table["representation"].to_pylist()) == representation
+    if not np.array_equal(table["verb"].to_numpy()[chosen], np.arange(num_verbs)):
+        raise InputError(
+            path,
+            f"{chosen.sum()} rows of {representation!r}, expected verbs 0 to {num_verbs - 1} in order",
+            key="verb",
+            fix="Run the verb_vectors stage for this vocabulary",
+        )
+    return schema.fixed_lists_to_numpy(table["vector"])[chosen]

@@ -1,0 +1,42 @@
+"""Predictions of the test images; the enhancement's k is chosen on validation."""
+
+from pathlib import Path
+
+from hoiclip import schema
+from hoiclip.config import PredictConfig, load
+from hoiclip.data.annotations import Annotations
+from hoiclip.data.images import ImageStore
+from hoiclip.entry import run_stage
+from hoiclip.files import write_json
+from hoiclip.model_file import load_detector
+from hoiclip.prediction import choose_k, predict
+from hoiclip.runtime import prepare
+
+OUT = Path("runs/predict")
+MODEL = Path("runs/train/model.safetensors")
+
+
+def main(params: Path) -> dict:
+    """Chooses k where it is open, then predicts."""
+    config = load(PredictConfig, "predict", params)
+    device = prepare(config.device, config.threads)
+    detector = load_detector(MODEL)
+    k, sweep = config.enhancement_k, {}
+    if config.sweep_k:
+        validation = Annotations.read("data/splits/validation")
+        classes = schema.read_table("data/splits/classes.parquet", schema.CLASSES)
+        sweep = choose_k(
+            detector, validation, ImageStore("data/images/train"), classes, config, device
+        )
+        k = sweep["best"] if k is None else k
+    images = schema.read_table("data/annotations/test/images.parquet", schema.IMAGES)
+    store = ImageStore("data/images/test")
+    (predictions,) = predict(detector, images, store, config, [k], device)
+    provenance = {"model": detector.provenance, "enhancement_k": k}
+    schema.write_table(OUT / "predictions.parquet", predictions, schema.PREDICTIONS, provenance)
+    write_json(OUT / "enhancement.json", {"k": k, "validation": sweep})
+    return {"images": len(images), "predictions": len(predictions)}
+
+
+if __name__ == "__main__":
+    run_stage("predict", main)

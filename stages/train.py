@@ -1,0 +1,54 @@
+"""Trains the detector; figures go live through DVCLive."""
+
+from pathlib import Path
+
+from dvclive import Live
+
+from hoiclip.config import ModelConfig, PredictConfig, TrainConfig, WeightsConfig, load
+from hoiclip.entry import run_stage
+from hoiclip.training.inputs import TrainPaths
+from hoiclip.training.loop import Trainer
+
+OUT = Path("runs/train")
+
+
+def train_paths(weights: WeightsConfig) -> TrainPaths:
+    """Where the pipeline keeps what training reads."""
+    return TrainPaths(
+        vocabulary=Path("data/vocabulary.parquet"),
+        train=Path("data/splits/train"),
+        validation=Path("data/splits/validation"),
+        classes=Path("data/splits/classes.parquet"),
+        images=Path("data/images/train"),
+        text_embeddings=Path("caches/text_embeddings.parquet"),
+        verb_vectors=Path("caches/verb_vectors.parquet"),
+        clip=Path(weights.clip),
+        detector=None if weights.detector is None else Path(weights.detector),
+        clip_model=weights.clip_model,
+    )
+
+
+def main(params: Path) -> dict:
+    """Trains from the caches and weights, or goes on with an interrupted training."""
+    weights = load(WeightsConfig, "weights", params)
+    with Live(str(OUT / "live"), dvcyaml=None, report=None, save_dvc_exp=False) as live:
+
+        def log(epoch: int, figures: dict[str, float]) -> None:
+            for name, value in figures.items():
+                live.log_metric(name, value)
+            live.step = epoch
+            live.make_summary()
+
+        trainer = Trainer(
+            train_paths(weights),
+            load(ModelConfig, "model", params),
+            load(TrainConfig, "train", params),
+            load(PredictConfig, "predict", params),
+            resume_root=Path(".checkpoints"),
+            log=log,
+        )
+        return trainer.run(OUT)
+
+
+if __name__ == "__main__":
+    run_stage("train", main)

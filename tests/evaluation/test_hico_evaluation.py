@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import math
+
+import hico_reference as reference
+import hico_worlds as worlds
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hoiclip.errors import InputError
+from hoiclip.evaluation.hico import PROTOCOLS, SETTINGS, evaluate_hico
+from hoiclip.evaluation.outputs import metrics
+
+NAMES = sorted(PROTOCOLS)
+BOX = (0.0, 0.0, 10.0, 10.0)
+FAR = (50.0, 50.0, 60.0, 60.0)
+
+
+def compare(world: worlds.World, protocol: str) -> None:
+    result = evaluate_hico(world.predictions, **world.tables, protocol=protocol)
+    objects = world.vocabulary.object_of_hoi.tolist()
+    expected, recalls = reference.evaluate(world.detections, world.truths, objects, protocol)
+    for setting in SETTINGS:
+        np.testing.assert_allclose(
+            result.scores.average_precision[setting], expected[setting], rtol=0, atol=1e-9
+        )
+    np.testing.assert_allclose(result.scores.max_recall, recalls, rtol=0, atol=1e-9)
+    values = metrics(result)
+    predicted = {s: {d["hoi"] for d in world.detections} for s in SETTINGS}
+    known = {(t["image"], objects[t["hoi"]]) for t in world.truths}
+    predicted["known_object"] = {
+        d["hoi"] for d in world.detections if (d["image"], objects[d["hoi"]]) in known
+    }
+    rare = world.classes["rare"].to_pylist()
+    seen = world.classes["seen"].to_pylist()
+    members = {"full": [True] * len(rare), "rare": rare, "non_rare": [not r for r in rare]}
+    if not all(seen):
+        members |= {"unseen": [not s for s in seen], "seen": seen}
+    for setting in SETTINGS:
+        assert values[setting].keys() == members.keys()
+        for subset, inside in members.items():
+            if protocol == "hoiclip" and subset != "full":
+                inside = [m and h in predicted[setting] for h, m in enumerate(inside)]
+            mean = reference.subset_mean(expected[setting], inside)
+            assert values[setting][subset] == pytest.approx(mean, abs=1e-9)
+    recall = reference.pair_recall(world.detections, world.truths, objects, protocol)
+    assert values["recall"] == pytest.approx(recall, abs=1e-9)
+
+
+def world_of(detections: list[dict], truths: list[dict], num_images: int = 1) -> worlds.World:
+    vocabulary = worlds.small_vocabulary()
+    rows = [
+        {"query": q, "human": BOX, "object": BOX, "hoi": 0, "image": 0, **d}
+        for q, d in enumerate(detections)
+    ]
+    truths = [{"human": BOX, "object": BOX, "hoi": 0, "image": 0, **t} for t in truths]
+    tables = worlds.partition(truths, list(range(num_images)), vocabulary)
+    classes = worlds.classes_table([True] * 3 + [False] * 4, [True] * 7)
+    return worlds.World(rows, truths, vocabulary, **tables, classes=classes)
+
+
+def ap(world: worlds.World, protocol: str, setting: str = "default") -> np.ndarray:
+    result = evaluate_hico(world.predictions, **world.tables, protocol=protocol)
+    return result.scores.average_precision[setting]
+
+
+@pytest.mark.parametrize("protocol", NAMES)
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_random_worlds_equal_the_reference(protocol, seed):
+    compare(worlds.random_world(seed), protocol)
+
+
+@pytest.mark.parametrize("protocol", NAMES)
+def test_small_chunks_give_the_same(protocol, monkeypatch):
+    monkeypatch.setattr("hoiclip.evaluation.matching.PAIRS_PER_CHUNK", 3)
+    for seed in range(30):
+        compare(worlds.random_world(seed), protocol)
+
+
+@pytest.mark.skipif(not worlds.HICO_TEST.exists(), reason="HICO-DET's annotations are absent")
+@pytest.mark.parametrize("protocol", NAMES)
+@pytest.mark.parametrize(
+    "num_images", [300, pytest.param(None, marks=pytest.mark.slow)], ids=["sample", "all"]
+)
+def test_real_annotations_equal_the_reference(protocol, num_images):
+    world = worlds.hico_world(num_images, rows_per_image=20)
+    if num_images is None:
+        assert len(world.truths) == 33405
+    compare(world, protocol)
+
+
+def test_hand_computed_average_precision():
+    # Right, wrong, right of two truths: precision 1 up to recall 0.5, 2/3 up to recall 1.
+    world = world_of(
+        [{"score": 0.9}, {"score": 0.8, "human": FAR}, {"score": 0.7, "object": FAR}],
+        [{}, {"object": FAR}],
+    )
+    for protocol in NAMES:
+        assert ap(world, protocol)[0] == pytest.approx((6 + 5 * 2 / 3) / 11, abs=1e-12)
+
+
+@pytest.mark.parametrize(("protocol", "right"), [("hico", 1), ("hoiclip", 1), ("pocket", 0)])
+def test_iou_of_exactly_one_half(protocol, right):
+    world = world_of([{"score": 0.9, "human": (0.0, 0.0, 10.0, 5.0)}], [{}])
+    assert ap(world, protocol)[0] == right
+
+
+def test_extents_do_not_depend_on_the_convention_but_thin_overlaps_do():
+    thin = (3.0, 0.0, 4.0, 10.0)
+    world = world_of([{"score": 0.9, "object": thin}], [{"object": thin}])
+    assert [ap(world, p)[0] for p in ("hico", "hoiclip", "pocket")] == [1, 0, 1]
+
+
+def test_recall_of_exactly_three_tenths_is_missed_by_floating_steps():
+    truths = [{"image": i} for i in range(10)]
+    world = world_of([{"image": i, "score": 0.9} for i in range(3)], truths, 10)
+    assert ap(world, "hico")[0] == pytest.approx(4 / 11)
+    assert ap(world, "hoiclip")[0] == pytest.approx(3 / 11)
+    assert ap(world, "pocket")[0] == pytest.approx(4 / 11)
+
+
+@pytest.mark.parametrize("protocol", NAMES)
+def test_a_detection_whose_best_truth_is_taken_is_wrong(protocol):
+    # The second overlaps both truths enough, but the first truth more: it takes no other.
+    near = (0.0, 0.0, 10.0, 8.0)
+    world = world_of([{"score": 0.9}, {"score": 0.8}], [{}, {"human": near}])
+    assert ap(world, protocol)[0] == pytest.approx(6 / 11)
+
+
+@pytest.mark.parametrize("protocol", NAMES)
+def test_of_equally_good_truths_the_first_is_taken(protocol):
+    upper, lower = {"human": (0.0, 0.0, 10.0, 8.0)}, {"human": (0.0, 2.0, 10.0, 10.0)}
+    detections = [{"score": 0.9}, {"score": 0.8, **upper}]
+    assert ap(world_of(detections, [upper, lower]), protocol)[0] == pytest.approx(6 / 11)
+    assert ap(world_of(detections, [lower, upper]), protocol)[0] == 1
+
+
+@pytest.mark.parametrize("protocol", NAMES)
+def test_equal_scores_are_taken_by_image_then_query(protocol):
+    wrong = {"human": FAR, "score": 0.5}
+    right = {"score": 0.5}
+    first = world_of([right, wrong], [{}])
+    second = world_of([wrong, right], [{}])
+    assert ap(first, protocol)[0] == 1
+    assert ap(second, protocol)[0] == 0.5
+    for world in (first, second):
+        turned = world.predictions.take([1, 0])
+        again = evaluate_hico(turned, **world.tables, protocol=protocol)
+        assert again.scores.average_precision["default"][0] == ap(world, protocol)[0]
+
+
+@pytest.mark.parametrize("protocol", NAMES)
+def test_images_without_pairs_count_in_default_only(protocol):
+    world = world_of([{"score": 0.9, "image": 1}, {"score": 0.8}], [{}], 2)
+    assert ap(world, protocol)[0] == 0.5
+    assert ap(world, protocol, "known_object")[0] == 1
+
+
+@pytest.mark.parametrize("protocol", NAMES)
+def test_known_object_keeps_images_with_another_verb_of_the_object(protocol):
+    world = world_of([{"score": 0.9, "image": 1}, {"score": 0.8}], [{}, {"image": 1, "hoi": 1}], 2)
+    assert ap(world, protocol, "known_object")[0] == 0.5
+
+
+def test_classes_without_truth_or_predictions():
+    world = world_of([{"score": 0.9}, {"score": 0.9, "hoi": 3}], [{}, {"hoi": 1}, {"hoi": 4}])
+    for protocol, rare, non_rare in (("hico", 50, 0), ("hoiclip", 100, None), ("pocket", 50, 0)):
+        result = evaluate_hico(world.predictions, **world.tables, protocol=protocol)
+        values = result.scores.average_precision["default"]
+        assert math.isnan(values[3])
+        assert values[[0, 1, 4]].tolist() == [1, 0, 0]
+        means = metrics(result)["default"]
+        assert means["full"] == pytest.approx(100 / 3)
+        assert means["rare"] == rare
+        assert means["non_rare"] == non_rare
+
+
+@pytest.mark.parametrize("protocol", NAMES)
+def test_nothing_at_all(protocol):
+    world = world_of([], [], 0)
+    values = metrics(evaluate_hico(world.predictions, **world.tables, protocol=protocol))
+    nothing = {"full": None, "rare": None, "non_rare": None}
+    assert values == {
+        "protocol": protocol,
+        "default": nothing,
+        "known_object": nothing,
+        "recall": None,
+    }
+
+
+@pytest.mark.parametrize("protocol", NAMES)
+def test_missing_objects_match_missing_objects(protocol):
+    world = world_of([], [])
+    verbs, hois = world.vocabulary.verbs, world.vocabulary.hois
+    hois = (worlds.Hoi(0, None), *hois[1:])
+    vocabulary = worlds.Vocabulary(world.vocabulary.objects, verbs, hois)
+    truths = [{"image": 0, "hoi": 0, "human": BOX, "object": None}]
+    tables = {**world.tables, "vocabulary": vocabulary} | worlds.partition(truths, [0], vocabulary)
+    row = {"image": 0, "query": 0, "hoi": 0, "human": BOX, "score": 0.5}
+    for object_, expected in ((None, 1), (BOX, 0)):
+        predictions = worlds.predictions_table([{**row, "object": object_}], tables["images"])
+        result = evaluate_hico(predictions, **tables, protocol=protocol)
+        assert result.scores.average_precision["default"][0] == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"score": math.nan}, "predictions, row 1, score: nan is not finite"),
+        ({"hoi": 7}, "predictions, row 1, hoi: 7 is not among the 7 HOI classes"),
+        ({"object": None}, "predictions, row 1, object_box_xyxy: 0 is a class with an object"),
+        ({"human": (0.0, math.inf, 1.0, 1.0)}, "predictions, row 1, human_box_xyxy: "),
+    ],
+)
+def test_bad_predictions_are_named(change, message):
+    world = world_of([{"score": 0.9}, {"score": 0.8, **change}], [{}])
+    with pytest.raises(InputError) as error:
+        ap(world, "hico")
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_image_instance_class_and_protocol():
+    world = world_of([{"score": 0.9}], [{}])
+    tables = world.tables
+    other = worlds.partition([], [5], world.vocabulary)
+    with pytest.raises(InputError, match=r"predictions, row 0, image_id: 0 is not in the images"):
+        evaluate_hico(world.predictions, **{**tables, **other})
+    with pytest.raises(InputError, match=r"interactions, row 0, human: 0 is not an instance"):
+        evaluate_hico(world.predictions, **{**tables, "instances": tables["instances"][:0]})
+    with pytest.raises(InputError, match=r"classes: 6 rows, but the vocabulary has 7 classes"):
+        evaluate_hico(world.predictions, **{**tables, "classes": tables["classes"][:6]})
+    twice = pa.concat_tables([tables["images"]] * 2)
+    with pytest.raises(InputError, match=r"images, row 1, image_id: 0 occurs twice"):
+        evaluate_hico(world.predictions, **{**tables, "images": twice})
+    with pytest.raises(ValueError, match="unknown protocol 'voc'"):
+        evaluate_hico(world.predictions, **tables, protocol="voc")

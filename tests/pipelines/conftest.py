@@ -1,0 +1,115 @@
+"""A small made-up DVC project: numbers -> double (a matrix) -> score, plus a tracked file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PARAMS = """\
+# Defaults
+numbers:
+  count: 3   # how many
+double:
+  factor: 2.0
+  sleep: 0
+"""
+
+STAGE = """\
+import json, os, pathlib, sys, time, yaml
+from which import WHICH
+
+params = yaml.safe_load(open("params.yaml"))
+print("stage says", sys.argv[1:], WHICH, flush=True)
+if sys.argv[1] == "numbers":
+    if params["numbers"]["count"] < 0:
+        sys.exit("count is negative")
+    pathlib.Path("numbers.txt").write_text(open("tracked.txt").read() * params["numbers"]["count"])
+elif sys.argv[1] == "double":
+    print("double runs as", os.getpid(), flush=True)
+    time.sleep(params["double"]["sleep"])
+    value = len(open("numbers.txt").read().split()) * params["double"]["factor"]
+    pathlib.Path(f"double{sys.argv[2]}.txt").write_text(str(value + int(sys.argv[2])))
+else:
+    values = [float(open(f"double{i}.txt").read()) for i in range(2)]
+    pathlib.Path("metrics.json").write_text(json.dumps({"default": {"full": sum(values)}}))
+"""
+
+DVC = """\
+stages:
+  numbers:
+    cmd: python stages/stage.py numbers
+    deps: [tracked.txt]
+    params: [numbers.count]
+    outs: [numbers.txt]
+  double:
+    matrix:
+      seed: [0, 1]
+    cmd: python stages/stage.py double ${item.seed}
+    deps: [numbers.txt]
+    params: [double]
+    outs: ["double${item.seed}.txt"]
+  score:
+    cmd: python stages/stage.py score
+    deps: [double0.txt, double1.txt]
+    metrics:
+      - metrics.json: {cache: false}
+"""
+
+
+def sh(root: Path, *command: str) -> str:
+    """Runs a command that must succeed; returns its output."""
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def _own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No git or Prefect settings from outside, this interpreter first in PATH, nothing sent out."""
+    for name in list(os.environ):
+        if name.startswith(("GIT_", "PREFECT_", "DVC_", "HOICLIP_")) or name == "PYTHONPATH":
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    settings = {
+        "HOME": home,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_HOME": tmp_path / "prefect",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_CLI_PROMPT": "false",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, str(value))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The made-up project, committed but never reproduced."""
+    root = tmp_path / "project"
+    (root / "stages").mkdir(parents=True)
+    sh(root, "git", "init", "--quiet")
+    sh(root, "git", "config", "user.name", "Test")
+    sh(root, "git", "config", "user.email", "test@localhost")
+    dvc = [sys.executable, "-m", "dvc"]
+    sh(root, *dvc, "init", "--quiet")
+    sh(root, *dvc, "config", "core.analytics", "false")
+    sh(root, *dvc, "config", "core.autostage", "true")
+    (root / "params.yaml").write_text(PARAMS)
+    (root / "dvc.yaml").write_text(DVC)
+    (root / "stages" / "stage.py").write_text(STAGE)
+    (root / "which.py").write_text('WHICH = "committed"\n')
+    (root / "tracked.txt").write_text("x ")
+    sh(root, *dvc, "add", "--quiet", "tracked.txt")
+    sh(root, "git", "add", "--all")
+    sh(root, "git", "commit", "--quiet", "--message", "Start")
+    return root

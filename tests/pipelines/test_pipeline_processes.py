@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import PipelineError
+from pipelines.processes import ProcessGroups
+
+
+def _python(code: str) -> list[str]:
+    return [sys.executable, "-S", "-c", code]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A killed orphan may stay a zombie where nothing reaps it.
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def _wait(condition, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def test_both_streams_come_line_by_line(tmp_path: Path) -> None:
+    lines: list[str] = []
+    code = "import sys; print('a  '); sys.stdout.flush(); sys.stderr.write('b\\rc\\n')"
+    ProcessGroups().run(_python(code), cwd=tmp_path, on_line=lines.append)
+    assert lines == ["a", "b", "c"]
+
+
+def test_a_failure_tells_the_code_and_the_last_lines(tmp_path: Path) -> None:
+    code = "[print('line', i) for i in range(50)]; raise SystemExit(3)"
+    with pytest.raises(PipelineError, match="exit code 3") as info:
+        ProcessGroups().run(_python(code), cwd=tmp_path, on_line=lambda _: None)
+    assert str(info.value).splitlines()[1:] == [f"line {i}" for i in range(30, 50)]
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_stop_ends_the_whole_group_and_starts_nothing_more(tmp_path: Path, deaf: bool) -> None:
+    """The grandchild is what a stage is to dvc; a deaf one ignores SIGTERM."""
+    ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" if deaf else ""
+    grandchild = f"{ignore}import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', {grandchild!r}])"
+    groups = ProcessGroups(grace_seconds=0.5)
+    lines: list[str] = []
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            groups.run(_python(code), cwd=tmp_path, on_line=lines.append)
+        except PipelineError as error:
+            failures.append(error)
+
+    first, queued = threading.Thread(target=run), threading.Thread(target=run)
+    first.start()
+    _wait(lambda: lines)
+    queued.start()
+    started = time.monotonic()
+    groups.stop()
+    first.join(10)
+    queued.join(10)
+    assert time.monotonic() - started < 8
+    assert len(lines) == 1
+    assert len(failures) == 2
+    _wait(lambda: not _alive(int(lines[0])))
+    with pytest.raises(PipelineError, match="was not started"):
+        groups.run(_python("pass"), cwd=tmp_path, on_line=lines.append)
+
+
+def test_an_error_in_the_listener_ends_the_process(tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    def listen(line: str) -> None:
+        pids.append(int(line))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ProcessGroups(grace_seconds=0.5).run(
+            _python("import os, time; print(os.getpid(), flush=True); time.sleep(60)"),
+            cwd=tmp_path,
+            on_line=listen,
+        )
+    _wait(lambda: not _alive(pids[0]))
+
+
+def test_no_more_than_parallel_at_a_time(tmp_path: Path) -> None:
+    groups = ProcessGroups(parallel=2)
+    code = "import time; print('start', flush=True); time.sleep(0.2); print('end', flush=True)"
+    lines: list[str] = []
+    threads = [
+        threading.Thread(
+            target=groups.run,
+            args=(_python(code),),
+            kwargs={"cwd": tmp_path, "on_line": lines.append},
+        )
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    running, most = 0, 0
+    for line in lines:
+        running += 1 if line == "start" else -1
+        most = max(most, running)
+    assert most == 2
+    with pytest.raises(PipelineError, match="parallel: 0"):
+        ProcessGroups(parallel=0)

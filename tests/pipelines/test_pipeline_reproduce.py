@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.errors import PipelineError
+from pipelines.workspace import cloned, environment, is_workspace, make_workspace
+
+ROOT = Path(__file__).parents[2]
+DVC = [sys.executable, "-m", "dvc"]
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_a_clone_shares_the_cache_and_is_marked(project: Path, tmp_path: Path) -> None:
+    assert not is_workspace(project)
+    with cloned(project) as workspace:
+        assert is_workspace(workspace)
+        subprocess.run([*DVC, "checkout", "--quiet", "tracked.txt.dvc"], cwd=workspace, check=True)
+        assert (workspace / "tracked.txt").read_text() == "x "
+        assert not _git(workspace, "status", "--porcelain")
+    assert not workspace.exists()
+    assert not is_workspace(project)
+    with cloned(project, tmp_path / "kept") as kept:
+        pass
+    assert (kept / "dvc.yaml").exists()
+    with pytest.raises(PipelineError, match="already exists"), cloned(project, kept):
+        pass
+
+
+def test_what_is_no_project_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="Not inside a DVC repo"):
+        make_workspace(tmp_path, tmp_path)
+    with pytest.raises(PipelineError), cloned(tmp_path):
+        pass
+
+
+def test_stages_use_this_interpreter_and_the_clones_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    env = environment(tmp_path)
+    assert env["PYTHONPATH"] == f"{tmp_path}{os.pathsep}/elsewhere"
+    assert env["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+
+
+def _reproduce(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines.reproduce", *arguments],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+@pytest.mark.slow
+def test_a_local_run_leaves_the_checkout_alone_and_is_seen_by_dvc(project: Path) -> None:
+    params = (project / "params.yaml").read_text()
+    (project / "which.py").write_text('WHICH = "uncommitted"\n')
+    done = _reproduce(project, "--override", "numbers.count=5", "--parallel", "2", "--publish")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "uncommitted changes are not part of the run" in said
+    assert "stage says ['double', '1'] committed" in said
+    assert "params.yaml: numbers.count: 3 -> 5" in said
+    assert (project / "params.yaml").read_text() == params
+    assert not (project / "metrics.json").exists()
+    _git(project, "checkout", "which.py")
+    listed = subprocess.run(
+        [*DVC, "exp", "list", "--all", "--name-only"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (run,) = listed.stdout.split()
+    assert run.startswith("run-")
+    subprocess.run([*DVC, "exp", "apply", "--quiet", run], cwd=project, check=True)
+    assert json.loads((project / "metrics.json").read_text()) == {"default": {"full": 21.0}}
+    assert yaml.safe_load((project / "params.yaml").read_text())["numbers"]["count"] == 5
+    assert (project / "double1.txt").read_text() == "11.0"
+
+
+@pytest.mark.slow
+def test_bad_input_and_a_failing_stage_end_with_one_line(project: Path) -> None:
+    done = _reproduce(project, "--override", "numbers.cuont=5")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "no key numbers.cuont. Did you mean numbers.count?" in done.stderr
+    done = _reproduce(project, "--override", "numbers.count=-1", "--retries", "0", "numbers")
+    assert done.returncode == 2
+    assert "error: stage 'numbers' failed" in done.stderr
+    assert "count is negative" in done.stderr
+    assert "stage says ['score']" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_the_flow_changes_no_checkout_that_is_not_a_workspace(project: Path) -> None:
+    code = "from pipelines.reproduce import reproduce; reproduce(overrides=['numbers.count=5'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "is not a workspace of the run's own" in done.stderr
+    assert "count: 3" in (project / "params.yaml").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_stage_too(project: Path, tmp_path: Path, number: int) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        run = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.reproduce", "--override", "double.sleep=300"],
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 90
+        while (started := re.search(r"double runs as (\d+)", log.read_text())) is None:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        assert Path("/proc", started[1]).exists()
+        run.send_signal(number)
+        assert run.wait(30) != 0
+        assert not Path("/proc", started[1]).exists()
+    finally:
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)

@@ -1,0 +1,193 @@
+"""A run of the toy world on disk, with predictions made from the ground truth."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from hoiclip import schema
+from hoiclip.data.annotations import Annotations
+from hoiclip.data.images import write_shards
+from hoiclip.files import write_json
+from hoiclip.report.inputs import HISTORY, PER_CLASS, ReportInputs
+from hoiclip.toy import world
+from hoiclip.toy.drawing import render
+from hoiclip.vocabulary import Hoi, Verb, Vocabulary
+
+SCRIPT = "<script>alert(1)</script>"
+QUOTES = "\"quoted'<b>.png"
+
+
+def toy_vocabulary(*, hostile: bool = False) -> Vocabulary:
+    objects = list(world.OBJECTS)
+    if hostile:
+        objects[1] = SCRIPT
+    return Vocabulary(
+        tuple(objects),
+        tuple(Verb(verb.name, verb.phrase) for verb in world.VERBS),
+        tuple(Hoi(*hoi) for hoi in world.HOIS),
+    )
+
+
+def write_run(root: Path, *, images: int = 6, hostile: bool = False, seed: int = 0) -> ReportInputs:
+    """Writes every required file of a run below `root`."""
+    rng = np.random.default_rng(seed)
+    paths = ReportInputs.of_project(root)
+    vocabulary = toy_vocabulary(hostile=hostile)
+    vocabulary.write(paths.vocabulary, {"source": "toy"})
+    tables: dict[str, list[dict]] = {"images": [], "instances": [], "interactions": []}
+    predictions: list[dict] = []
+    files = []
+    scenes = world.sample_corpus(rng, images, list(world.HOIS), world.test_weights(), 0)
+    for image_id, scene in enumerate(scenes):
+        pixels, boxes = render(scene)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        name = QUOTES if hostile and image_id == 0 else f"toy_{image_id:05d}.png"
+        files.append((name, buffer.getvalue()))
+        tables["images"].append(
+            {"image_id": image_id, "file_name": name, "width": 128, "height": 128}
+        )
+        for number, (entity, box) in enumerate(zip(scene.entities, boxes, strict=True)):
+            tables["instances"].append(
+                {"image_id": image_id, "instance": number, "object": entity.category,
+                 "box_xyxy": box.tolist()}
+            )  # fmt: skip
+        for query, pair in enumerate(scene.pairs):
+            object_ = scene.entities[pair.object].category
+            for verb in pair.verbs:
+                hoi = vocabulary.hoi_ids[verb, object_]
+                tables["interactions"].append(
+                    {"image_id": image_id, "human": pair.human, "object_instance": pair.object,
+                     "verb": verb, "hoi": hoi}
+                )  # fmt: skip
+                predictions += _predictions(
+                    rng, image_id, query, hoi, boxes[pair.human], boxes[pair.object]
+                )
+    schemas = (schema.IMAGES, schema.INSTANCES, schema.INTERACTIONS)
+    Annotations(
+        *(
+            pa.Table.from_pylist(rows, schema=table_schema)
+            for rows, table_schema in zip(tables.values(), schemas, strict=True)
+        )
+    ).write(paths.annotations, {})
+    write_shards(paths.images, files)
+    table = pa.Table.from_pylist(predictions, schema=schema.PREDICTIONS)
+    schema.write_table(paths.predictions, table, schema.PREDICTIONS, {})
+    _write_evaluation(paths, vocabulary, rng)
+    paths.params.write_text("train:\n  seed: 0\n  epochs: 30  # a comment <&>\n")
+    return paths
+
+
+def _predictions(rng, image_id, query, hoi, human, object_) -> list[dict]:
+    """Jittered truth, sometimes lost or of another class, and weak false alarms."""
+    rows = []
+    for kind, score in (("truth", rng.beta(5, 2)), ("noise", rng.beta(1.5, 5))):
+        jitter = 2.0 if kind == "truth" else 25.0
+        boxes = [
+            np.sort((box + rng.normal(0, jitter, 4)).reshape(2, 2), axis=0).reshape(-1).tolist()
+            for box in (human, object_)
+        ]
+        wrong = kind == "noise" or rng.random() < 0.25
+        rows.append(
+            {"image_id": image_id, "query": 2 * query + (kind == "noise"),
+             "hoi": int(rng.integers(len(world.HOIS))) if wrong else hoi,
+             "human_box_xyxy": boxes[0], "object_box_xyxy": boxes[1], "score": 1.6 * score,
+             "hoi_score": score, "object_score": score, "clip_score": 0.0}
+        )  # fmt: skip
+    return rows if rng.random() > 0.1 else rows[1:]
+
+
+def _write_evaluation(
+    paths: ReportInputs, vocabulary: Vocabulary, rng: np.random.Generator
+) -> None:
+    count = vocabulary.num_hois
+    train = np.maximum((6000 * world.train_weights()).astype(int), 1)
+    ap = np.clip(35 + 14 * np.log(train / 6) + rng.normal(0, 12, count), 0, 100).round(3)
+    table = pa.table(
+        {
+            "hoi": np.arange(count),
+            "name": [vocabulary.hoi_name(i) for i in range(count)],
+            "train_instances": train,
+            "rare": train < 10,
+            "seen": np.ones(count, bool),
+            "test_instances": np.full(count, 30),
+            "ap_default": pa.array(ap, mask=np.arange(count) == 3),
+            "ap_known_object": pa.array(np.minimum(ap + 3, 100)),
+            "max_recall": pa.array(np.minimum(ap + 15, 100)),
+        }
+    ).cast(PER_CLASS)
+    schema.write_table(paths.per_class, table, PER_CLASS, {})
+    lines = ["subset,recall,precision"]
+    for subset, power in (("full", 3), ("rare", 1.2), ("non_rare", 4)):
+        lines += [f"{subset},{r / 100},{1 - (r / 100) ** power * 0.9:.4f}" for r in range(101)]
+    paths.curves.write_text("\n".join(lines) + "\n")
+    default = {"full": 67.1234, "rare": 41.0, "non_rare": 75.0}
+    known = {"full": 70.5, "rare": None, "non_rare": 78.25}
+    write_json(
+        paths.metrics,
+        {"protocol": "hico", "default": default, "known_object": known, "recall": 87.3},
+    )
+
+
+def write_optional(paths: ReportInputs, *, seeds: int = 3) -> None:
+    """Writes the training history, stage summaries and committed results."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for step in range(0, 3000, 5):
+        epoch = step / 100
+        for name, scale in (("total", 9), ("hoi", 4), ("object", 2), ("l1", 1.5), ("giou", 1.2)):
+            value = scale * (0.15 + np.exp(-epoch / 8)) * rng.uniform(0.85, 1.15)
+            rows.append({"step": step, "epoch": epoch, "name": f"loss/{name}", "value": value})
+    for epoch in range(2, 31, 2):
+        for name, top in (("full", 67), ("rare", 41)):
+            value = top * (1 - np.exp(-epoch / 9))
+            rows.append(
+                {
+                    "step": 100 * epoch,
+                    "epoch": epoch,
+                    "name": f"epoch/validation/{name}",
+                    "value": value,
+                }
+            )
+    table = pa.Table.from_pylist(rows, schema=HISTORY)
+    schema.write_table(paths.history, table, HISTORY, {})
+    write_json(
+        paths.runs / "train/summary.json",
+        {"seconds": 754.2, "best_epoch": 28, "steps": 3000, "threads": 2},
+    )
+    write_json(paths.runs / "predict/summary.json", {"seconds": 41.5})
+    ablation = [
+        {
+            "row": row, "length": length, "seed": seed, "steps": 3000 if length == "full" else 750,
+            "seconds": 700.0,
+            "metrics": {"default": {"full": base + seed, "rare": base / 2, "non_rare": base + 5}},
+        }
+        for length, drop in (("full", 0), ("quarter", 25))
+        for row, base in zip(
+            ("base", "clip", "integration", "verb", "free"),
+            np.array((55.0, 60.0, 61.0, 66.0, 66.5)) - drop,
+            strict=True,
+        )
+        for seed in range(seeds)
+    ]  # fmt: skip
+    paths.results.mkdir(parents=True, exist_ok=True)
+    write_json(
+        paths.results / "ablation.json",
+        {"rows": ablation, "commit": "abc1234", "machine": "two CPU cores"},
+    )
+    runs = [
+        {"seed": s, "seconds": 750, "metrics": {"full": 66.0 + s, "rare": 40.0, "non_rare": 74.0}}
+        for s in range(seeds)
+    ]
+    write_json(paths.results / "seeds.json", {"runs": runs})
+    control = {
+        "name": "No CLIP", "what": "base from random weights", "seconds": 250,
+        "metrics": {"full": 13.6, "rare": 0.6, "non_rare": 17.9},
+    }  # fmt: skip
+    (paths.results / "honesty.json").write_text(json.dumps({"rows": [control]}))

@@ -1,0 +1,220 @@
+import hashlib
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from report_run import SCRIPT, write_optional, write_run
+
+from hoiclip import schema
+from hoiclip.errors import InputError
+from hoiclip.report.gallery import by_hash, letters
+from hoiclip.report.inputs import ReportInputs
+from hoiclip.report.page import build_report, duration, number
+
+SOURCE = {"commit": "abc1234", "dirty": False, "data_hash": None}
+VOID = {"meta", "img", "line", "br", "link"}
+REQUIRED = (
+    "metrics", "per_class", "curves", "predictions", "annotations", "images", "vocabulary", "params",
+)  # fmt: skip
+
+
+@pytest.fixture
+def run_paths(tmp_path: Path) -> ReportInputs:
+    return write_run(tmp_path / "project")
+
+
+class Page(HTMLParser):
+    """Tags of a page; fails where they do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.seen if name == tag]
+
+
+def build(paths: ReportInputs, **source) -> str:
+    out = paths.params.parent / "report/index.html"
+    build_report(paths, out, {**SOURCE, **source})
+    return out.read_text(encoding="utf-8")
+
+
+def test_a_run_without_optional_files(run_paths):
+    text = build(run_paths)
+    page = Page(text)
+    assert text.startswith("<!DOCTYPE html>")
+    assert "67.12" in page.text
+    assert page.text.count("not run") == 5  # losses, validation, and three committed results
+    assert page.text.count("not recorded") == 7
+    assert len(page.all("article")) == 6 + 6
+    assert "plus changes" not in page.text
+
+
+def test_a_run_with_every_file(run_paths):
+    write_optional(run_paths)
+    page = Page(build(run_paths, dirty=True))
+    assert "not run" not in page.text
+    assert page.text.count("not recorded") == 5
+    assert "12 min 34 s" in page.text
+    assert "plus changes that are in no commit" in page.text
+    assert "commit abc1234, on two CPU cores" in page.text
+    assert all(attributes["alt"] for attributes in page.all("img"))
+
+
+def test_the_page_needs_nothing_beside_it(run_paths):
+    write_optional(run_paths)
+    text = build(run_paths)
+    page = Page(text)
+    targets = [a.get("src") or a.get("href") for _, a in page.seen if "src" in a or "href" in a]
+    assert len(targets) > 20
+    assert all(target.startswith(("data:image/", "#")) for target in targets)
+    ids = {a["id"] for _, a in page.seen if "id" in a}
+    assert {target[1:] for target in targets if target.startswith("#")} <= ids
+    assert not page.all("script")
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_the_same_inputs_give_the_same_bytes(run_paths):
+    write_optional(run_paths)
+    assert build(run_paths) == build(run_paths)
+
+
+def test_texts_of_the_data_are_escaped(tmp_path):
+    paths = write_run(tmp_path, hostile=True)
+    text = build(paths, commit=SCRIPT)
+    page = Page(text)
+    assert not page.all("script")
+    assert SCRIPT not in text
+    assert SCRIPT in page.text
+    assert "\"quoted'<b>.png" in page.text
+    assert any("\"quoted'<b>.png" in a["alt"] for a in page.all("img"))
+    assert "# a comment <&>" in page.text
+
+
+def test_published_numbers_stand_beside_hico_det_alone(run_paths):
+    write_optional(run_paths)
+    toy = Page(build(run_paths)).text
+    hico = Page(build(run_paths, dataset="hico_det")).text
+    assert "HOICLIP on toy" in toy
+    assert "34.69" not in toy
+    assert "published HOICLIP" not in toy
+    assert "published HOICLIP" in hico
+    assert "34.69" in hico
+    assert "32.09 / 26.68 / 33.71" in hico
+
+
+def test_unseen_subsets_are_shown_where_there_are_some(run_paths):
+    text = run_paths.metrics.read_text()
+    run_paths.metrics.write_text(text.replace('"full": 67', '"unseen": 12.5, "full": 67'))
+    with pytest.raises(InputError, match=r"known_object.*unseen"):
+        build(run_paths)
+    text = run_paths.metrics.read_text()
+    run_paths.metrics.write_text(text.replace('"full": 70', '"unseen": 13.5, "full": 70'))
+    page = Page(build(run_paths))
+    assert "Unseen" in page.text
+    assert "13.50" in page.text
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_required_file_that_is_absent_is_named(run_paths, name):
+    path = getattr(run_paths, name)
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(InputError, match="no such"):
+        build(run_paths)
+    assert not (run_paths.params.parent / "report/index.html").exists()
+
+
+def test_malformed_files_are_named(run_paths):
+    run_paths.curves.write_text("subset,recall\nfull,0\n")
+    with pytest.raises(InputError, match=r"pr_curves\.csv"):
+        build(run_paths)
+    run_paths.metrics.write_text("[]")
+    with pytest.raises(InputError, match=r"metrics\.json: a JSON list, expected an object"):
+        build(run_paths)
+
+
+def test_predictions_of_other_data_are_refused(run_paths):
+    table = schema.read_table(run_paths.predictions, schema.PREDICTIONS)
+    wrong = table.set_column(
+        0, schema.PREDICTIONS.field(0), pa.array([99] * len(table), pa.int64())
+    )
+    schema.write_table(run_paths.predictions, wrong, schema.PREDICTIONS, {})
+    with pytest.raises(InputError, match=r"row 0, image_id: 99 is not"):
+        build(run_paths)
+
+
+def test_a_run_without_predictions_and_annotated_rows(run_paths):
+    for path, table_schema in (
+        (run_paths.predictions, schema.PREDICTIONS),
+        (run_paths.annotations / "interactions.parquet", schema.INTERACTIONS),
+    ):
+        schema.write_table(path, table_schema.empty_table(), table_schema, {})
+    page = Page(build(run_paths))
+    assert "There are no predictions." in page.text
+    assert page.text.count("no pair\n") == 2 * 12
+
+
+def test_the_hash_order_is_that_of_sha256():
+    ids = list(range(100))
+    expected = sorted(ids, key=lambda i: hashlib.sha256(f"{i}".encode()).digest())
+    assert by_hash(ids) == expected[:24]
+    assert by_hash(reversed(ids), 3) == expected[:3]
+    assert by_hash([]) == []
+
+
+@pytest.mark.parametrize(
+    ("index", "text"), [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (702, "AAA")]
+)
+def test_letters(index, text):
+    assert letters(index) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"),
+        (0, "0.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 0 s"),
+        (61, "1 min 1 s"),
+        (3599.6, "1 h 0 min"),
+        (7380, "2 h 3 min"),
+    ],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_numbers():
+    assert number(None) == "–"
+    assert number(1.005, 1) == "1.0"
+
+
+def test_project_layout_is_relative_to_its_root():
+    paths = ReportInputs.of_project("root")
+    assert paths.metrics == Path("root/metrics.json")
+    assert all(re.match(r"root/", str(path)) for path in vars(paths).values())
