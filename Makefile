@@ -14,6 +14,8 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY := false
 export PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS := false
 export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT := false
+# A busy machine needs more than the default 20 seconds.
+export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 
 PYTEST := python -m pytest -n 2 --dist loadfile
 TOY := weights/toy

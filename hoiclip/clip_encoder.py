@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import open_clip
@@ -42,7 +43,7 @@ def conv_stem(width: int, patch_size: int) -> nn.Sequential:
     halvings = patch_size.bit_length() - 1
     channels = [3, *(width >> (halvings - i) for i in range(1, halvings + 1))]
     layers: list[nn.Module] = []
-    for before, after in zip(channels[:-1], channels[1:], strict=True):
+    for before, after in pairwise(channels):
         layers += [
             nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(after),

@@ -18,7 +18,7 @@ from hoiclip.clip_encoder import ClipEncoder, build_clip
 from hoiclip.errors import WeightsError
 from hoiclip.files import atomic_file, sha256_file
 
-_CONFIG, _CARD = "clip_config", "clip_card"
+_HEADER = "clip_config"
 _MODEL_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
 
 
@@ -31,9 +31,10 @@ def save_clip(
         path: a `.safetensors` file.
         config: see `hoiclip.clip_encoder.ClipEncoder`.
         state: state dict of the open_clip model.
-        card: how the weights came to be (JSON), kept beside `config` in the header.
+        card: how the weights came to be (JSON), kept in the header beside `config`.
     """
-    header = {_CONFIG: json.dumps(config, sort_keys=True), _CARD: json.dumps(card, sort_keys=True)}
+    # One entry: safetensors writes several in no fixed order, and equal weights are equal bytes.
+    header = {_HEADER: json.dumps(config | {"card": card}, sort_keys=True)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with atomic_file(path) as aside:
         save_file(tensors, aside, header)
@@ -63,8 +64,9 @@ def load_clip(
     if sha256 is not None and found != sha256.lower():
         raise WeightsError(f"{weights}: SHA-256 is {found}, expected {sha256}. Fetch the file anew")
     header = _read_header(weights)
-    if _CONFIG in header:
-        config = json.loads(header[_CONFIG])
+    if _HEADER in header:
+        config = json.loads(header[_HEADER])
+        config.pop("card", None)
     elif model_name is None:
         raise WeightsError(f"{weights}: the file names no model. Give open_clip's model name")
     else:
@@ -96,11 +98,8 @@ def _named_model(name: str) -> dict[str, Any]:
     if model_cfg is None:
         raise WeightsError(f"open_clip knows no model {name!r}. See open_clip.list_models()")
     plain_vit = isinstance(model_cfg["vision_cfg"].get("layers"), int)
-    if (
-        not plain_vit
-        or set(model_cfg) - _MODEL_KEYS
-        or "hf_tokenizer_name" in model_cfg["text_cfg"]
-    ):
+    own_text = "hf_tokenizer_name" not in model_cfg["text_cfg"]
+    if not plain_vit or not own_text or set(model_cfg) - _MODEL_KEYS:
         raise WeightsError(f"CLIP model {name!r} is no ViT with CLIP's own text tower; use one")
     return model_cfg
 
@@ -120,7 +119,7 @@ def _read_state(path: Path, torchscript: bool) -> dict[str, Tensor]:
         else:
             state = load_state_dict(str(path), weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen types for a broken file
-        problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        problem = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path}: not a readable weight file ({problem})") from None
     return {
         k: v.float() if torch.is_tensor(v) and v.is_floating_point() else v

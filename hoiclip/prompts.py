@@ -42,7 +42,7 @@ class PromptTemplates:
         hoi_no_interaction: an HOI class whose verb is `no_interaction`.
         hoi_alone: an HOI class without an object (V-COCO).
         object: an object class.
-        missing_object: the class of pairs without an object; only where a vocabulary has such pairs.
+        missing_object: the class of pairs without an object, in vocabularies that have such.
         no_object: the class of queries that found nothing.
         verb: a verb by itself.
         verb_no_interaction: the verb `no_interaction` by itself.

@@ -18,18 +18,15 @@ A class without an object has the human box for a crop and nothing to subtract: 
 `arithmetic` as f_c, and only for a verb of which no class with an object has rows. A verb without
 rows, as an unseen one, and one whose sum vanishes, get their text embedding.
 
-`released` accumulates as the authors' generator did: within one image, of several rows of an HOI
-class only the last counts, likewise of an object class; and the mean feature of the human boxes of
-each image's rows is added to the object class `person`. Classes without rows are left out there
-too, where the original divides by zero.
+Which rows enter the sums how is in `hoiclip.verb_crops`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -39,13 +36,12 @@ from torch import Tensor
 
 from hoiclip import schema
 from hoiclip.clip_encoder import ClipVisual
-from hoiclip.crops import crop, enclosing_box
+from hoiclip.crops import crop
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.progress import track
+from hoiclip.verb_crops import Accumulation, rows_by_image, shares_of
 from hoiclip.vocabulary import Vocabulary
 
-Accumulation = Literal["correct", "released"]
 REPRESENTATIONS = ("arithmetic", "average", "text")
 
 _VANISHING = 1e-9
@@ -74,20 +70,6 @@ class VerbVectors(NamedTuple):
     from_crops: np.ndarray
 
 
-class _Row(NamedTuple):
-    human: np.ndarray
-    object: np.ndarray | None
-    hoi: int
-
-
-class _Share(NamedTuple):
-    """One crop's part in a sum: `weight` times its feature goes to row `index`."""
-
-    box: np.ndarray
-    index: int
-    weight: float
-
-
 def sum_features(
     annotations: Annotations,
     read_image: Callable[[str], Image.Image],
@@ -97,6 +79,7 @@ def sum_features(
     *,
     accumulation: Accumulation = "correct",
     batch_size: int = 256,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> FeatureSums:
     """Encodes every pair's and object's crop in one pass.
 
@@ -106,10 +89,12 @@ def sum_features(
     Args:
         annotations: the training partition.
         read_image: `file_name` → RGB image.
-        visual: the image tower; crops go to its device in batches of `batch_size`.
+        visual: the image tower; crops go to its device.
         vocabulary: objects, verbs and HOI classes.
         seen: (num_hois,) bool; rows of other classes are skipped.
-        accumulation: see the module.
+        accumulation: see `hoiclip.verb_crops`.
+        batch_size: crops encoded at once, at least.
+        progress: wraps the list of images, to show how far the work is.
     """
     num_hois = vocabulary.num_hois
     sums = torch.zeros(num_hois + vocabulary.num_objects, visual.embed_dim, dtype=torch.float64)
@@ -127,13 +112,10 @@ def sum_features(
             pixels.clear()
             shares.clear()
 
-    images = _rows_by_image(annotations, seen)
-    for file_name, rows in track(images, "verb vectors", annotations.images.num_rows):
-        if not rows:
-            continue
+    for file_name, rows in progress(rows_by_image(annotations, seen)):
         image = read_image(file_name)
         position_of: dict[bytes, int] = {}
-        for box, index, weight in _shares(rows, vocabulary, accumulation):
+        for box, index, weight in shares_of(rows, vocabulary, accumulation):
             key = box.tobytes()
             if key not in position_of:
                 position_of[key] = len(pixels)
@@ -146,52 +128,16 @@ def sum_features(
     return FeatureSums(sums[:num_hois].numpy(), sums[num_hois:].numpy(), counts)
 
 
-def _rows_by_image(annotations: Annotations, seen: np.ndarray) -> Iterator[tuple[str, list[_Row]]]:
-    """(file name, rows of seen classes) of every image, in the order of the tables."""
-    pairs = annotations.pairs()
-    image_of_row = pairs.image_ids[pairs.pair_of_row]
-    order = np.argsort(image_of_row, kind="stable")
-    order = order[seen[pairs.hoi_of_row[order]]]
-    image_ids = annotations.images["image_id"].to_numpy()
-    starts = np.searchsorted(image_of_row[order], image_ids, "left")
-    stops = np.searchsorted(image_of_row[order], image_ids, "right")
-    names = annotations.images["file_name"].to_pylist()
-    for name, start, stop in zip(names, starts, stops, strict=True):
-        rows = []
-        for row in order[start:stop]:
-            pair = pairs.pair_of_row[row]
-            object_box = pairs.object_boxes_xyxy[pair] if pairs.objects[pair] >= 0 else None
-            human_box = pairs.human_boxes_xyxy[pair]
-            rows.append(_Row(human_box, object_box, int(pairs.hoi_of_row[row])))
-        yield name, rows
-
-
-def _shares(
-    rows: list[_Row], vocabulary: Vocabulary, accumulation: Accumulation
-) -> Iterator[_Share]:
-    """The crops of one image and the sums (HOI classes, then objects) that they enter."""
-    shares = []
-    for row in rows:
-        boxes = [row.human] if row.object is None else [row.human, row.object]
-        shares.append(_Share(enclosing_box(np.stack(boxes)), row.hoi, 1.0))
-        if row.object is not None:
-            index = vocabulary.num_hois + int(vocabulary.object_of_hoi[row.hoi])
-            shares.append(_Share(row.object, index, 1.0))
-    if accumulation == "correct":
-        yield from shares
-        return
-    yield from {share.index: share for share in shares}.values()
-    person = vocabulary.num_hois + vocabulary.person
-    yield from (_Share(row.human, person, 1 / len(rows)) for row in rows)
-
-
 def verb_vectors(
     sums: FeatureSums, vocabulary: Vocabulary, text: np.ndarray, representation: str
 ) -> VerbVectors:
     """E_v of every verb by one of `REPRESENTATIONS`, as the module defines them.
 
     Args:
+        sums: from `sum_features`.
+        vocabulary: the same as there.
         text: (num_verbs, D), L2-normalised text embeddings of the verbs.
+        representation: one of `REPRESENTATIONS`.
     """
     vectors = text.astype(np.float32).copy()
     pairs = np.zeros(vocabulary.num_verbs, np.int64)
@@ -252,7 +198,7 @@ def read_verb_vectors(path: str | Path, representation: str, num_verbs: int) -> 
     if not np.array_equal(table["verb"].to_numpy()[chosen], np.arange(num_verbs)):
         raise InputError(
             path,
-            f"{chosen.sum()} rows of {representation!r}, expected verbs 0 to {num_verbs - 1} in order",
+            f"{chosen.sum()} rows of {representation!r}, not verbs 0 to {num_verbs - 1} in order",
             key="verb",
             fix="Run the verb_vectors stage for this vocabulary",
         )

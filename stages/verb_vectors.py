@@ -9,7 +9,6 @@ from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.entry import run_stage
 from hoiclip.files import sha256_file
-from hoiclip.progress import track
 from hoiclip.runtime import prepare
 from hoiclip.text_embeddings import read_text_embeddings
 from hoiclip.verb_vectors import sum_features, verb_vectors_table
@@ -35,7 +34,6 @@ def main(params: Path) -> dict:
         seen,
         accumulation=config.accumulation,
         batch_size=config.batch_size,
-        progress=lambda images: track(images, "crops"),
     )
     table = verb_vectors_table(sums, vocabulary, text.verb)
     provenance = {

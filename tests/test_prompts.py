@@ -75,7 +75,7 @@ def test_a_verb_by_itself_prefers_its_stand_alone_phrase():
     ],
 )
 def test_a_missing_phrase_is_refused_by_the_verbs_name(make):
-    with pytest.raises(ValueError, match="'(walk|stare)' has no phrase"):
+    with pytest.raises(ValueError, match=r"'(walk|stare)' has no phrase"):
         make()
 
 

@@ -205,10 +205,12 @@ def test_two_pairs_of_one_class_in_one_image_both_count_unless_released():
     assert total(both).rows.tolist() == [2, 0, 0, 0, 0, 0]
 
 
-def test_humans_join_the_class_person_only_in_the_released_mode():
-    partition = annotations({0: ([HUMAN, CUP], [(0, 1, 0)])})
+def test_the_mean_human_joins_the_class_person_only_in_the_released_mode():
+    partition = annotations({0: ([HUMAN, CUP, OTHER], [(0, 1, 0), (2, 1, 5)])})
     assert not total(partition).object[0].any()
-    assert total(partition, accumulation="released").object[0].any()
+    alone = [annotations({0: ([human], [(0, None, 4)])}) for human in (HUMAN, OTHER)]
+    mean = (total(alone[0]).hoi[4] + total(alone[1]).hoi[4]) / 2
+    np.testing.assert_allclose(total(partition, accumulation="released").object[0], mean)
 
 
 def test_a_pair_with_two_classes_counts_its_crops_for_each():

@@ -21,7 +21,7 @@ from hoiclip.toy.drawing import render
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 PARTITIONS = ("train", "test")
-# A class has at least so many instances; decides which classes can be rare.
+# A class has at least so many instances, where there are scenes enough for all classes.
 MINIMUM_INSTANCES = {"train": 2, "test": 10}
 
 
@@ -52,7 +52,7 @@ def write_toy_partition(
     """
     rng = np.random.default_rng([seed, PARTITIONS.index(partition)])
     weights = world.train_weights() if partition == "train" else world.test_weights()
-    minimum = MINIMUM_INSTANCES[partition]
+    minimum = min(MINIMUM_INSTANCES[partition], num_images // len(world.HOIS))
     scenes = list(world.sample_corpus(rng, num_images, world.HOIS, weights, minimum))
     names = [f"toy_{partition}_{index:06d}.jpg" for index in range(num_images)]
     boxes: list[np.ndarray] = []

@@ -83,7 +83,7 @@ def model_config(settings: ClipPretraining, captions: list[str]) -> dict[str, An
 
 
 def contrastive_loss(logits: Tensor, positive: Tensor, also_true: Tensor) -> Tensor:
-    """Symmetric contrastive loss where a picture has several captions and a caption several pictures.
+    """Symmetric contrastive loss with several captions a picture, several pictures a caption.
 
     Each positive competes with the negatives of its row (picture to captions) and of its column
     (caption to pictures), never with another positive; captions that are true but not asked for
@@ -201,8 +201,8 @@ def write(
     stored.load_state_dict(state)
     figures = evaluate(ClipEncoder(config, stored), held_out)
     card = {
-        "data": f"{settings.scenes} rendered scenes with all {len(ALL_COMBINATIONS)} combinations of "
-        f"verb and object, equally likely; none of them in the data set",
+        "data": f"{settings.scenes} rendered scenes, none of them in the data set; all "
+        f"{len(ALL_COMBINATIONS)} combinations of verb and object, equally likely",
         "settings": asdict(settings),
         "steps_done": step,
         "held_out": {"scenes": settings.held_out_scenes} | figures,

@@ -113,7 +113,8 @@ def _sample(rng: np.random.Generator, scene: RenderedScene, captions: Captions) 
         also_true = []
         for pair in scene.pairs:
             if pair.human == entity:  # a person's pose tells the verb
-                also_true += sum(pair_captions(scene, pair, captions), [])
+                hois, verbs = pair_captions(scene, pair, captions)
+                also_true += hois + verbs
         picture = crop(image, _jittered(rng, scene.boxes_xyxy[entity]))
         return Sample(picture, [captions.object[scene.objects[entity]]], also_true)
     if kind < _PAIR + _OBJECT + _IMAGE:

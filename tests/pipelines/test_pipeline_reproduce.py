@@ -141,7 +141,7 @@ def test_a_signal_ends_the_stage_too(project: Path, tmp_path: Path, number: int)
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while (started := re.search(r"double runs as (\d+)", log.read_text())) is None:
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)

@@ -95,6 +95,14 @@ class TestBatches:
         said = set((batch.positive | batch.also_true).any(0).nonzero().flatten().tolist())
         assert said == true
 
+    def test_every_kind_of_caption_is_asked_for(self, scenes, captions):
+        visual = ClipEncoder(model_config(TINY, captions.texts)).visual()
+        batch = sample_batch(np.random.default_rng(0), scenes, captions, visual, 96)
+        asked = batch.positive.any(0)
+        verbs = [i for i in captions.verb if i not in captions.object]
+        for kind in (captions.hoi, captions.object, verbs, [captions.nothing]):
+            assert asked[kind].any()
+
 
 class TestLoss:
     def loop(self, logits, positive, also_true):
@@ -171,7 +179,7 @@ class TestFigures:
 
     @pytest.mark.parametrize(("right", "expected"), [((0, 2), 1.0), ((0, 3), 0.5)])
     def test_by_hand(self, captions, right, expected):
-        """An encoder that says "left" or "right" by brightness, with a given HOI caption for each."""
+        """An encoder that tells left from right by brightness, with an HOI caption for each."""
         scores = torch.zeros(2, len(captions.texts))
         scores[0, captions.of_hoi[7, 1]] = scores[1, captions.of_hoi[right]] = 2
         scores[0, captions.verb[7]] = scores[1, captions.verb[1]] = 2

@@ -124,6 +124,15 @@ def test_of_equal_scores_the_earlier_query_finds():
     ]
 
 
+def test_of_two_fitting_rows_the_one_with_more_overlap_is_found():
+    left, right = (0, 0, 10, 10), (2, 0, 12, 10)
+    truth = [(0, left, BALL, HOLD_BALL), (0, right, BALL, HOLD_BALL)]
+    for human, row in ((left, 0), (right, 1)):
+        predictions = predictions_of([(0, human, BALL, HOLD_BALL, 0.5)])
+        matches = match(predictions, annotations_of(truth), VOCABULARY)
+        assert matches.found_row.tolist() == matches.covered_pair.tolist() == [row]
+
+
 def test_a_missing_object_matches_a_missing_object():
     truth = [(0, HUMAN, None, WALK)]
     assert reasons([(0, HUMAN, None, WALK, 0.5)], truth) == [matching.FOUND]
@@ -165,6 +174,15 @@ def test_threshold_shows_equal_scores_together():
     result = cut(match(predictions_of(predictions), annotations_of(truth), VOCABULARY))
     assert result.threshold == 0.5
     assert result.shown.sum() == 2
+
+
+def test_a_threshold_does_not_part_equal_scores():
+    # Only half of the 0.5s would give F1 = 1.
+    truth = [(i, HUMAN, BALL, HOLD_BALL) for i in range(2)]
+    hits = [(0, HUMAN, BALL, HOLD_BALL, 0.9), (1, HUMAN, BALL, HOLD_BALL, 0.5)]
+    alarms = [(2, FAR, FAR, HOLD_BALL, 0.5)] * 9
+    result = cut(match(predictions_of(hits + alarms), annotations_of(truth), VOCABULARY))
+    assert result.threshold == pytest.approx(0.9)
 
 
 def test_of_equally_good_thresholds_the_highest_is_taken():

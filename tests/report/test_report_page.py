@@ -1,4 +1,3 @@
-import hashlib
 import re
 import shutil
 from html.parser import HTMLParser
@@ -10,14 +9,14 @@ from report_run import SCRIPT, write_optional, write_run
 
 from hoiclip import schema
 from hoiclip.errors import InputError
-from hoiclip.report.gallery import by_hash, letters
 from hoiclip.report.inputs import ReportInputs
 from hoiclip.report.page import build_report, duration, number
 
 SOURCE = {"commit": "abc1234", "dirty": False, "data_hash": None}
 VOID = {"meta", "img", "line", "br", "link"}
 REQUIRED = (
-    "metrics", "per_class", "curves", "predictions", "annotations", "images", "vocabulary", "params",
+    "metrics", "per_class", "curves", "predictions", "annotations", "images", "vocabulary",
+    "params",
 )  # fmt: skip
 
 
@@ -176,21 +175,6 @@ def test_a_run_without_predictions_and_annotated_rows(run_paths):
     page = Page(build(run_paths))
     assert "There are no predictions." in page.text
     assert page.text.count("no pair\n") == 2 * 12
-
-
-def test_the_hash_order_is_that_of_sha256():
-    ids = list(range(100))
-    expected = sorted(ids, key=lambda i: hashlib.sha256(f"{i}".encode()).digest())
-    assert by_hash(ids) == expected[:24]
-    assert by_hash(reversed(ids), 3) == expected[:3]
-    assert by_hash([]) == []
-
-
-@pytest.mark.parametrize(
-    ("index", "text"), [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (702, "AAA")]
-)
-def test_letters(index, text):
-    assert letters(index) == text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +21,8 @@ from hoiclip.data.readers.rows import SourceBoxes, SourceInteractions
 from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import InputError
 from hoiclip.vocabulary import Vocabulary
+
+_OPTIONS = {"struct_as_record": False, "squeeze_me": True, "appendmat": False}
 
 
 def read(
@@ -116,17 +121,30 @@ class _Collected:
 
 
 def _load(path: Path, key: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(path, "no such file")
     wanted = [key, "list_action"]
+    _rehearse(path, wanted)
     try:
-        content = loadmat(path, struct_as_record=False, squeeze_me=True, variable_names=wanted)
-    except FileNotFoundError:
-        raise InputError(path, "no such file") from None
+        content = loadmat(path, variable_names=wanted, **_OPTIONS)
     except Exception as error:  # SciPy's parser lets errors of any type out of a damaged file.
         raise InputError(path, f"not a readable MATLAB file ({error})") from None
     for name in wanted:
         if name not in content:
             raise InputError(path, "missing", key=name)
     return content
+
+
+def _rehearse(path: Path, wanted: list[str]) -> None:
+    """Loads the file in another process: a damaged one can crash SciPy's parser."""
+    options = _OPTIONS | {"variable_names": wanted}
+    code = f"import sys, scipy.io; scipy.io.loadmat(sys.argv[1], **{options})"
+    process = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+    )
+    if process.returncode:
+        told = (process.stderr.splitlines() or ["the parser crashed"])[-1]
+        raise InputError(path, f"not a readable MATLAB file ({reprlib.repr(told)})")
 
 
 def _structs(value: Any) -> list[Any]:

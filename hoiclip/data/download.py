@@ -1,0 +1,209 @@
+"""Fetching published files by address, checked by SHA-256; what cannot be fetched is told."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from hoiclip.errors import InputError
+from hoiclip.files import read_json, sha256_file, write_json
+
+RECORD = "sha256.json"
+"""File in the download folder with the hashes that were first seen; they are checked later on."""
+
+_CHUNK_BYTES = 1 << 20
+_TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A file that the project needs.
+
+    Attributes:
+        path: where it goes, relative to the download folder.
+        url: address, http or https; None where a person has to get it.
+        sha256: its hash in hex where one is published or known; else the first one seen counts.
+        note: where a person gets it, what its licence allows.
+    """
+
+    path: str
+    url: str | None
+    sha256: str | None
+    note: str
+
+
+class State(Enum):
+    """What is to be done about a source."""
+
+    PRESENT = "is there"
+    FETCH = "will be fetched"
+    RESUME = "will be fetched, from where it stopped"
+    PLACE = "has to be placed by a person"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A source and what is to be done about it."""
+
+    source: Source
+    state: State
+
+    def __str__(self) -> str:
+        told = f"{self.source.path}: {self.state.value}"
+        if self.state in (State.FETCH, State.RESUME):
+            told += f" from {self.source.url}"
+        return f"{told} ({self.source.note})" if self.source.note else told
+
+
+def plan(sources: Sequence[Source], folder: str | Path) -> list[Step]:
+    """What `fetch` would do; reads no network and writes nothing."""
+    return [Step(source, _state(source, Path(folder))) for source in sources]
+
+
+def _state(source: Source, folder: Path) -> State:
+    path = folder / source.path
+    if path.exists():
+        return State.PRESENT
+    if source.url is None:
+        return State.PLACE
+    return State.RESUME if _part(path).exists() else State.FETCH
+
+
+def fetch(sources: Sequence[Source], folder: str | Path, *, progress: bool = True) -> None:
+    """Fetches what is absent and checks every file; hashes not known before are recorded.
+
+    Args:
+        sources: the files.
+        folder: where they go.
+        progress: whether to show a bar on a terminal.
+
+    Raises:
+        InputError: files that a person has to place are absent (told before anything is fetched),
+            a file has another hash than expected, or an address cannot be read.
+    """
+    folder = Path(folder)
+    missing = [step for step in plan(sources, folder) if step.state is State.PLACE]
+    if missing:
+        raise InputError(folder, "; ".join(map(str, missing)))
+    record = read_json(folder / RECORD) if (folder / RECORD).exists() else {}
+    for source in sources:
+        path = folder / source.path
+        expected = source.sha256 or record.get(source.path)
+        if not path.exists():
+            found = download(source.url or "", path, sha256=expected, progress=progress)
+        else:
+            found = sha256_file(path)
+            _compare(path, found, expected)
+        if expected is None:
+            record[source.path] = found
+            write_json(folder / RECORD, record)
+
+
+def download(
+    url: str, path: str | Path, *, sha256: str | None = None, progress: bool = True
+) -> str:
+    """Fetches `url` into `path`, which appears complete or not at all; gives its SHA-256 in hex.
+
+    A transfer that was cut short goes on where it stopped, if the server can and its file is still
+    the same (by ETag or date); otherwise it starts anew.
+
+    Raises:
+        InputError: not an http address, no answer, a transfer cut short (the next call goes on), or
+            another hash than `sha256` (nothing is kept).
+    """
+    path = Path(path)
+    if not url.startswith(("http://", "https://")):
+        raise InputError(path, f"address {url!r} is not http or https")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _errors_of(url):
+        _transfer(url, _part(path), _state_file(path), progress)
+    found = sha256_file(_part(path))
+    _state_file(path).unlink(missing_ok=True)
+    try:
+        _compare(path, found, sha256)
+        os.replace(_part(path), path)
+    finally:
+        _part(path).unlink(missing_ok=True)
+    return found
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _state_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part.json")
+
+
+def _compare(path: Path, found: str, expected: str | None) -> None:
+    if expected is not None and found != expected.lower():
+        problem = f"SHA-256 is {found}, expected {expected}"
+        raise InputError(path, problem, fix="Fetch it anew, or correct the hash")
+
+
+@contextlib.contextmanager
+def _errors_of(url: str) -> Iterator[None]:
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        raise InputError(url, f"the server says {error.code} {error.reason}") from None
+    except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
+        told = getattr(error, "reason", error)
+        raise InputError(url, f"cannot be read ({told})", fix="Run again to go on") from None
+
+
+def _transfer(url: str, part: Path, state_file: Path, progress: bool) -> None:
+    """Brings `part` to the full length of the file at `url`."""
+    start, headers = 0, {}
+    if part.exists() and state_file.exists():
+        start = part.stat().st_size
+        headers = {"Range": f"bytes={start}-", "If-Range": read_json(state_file)["validator"]}
+    try:
+        response = _open(url, headers)
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not headers:
+            raise
+        response = _open(url, {})
+    with response:
+        resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
+        start = start if resumed else 0
+        length = response.headers.get("Content-Length")
+        total = None if length is None else start + int(length)
+        validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
+        _remember(state_file, validator)
+        bar = tqdm(
+            total=total, initial=start, unit="B", unit_scale=True, desc=part.name[1:-5],
+            disable=None if progress else True,
+        )  # fmt: skip
+        with bar, open(part, "r+b" if resumed else "wb") as file:
+            file.seek(start)
+            while chunk := response.read(_CHUNK_BYTES):
+                file.write(chunk)
+                bar.update(len(chunk))
+            end = file.tell()
+    if total is not None and end != total:
+        raise InputError(url, f"ended after {end} of {total} bytes", fix="Run again to go on")
+
+
+def _remember(state_file: Path, validator: str | None) -> None:
+    # A weak ETag vouches for no bytes, so such a file cannot go on from the middle.
+    if validator is None or validator.startswith("W/"):
+        state_file.unlink(missing_ok=True)
+    else:
+        state_file.write_text(json.dumps({"validator": validator}), encoding="utf-8")
+
+
+def _open(url: str, headers: dict[str, str]) -> Any:
+    request = urllib.request.Request(url, headers={"User-Agent": "hoiclip", **headers})
+    return urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
