@@ -30,15 +30,21 @@ def generalized_iou_xyxy(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
     """
     intersection = _area(
         torch.cat(
-            [torch.maximum(a_xyxy[..., :2], b_xyxy[..., :2]),
-             torch.minimum(a_xyxy[..., 2:], b_xyxy[..., 2:])], -1
+            [
+                torch.maximum(a_xyxy[..., :2], b_xyxy[..., :2]),
+                torch.minimum(a_xyxy[..., 2:], b_xyxy[..., 2:]),
+            ],
+            -1,
         )
     )
     union = _area(a_xyxy) + _area(b_xyxy) - intersection
     hull = _area(
         torch.cat(
-            [torch.minimum(a_xyxy[..., :2], b_xyxy[..., :2]),
-             torch.maximum(a_xyxy[..., 2:], b_xyxy[..., 2:])], -1
+            [
+                torch.minimum(a_xyxy[..., :2], b_xyxy[..., :2]),
+                torch.maximum(a_xyxy[..., 2:], b_xyxy[..., 2:]),
+            ],
+            -1,
         )
     )
     tiny = torch.finfo(union.dtype).tiny

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
-from hoiclip.config import LossConfig
-from hoiclip.matcher import HungarianMatcher, Targets
+from hoiclip.matcher import HungarianMatcher
 from hoiclip.model.hoiclip import Outputs
+from hoiclip.targets import Targets
 
 PROBABILITY_FLOOR = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weights of the losses (`train.loss` in params.yaml), with the paper's values.
+
+    Attributes:
+        hoi: focal loss of HOI logits (2).
+        object: cross-entropy of object logits (1).
+        no_object: weight of the 'nothing' class within it (0.1).
+        l1: L1 of human and of object boxes (2.5).
+        giou: generalised IoU of human and of object boxes (1).
+        focal_alpha: (0.5).
+        focal_gamma: (2).
+    """
+
+    hoi: float
+    object: float
+    no_object: float
+    l1: float
+    giou: float
+    focal_alpha: float
+    focal_gamma: float
 
 
 def focal_loss(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
@@ -33,15 +58,18 @@ class Criterion(nn.Module):
     """Loss of a batch; every decoder layer is matched anew.
 
     Args:
-        config: weights of losses and matching cost.
+        config: weights of the losses.
+        matcher: assigns predictions to targets.
         num_object_logits: O + 1, 'nothing' last.
         seen: (C,) bool, the HOI classes that training may see; the others take no part.
     """
 
-    def __init__(self, config: LossConfig, num_object_logits: int, seen: Tensor) -> None:
+    def __init__(
+        self, config: LossConfig, matcher: HungarianMatcher, num_object_logits: int, seen: Tensor
+    ) -> None:
         super().__init__()
         self.config = config
-        self.matcher = HungarianMatcher(config)
+        self.matcher = matcher
         weight = torch.ones(num_object_logits)
         weight[-1] = config.no_object
         self.register_buffer("object_weight", weight)

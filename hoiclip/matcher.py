@@ -9,44 +9,24 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
-from hoiclip.config import LossConfig
+from hoiclip.targets import Targets
 
 
-@dataclass(frozen=True)
-class Targets:
-    """Annotated pairs of a batch, images one after another; T pairs in all.
+@dataclass(frozen=True, kw_only=True)
+class MatchingConfig:
+    """Weights of the matching cost (`train.matching` in params.yaml), with the paper's values.
 
     Attributes:
-        counts: pairs of each of the B images; they sum to T.
-        hoi_labels: (T, C) 0/1.
-        objects: (T,) object class, an index into the object logits.
-        human_boxes_cxcywh: (T, 4) in [0, 1], relative to the unpadded image.
-        object_boxes_cxcywh: (T, 4); rows without an object are zero and never used.
-        has_object: (T,) bool.
+        hoi: HOI scores (1).
+        object: object class (1).
+        l1: L1 of boxes (2.5).
+        giou: generalised IoU of boxes (1).
     """
 
-    counts: list[int]
-    hoi_labels: Tensor
-    objects: Tensor
-    human_boxes_cxcywh: Tensor
-    object_boxes_cxcywh: Tensor
-    has_object: Tensor
-
-    def to(self, device: torch.device) -> Targets:
-        """The same targets on `device`."""
-        return Targets(
-            self.counts,
-            *(
-                tensor.to(device, non_blocking=True)
-                for tensor in (
-                    self.hoi_labels,
-                    self.objects,
-                    self.human_boxes_cxcywh,
-                    self.object_boxes_cxcywh,
-                    self.has_object,
-                )
-            ),
-        )
+    hoi: float
+    object: float
+    l1: float
+    giou: float
 
 
 def hungarian(cost: Tensor, counts: list[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -77,7 +57,7 @@ class HungarianMatcher:
     Pairs without an object ('no object' of V-COCO) take no part in the object's box costs.
     """
 
-    def __init__(self, config: LossConfig) -> None:
+    def __init__(self, config: MatchingConfig) -> None:
         self.config = config
 
     @torch.no_grad()
@@ -116,10 +96,10 @@ class HungarianMatcher:
         l1_cost = torch.where(targets.has_object, torch.maximum(*l1), l1[0])
         giou_cost = torch.where(targets.has_object, torch.maximum(*giou), giou[0])
         return (
-            config.cost_hoi * hoi_cost
-            + config.cost_object * object_cost
-            + config.cost_l1 * l1_cost
-            + config.cost_giou * giou_cost
+            config.hoi * hoi_cost
+            + config.object * object_cost
+            + config.l1 * l1_cost
+            + config.giou * giou_cost
         )
 
     def __call__(

@@ -14,9 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hoiclip.clip_encoder import ClipVisual
-from hoiclip.config import ModelConfig, TransformsConfig, from_mapping
+from hoiclip.config import from_mapping
+from hoiclip.data.transforms import TransformsConfig
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.files import atomic_file
+from hoiclip.model.config import ModelConfig
 from hoiclip.model.hoiclip import HOICLIP, Tables
 from hoiclip.vocabulary import Vocabulary
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from hoiclip import schema
 from hoiclip.boxes import cxcywh_to_xyxy
-from hoiclip.config import NmsConfig, PredictConfig
+from hoiclip.config import check
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.dataset import Batch, InferenceDataset, collate
 from hoiclip.data.images import ImageStore
@@ -22,6 +23,60 @@ from hoiclip.model_file import Detector
 from hoiclip.pair_nms import PairNms
 from hoiclip.postprocess import Selection, enhancement, postprocess
 from hoiclip.progress import track
+
+
+@dataclass(frozen=True, kw_only=True)
+class NmsConfig:
+    """Pair NMS within each HOI class (paper: 0.7, 1, 0.5).
+
+    Attributes:
+        threshold: a pair goes above this product of IoUs; 0 turns NMS off.
+        human_power: exponent of the human boxes' IoU.
+        object_power: exponent of the object boxes' IoU.
+        plus_one_extents: whether boxes end one pixel later, as in the released code.
+    """
+
+    threshold: float
+    human_power: float
+    object_power: float
+    plus_one_extents: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Inference (`predict` in params.yaml).
+
+    Attributes:
+        device: `cpu`, `cuda` or `auto`.
+        threads: CPU threads.
+        batch_size: images per step; padding makes results depend on it in their last digits.
+        top_k: (query, HOI class) rows kept per image before NMS (100).
+        nms: pair NMS.
+        enhancement_k: classes that the training-free enhancement keeps (10); 0 is none, null takes
+            the best of `sweep_k` on the validation partition.
+        sweep_k: values tried on the validation partition.
+        enhancement_weight: factor on the enhancement (1).
+        enhancement_kind: `cosine` (the paper) or `sigmoid` (the released code).
+    """
+
+    device: Literal["cpu", "cuda", "auto"]
+    threads: int
+    batch_size: int
+    top_k: int
+    nms: NmsConfig
+    enhancement_k: int | None
+    sweep_k: list[int]
+    enhancement_weight: float
+    enhancement_kind: Literal["cosine", "sigmoid"]
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "batch_size", "top_k"):
+            value = getattr(self, name)
+            check(value >= 1, f"{name}: {value}, expected at least 1")
+        check(
+            self.enhancement_k is not None or bool(self.sweep_k),
+            "sweep_k: empty, but enhancement_k null needs values to choose from",
+        )
 
 
 def predict(
@@ -120,9 +175,7 @@ def _rows(
         "query": selection.query,
         "hoi": selection.hoi,
         "human_box_xyxy": schema.numpy_to_fixed_lists(human_boxes_xyxy[place]),
-        "object_box_xyxy": schema.numpy_to_fixed_lists(
-            object_boxes, np.isnan(object_boxes).any(1)
-        ),
+        "object_box_xyxy": schema.numpy_to_fixed_lists(object_boxes, np.isnan(object_boxes).any(1)),
         "score": selection.score,
         "hoi_score": selection.hoi_score,
         "object_score": selection.object_score,

@@ -145,7 +145,9 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
         return table
     for field in schema:
         if field.name not in table.column_names:
-            raise InputError(path, "column is missing", key=field.name, fix="See docs/architecture.md")
+            raise InputError(
+                path, "column is missing", key=field.name, fix="See docs/architecture.md"
+            )
         column = table[field.name]
         if not field.nullable and column.null_count:
             row = int(np.flatnonzero(column.is_null().to_numpy())[0])

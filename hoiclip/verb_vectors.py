@@ -47,6 +47,22 @@ REPRESENTATIONS = ("arithmetic", "average", "text")
 _VANISHING = 1e-9
 
 
+@dataclass(frozen=True, kw_only=True)
+class VerbVectorsConfig:
+    """Visual semantic arithmetic (`verb_vectors` in params.yaml).
+
+    Attributes:
+        accumulation: `correct` counts each annotated row once; `released` repeats the released
+            code's, for comparison.
+        batch_size: crops per step.
+        threads: CPU threads.
+    """
+
+    accumulation: Literal[correct, released]
+    batch_size: int
+    threads: int
+
+
 @dataclass(frozen=True)
 class FeatureSums:
     """Sums of image features of width D over HOI rows, float64, and how many rows there were.

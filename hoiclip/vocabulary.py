@@ -119,7 +119,13 @@ class Vocabulary:
             {"kind": "object", "id": i, "name": name} for i, name in enumerate(self.objects)
         ]
         rows += [
-            {"kind": "verb", "id": i, "name": v.name, "phrase": v.phrase, "phrase_alone": v.phrase_alone}
+            {
+                "kind": "verb",
+                "id": i,
+                "name": v.name,
+                "phrase": v.phrase,
+                "phrase_alone": v.phrase_alone,
+            }
             for i, v in enumerate(self.verbs)
         ]
         rows += [
@@ -165,7 +171,9 @@ class Vocabulary:
         try:
             return cls(
                 tuple(row["name"] for row in rows["object"]),
-                tuple(Verb(row["name"], row["phrase"], row["phrase_alone"]) for row in rows["verb"]),
+                tuple(
+                    Verb(row["name"], row["phrase"], row["phrase_alone"]) for row in rows["verb"]
+                ),
                 tuple(Hoi(row["verb"], row["object"]) for row in rows["hoi"]),
             )
         except ValueError as error:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from hoiclip.config import ToyConfig, load
-from hoiclip.data.toy import PARTITIONS, toy_vocabulary, write_toy_partition
+from hoiclip.config import load
+from hoiclip.data.toy import PARTITIONS, ToyConfig, toy_vocabulary, write_toy_partition
 from hoiclip.entry import run_stage
 
 

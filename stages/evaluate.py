@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from hoiclip import schema
-from hoiclip.config import EvaluateConfig, load
+from hoiclip.config import load
 from hoiclip.data.annotations import Annotations
 from hoiclip.entry import run_stage
-from hoiclip.evaluation.hico import evaluate_hico
+from hoiclip.evaluation.hico import EvaluateConfig, evaluate_hico
 from hoiclip.evaluation.outputs import metrics, write_outputs
 from hoiclip.files import write_json
 from hoiclip.vocabulary import Vocabulary

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from hoiclip import schema
-from hoiclip.config import PredictConfig, load
+from hoiclip.config import load
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.entry import run_stage
 from hoiclip.files import write_json
 from hoiclip.model_file import load_detector
-from hoiclip.prediction import choose_k, predict
+from hoiclip.prediction import PredictConfig, choose_k, predict
 from hoiclip.runtime import prepare
 
 OUT = Path("runs/predict")

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from hoiclip.clip_weights import load_clip
-from hoiclip.config import WeightsConfig, load
+from hoiclip.config import load
 from hoiclip.entry import run_stage
 from hoiclip.files import sha256_file
 from hoiclip.prompts import PromptTemplates
 from hoiclip.text_embeddings import write_text_embeddings
 from hoiclip.vocabulary import Vocabulary
+from hoiclip.weights import WeightsConfig
 
 VOCABULARY = Path("data/vocabulary.parquet")
 
@@ -21,7 +21,7 @@ def main(params: Path) -> None:
         "caches/text_embeddings.parquet",
         Vocabulary.read(VOCABULARY),
         templates,
-        load_clip(weights.clip, weights.clip_model, sha256=weights.clip_sha256),
+        weights.load_clip(),
         vocabulary_sha256=sha256_file(VOCABULARY),
     )
 

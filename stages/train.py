@@ -4,33 +4,31 @@ from pathlib import Path
 
 from dvclive import Live
 
-from hoiclip.config import ModelConfig, PredictConfig, TrainConfig, WeightsConfig, load
+from hoiclip.config import load
 from hoiclip.entry import run_stage
+from hoiclip.model.config import ModelConfig
+from hoiclip.prediction import PredictConfig
+from hoiclip.training.config import TrainConfig
 from hoiclip.training.inputs import TrainPaths
 from hoiclip.training.loop import Trainer
+from hoiclip.weights import WeightsConfig
 
 OUT = Path("runs/train")
 
 
-def train_paths(weights: WeightsConfig) -> TrainPaths:
-    """Where the pipeline keeps what training reads."""
-    return TrainPaths(
-        vocabulary=Path("data/vocabulary.parquet"),
-        train=Path("data/splits/train"),
-        validation=Path("data/splits/validation"),
-        classes=Path("data/splits/classes.parquet"),
-        images=Path("data/images/train"),
-        text_embeddings=Path("caches/text_embeddings.parquet"),
-        verb_vectors=Path("caches/verb_vectors.parquet"),
-        clip=Path(weights.clip),
-        detector=None if weights.detector is None else Path(weights.detector),
-        clip_model=weights.clip_model,
-    )
+PATHS = TrainPaths(
+    vocabulary=Path("data/vocabulary.parquet"),
+    train=Path("data/splits/train"),
+    validation=Path("data/splits/validation"),
+    classes=Path("data/splits/classes.parquet"),
+    images=Path("data/images/train"),
+    text_embeddings=Path("caches/text_embeddings.parquet"),
+    verb_vectors=Path("caches/verb_vectors.parquet"),
+)
 
 
 def main(params: Path) -> dict:
     """Trains from the caches and weights, or goes on with an interrupted training."""
-    weights = load(WeightsConfig, "weights", params)
     with Live(str(OUT / "live"), dvcyaml=None, report=None, save_dvc_exp=False) as live:
 
         def log(epoch: int, figures: dict[str, float]) -> None:
@@ -40,7 +38,8 @@ def main(params: Path) -> dict:
             live.make_summary()
 
         trainer = Trainer(
-            train_paths(weights),
+            PATHS,
+            load(WeightsConfig, "weights", params),
             load(ModelConfig, "model", params),
             load(TrainConfig, "train", params),
             load(PredictConfig, "predict", params),

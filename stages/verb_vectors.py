@@ -3,16 +3,17 @@
 from pathlib import Path
 
 from hoiclip import schema
-from hoiclip.clip_weights import load_clip
-from hoiclip.config import VerbVectorsConfig, WeightsConfig, load
+from hoiclip.config import load
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.entry import run_stage
 from hoiclip.files import sha256_file
+from hoiclip.progress import track
 from hoiclip.runtime import prepare
 from hoiclip.text_embeddings import read_text_embeddings
-from hoiclip.verb_vectors import sum_features, verb_vectors_table
+from hoiclip.verb_vectors import VerbVectorsConfig, sum_features, verb_vectors_table
 from hoiclip.vocabulary import Vocabulary
+from hoiclip.weights import WeightsConfig
 
 CLASSES = Path("data/splits/classes.parquet")
 
@@ -24,7 +25,7 @@ def main(params: Path) -> dict:
     prepare("cpu", config.threads)
     vocabulary = Vocabulary.read("data/vocabulary.parquet")
     text = read_text_embeddings("caches/text_embeddings.parquet", vocabulary)
-    encoder = load_clip(weights.clip, weights.clip_model, sha256=weights.clip_sha256)
+    encoder = weights.load_clip()
     seen = schema.read_table(CLASSES, schema.CLASSES)["seen"].to_numpy()
     sums = sum_features(
         Annotations.read("data/splits/train"),
@@ -34,6 +35,7 @@ def main(params: Path) -> dict:
         seen,
         accumulation=config.accumulation,
         batch_size=config.batch_size,
+        progress=lambda images: track(images, "crops"),
     )
     table = verb_vectors_table(sums, vocabulary, text.verb)
     provenance = {

@@ -87,7 +87,9 @@ class Annotations:
         image_ids, instance = table["image_id"].to_numpy(), table["instance"].to_numpy()
         known = np.isin(image_ids, self.images["image_id"].to_numpy())
         _refuse(path, "image_id", image_ids, ~known, "is not in images.parquet")
-        _refuse(path, "instance", instance, self.instance_rows.duplicated, "appears twice in its image")
+        _refuse(
+            path, "instance", instance, self.instance_rows.duplicated, "appears twice in its image"
+        )
         objects = table["object"].to_numpy()
         wrong = (objects < 0) | (objects >= vocabulary.num_objects)
         _refuse(path, "object", objects, wrong, f"is out of range 0..{vocabulary.num_objects - 1}")
@@ -108,16 +110,26 @@ class Annotations:
         object_instance = table["object_instance"].fill_null(0).to_numpy()
         object_rows = rows.find(image_ids, object_instance)
         unknown = has_object & (object_rows < 0)
-        _refuse(path, "object_instance", object_instance, unknown, "is not an instance of its image")
+        _refuse(
+            path, "object_instance", object_instance, unknown, "is not an instance of its image"
+        )
         hoi = table["hoi"].to_numpy()
         out = (hoi < 0) | (hoi >= vocabulary.num_hois)
         _refuse(path, "hoi", hoi, out, f"is out of range 0..{vocabulary.num_hois - 1}")
         verb = table["verb"].to_numpy()
-        _refuse(path, "verb", verb, verb != vocabulary.verb_of_hoi[hoi], "is not the verb of its hoi")
+        _refuse(
+            path, "verb", verb, verb != vocabulary.verb_of_hoi[hoi], "is not the verb of its hoi"
+        )
         expected = vocabulary.object_of_hoi[hoi]
         actual = np.where(has_object, objects[object_rows], vocabulary.num_objects)
         if not vocabulary.has_missing_objects:
-            _refuse(path, "object_instance", object_instance, ~has_object, "is null, but every hoi has an object")
+            _refuse(
+                path,
+                "object_instance",
+                object_instance,
+                ~has_object,
+                "is null, but every hoi has an object",
+            )
         contradicts = (expected != actual) & has_object
         _refuse(path, "hoi", hoi, contradicts, "has another object class than its object_instance")
 
@@ -189,8 +201,9 @@ class Pairs:
         objects = table["object_instance"].fill_null(-1).to_numpy()
         keys = np.stack([image_ids, human, objects], 1).astype(np.int64)
         unique, pair_of_row = np.unique(keys, axis=0, return_inverse=True)
-        rows, boxes = annotations.instance_rows, schema.fixed_lists_to_numpy(
-            annotations.instances["box_xyxy"]
+        rows, boxes = (
+            annotations.instance_rows,
+            schema.fixed_lists_to_numpy(annotations.instances["box_xyxy"]),
         )
         missing = unique[:, 2] < 0
         object_rows = rows.find(unique[:, 0], unique[:, 2])

@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hoiclip.boxes import xyxy_to_cxcywh
-from hoiclip.config import TransformsConfig
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
-from hoiclip.data.transforms import View, augment, inference_view, to_tensor
-from hoiclip.matcher import Targets
+from hoiclip.data.transforms import TransformsConfig, View, augment, inference_view, to_tensor
+from hoiclip.targets import Targets
 from hoiclip.vocabulary import Vocabulary
 
 

@@ -59,7 +59,9 @@ class ImageStore:
                 return os.pread(file.fileno(), size, offset)
         path = self.folder / file_name
         if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise InputError(self.folder, f"{file_name!r} points outside the folder", key="file_name")
+            raise InputError(
+                self.folder, f"{file_name!r} points outside the folder", key="file_name"
+            )
         try:
             return path.read_bytes()
         except OSError:

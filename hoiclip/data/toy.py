@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -23,6 +24,23 @@ from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 PARTITIONS = ("train", "test")
 # A class has at least so many instances, where there are scenes enough for all classes.
 MINIMUM_INSTANCES = {"train": 2, "test": 10}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyConfig:
+    """The toy world (`dataset` in params.yaml).
+
+    Attributes:
+        seed: of the world; the toy weights belong to it.
+        train_images: scenes of the train partition.
+        test_images: scenes of the test partition.
+        workers: processes that render; the result does not depend on it.
+    """
+
+    seed: int
+    train_images: int
+    test_images: int
+    workers: int
 
 
 def toy_vocabulary() -> Vocabulary:

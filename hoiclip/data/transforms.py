@@ -10,10 +10,45 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from hoiclip.config import TransformsConfig
+from hoiclip.config import check
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformsConfig:
+    """Image sizes and augmentation.
+
+    Attributes:
+        flip: probability of a horizontal flip (paper: 0.5).
+        color_jitter: strength of brightness, contrast and saturation jitter (0.4); 0 is none.
+        scales: shorter sides to choose from in training, px (480..800 step 32); none leaves the
+            image as it is.
+        crop_scales: shorter sides before a random crop, which half of the images get (400, 500,
+            600); none never crops.
+        crop_sides: least and largest side of the crop, px (384, 600).
+        max_side: longest side after resizing, px (1333).
+        test_scale: shorter side in inference, px (800); 0 leaves the image as it is.
+    """
+
+    flip: float
+    color_jitter: float
+    scales: list[int]
+    crop_scales: list[int]
+    crop_sides: list[int]
+    max_side: int
+    test_scale: int
+
+    @property
+    def only_flips(self) -> bool:
+        """Whether an image has just two versions, itself and its mirror image."""
+        return self.color_jitter == 0 and not self.scales and not self.crop_scales
+
+    def __post_init__(self) -> None:
+        check(0 <= self.flip <= 1, f"flip: {self.flip}, expected 0 <= flip <= 1")
+        check(self.color_jitter >= 0, f"color_jitter: {self.color_jitter}, expected >= 0")
+        check(len(self.crop_sides) == 2, f"crop_sides: {self.crop_sides}, expected two sides")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ the name of its protocol.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,17 @@ from hoiclip.evaluation.tables import (
 from hoiclip.vocabulary import Vocabulary
 
 SETTINGS = ("default", "known_object")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Evaluation (`evaluate` in params.yaml).
+
+    Attributes:
+        protocol: `hico` (the original), `hoiclip` (the released port) or `pocket`.
+    """
+
+    protocol: Literal["hico", "hoiclip", "pocket"]
 
 
 @dataclass(frozen=True)

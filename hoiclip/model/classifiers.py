@@ -66,4 +66,7 @@ class VerbClassifier(nn.Module):
 
     def forward(self, interactions: Tensor) -> Tensor:
         """(..., E) → (..., C): each HOI class gets its verb's similarity, not scaled."""
-        return F.linear(F.normalize(self.adapter(interactions), dim=-1), self.vectors) @ self.verb_to_hoi
+        return (
+            F.linear(F.normalize(self.adapter(interactions), dim=-1), self.vectors)
+            @ self.verb_to_hoi
+        )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 from torch.nn import functional as F
-from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from hoiclip.config import BackboneConfig, DetectorConfig
+from hoiclip.model.config import BackboneConfig, DetectorConfig
 from hoiclip.model.layers import FrozenBatchNorm2d, sine_position_encoding
 from hoiclip.model.transformer import Encoder, Memory
 

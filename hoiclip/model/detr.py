@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hoiclip.config import DetectorConfig
+from hoiclip.model.config import DetectorConfig
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.layers import MLP
 from hoiclip.model.transformer import Decoder, Memory
@@ -84,7 +84,9 @@ class Detr(nn.Module):
         groups = self.groups if self.training else 1
         queries = self.queries.weight.chunk(self.groups)[:groups]
         queries = torch.stack(queries).repeat_interleave(len(images), 0)
-        repeated = Memory(memory.tokens.repeat(groups, 1, 1), memory.position.repeat(groups, 1, 1), None)
+        repeated = Memory(
+            memory.tokens.repeat(groups, 1, 1), memory.position.repeat(groups, 1, 1), None
+        )
         decoded = self.decoder(queries, repeated)
         return DetrOutputs(
             self.class_head(decoded),

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hoiclip.config import ModelConfig
 from hoiclip.model.classifiers import ObjectClassifier, TextClassifier, VerbClassifier
+from hoiclip.model.config import ModelConfig
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.instance_decoder import InstanceDecoder
 from hoiclip.model.interaction_decoder import InteractionDecoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hoiclip.config import DetectorConfig
+from hoiclip.model.config import DetectorConfig
 from hoiclip.model.layers import MLP
 from hoiclip.model.transformer import Decoder, Memory
 

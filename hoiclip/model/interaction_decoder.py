@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hoiclip.config import InteractionConfig
+from hoiclip.model.config import InteractionConfig
 from hoiclip.model.layers import FeedForwardBlock, attend, attention, xavier_uniform_matrices
 
 
@@ -60,7 +60,9 @@ class InteractionDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.query_projection = nn.Sequential(nn.Linear(detector_width, width), nn.LayerNorm(width))
-        self.memory_projection = nn.Sequential(nn.Linear(detector_width, width), nn.LayerNorm(width))
+        self.memory_projection = nn.Sequential(
+            nn.Linear(detector_width, width), nn.LayerNorm(width)
+        )
         self.layers = nn.ModuleList(InteractionDecoderLayer(width, config) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         xavier_uniform_matrices(self)

@@ -30,7 +30,9 @@ class FrozenBatchNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W)."""
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
 
 
 class MLP(nn.Module):
@@ -39,7 +41,9 @@ class MLP(nn.Module):
     def __init__(self, input_width: int, hidden: int, output_width: int, num_layers: int) -> None:
         super().__init__()
         widths = [input_width, *[hidden] * (num_layers - 1), output_width]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., input_width) → (..., output_width)."""
@@ -85,7 +89,9 @@ def xavier_uniform_matrices(module: nn.Module) -> None:
             nn.init.xavier_uniform_(parameter)
 
 
-def sine_position_encoding(padding_mask: Tensor, width: int, temperature: float = 10000.0) -> Tensor:
+def sine_position_encoding(
+    padding_mask: Tensor, width: int, temperature: float = 10000.0
+) -> Tensor:
     """Sine encoding of the cumulative position among unpadded cells, scaled to 2π (DETR).
 
     Args:

@@ -48,7 +48,9 @@ class EncoderLayer(FeedForwardBlock):
 class Encoder(nn.Module):
     """A stack of encoder layers without a final norm."""
 
-    def __init__(self, layers: int, width: int, heads: int, feed_forward: int, dropout: float) -> None:
+    def __init__(
+        self, layers: int, width: int, heads: int, feed_forward: int, dropout: float
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             EncoderLayer(width, heads, feed_forward, dropout) for _ in range(layers)
@@ -91,7 +93,9 @@ class DecoderLayer(FeedForwardBlock):
 class Decoder(nn.Module):
     """A stack of decoder layers; one norm serves the output of every layer."""
 
-    def __init__(self, layers: int, width: int, heads: int, feed_forward: int, dropout: float) -> None:
+    def __init__(
+        self, layers: int, width: int, heads: int, feed_forward: int, dropout: float
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             DecoderLayer(width, heads, feed_forward, dropout) for _ in range(layers)

@@ -46,7 +46,9 @@ def average_precision_50(
             best.tolist(), probability.max(1).tolist(), found.tolist(), strict=True
         ):
             box = [x1, y1, x2 - x1, y2 - y1]
-            results.append({"image_id": image, "category_id": category, "bbox": box, "score": score})
+            results.append(
+                {"image_id": image, "category_id": category, "bbox": box, "score": score}
+            )
     coco.dataset = {
         "info": {},
         "images": [{"id": image} for image in range(len(ground_truth))],

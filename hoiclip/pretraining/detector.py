@@ -21,9 +21,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy, xyxy_to_cxcywh
-from hoiclip.config import ModelConfig, load
+from hoiclip.config import load
 from hoiclip.files import atomic_file, write_json
 from hoiclip.matcher import hungarian
+from hoiclip.model.config import ModelConfig
 from hoiclip.model.detr import DETR_PREFIXES, Detr, DetrOutputs
 from hoiclip.pretraining.corpus import RenderedScene, render_corpus
 from hoiclip.pretraining.detection_metrics import average_precision_50
@@ -37,9 +38,13 @@ class DetectionBatch:
     """Scenes as tensors: normalised images (B, 3, S, S) and boxes as a flat list with counts."""
 
     def __init__(self, scenes: list[RenderedScene], flips: np.ndarray) -> None:
-        pixels = np.stack([s.image[:, ::-1] if f else s.image for s, f in zip(scenes, flips, strict=True)])
+        pixels = np.stack(
+            [s.image[:, ::-1] if f else s.image for s, f in zip(scenes, flips, strict=True)]
+        )
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-        self.images = (images - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+        self.images = (images - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[
+            :, None, None
+        ]
         boxes = []
         for scene, flip in zip(scenes, flips, strict=True):
             box = xyxy_to_cxcywh(torch.from_numpy(scene.boxes_xyxy)) / SIZE
@@ -104,7 +109,9 @@ def evaluate(model: Detr, scenes: list[RenderedScene]) -> dict[str, float]:
     model.eval()
     detections = []
     for start in range(0, len(scenes), 50):
-        batch = DetectionBatch(scenes[start : start + 50], np.zeros(50, bool)[: len(scenes) - start])
+        batch = DetectionBatch(
+            scenes[start : start + 50], np.zeros(50, bool)[: len(scenes) - start]
+        )
         outputs = model(batch.images)
         probability = outputs.logits[-1].softmax(-1)[..., :-1]
         boxes_xyxy = cxcywh_to_xyxy(outputs.boxes_cxcywh[-1]) * SIZE
@@ -129,7 +136,9 @@ def _save(model: Detr, out: Path, header: dict) -> None:
         save_file(state, aside, metadata={"hoiclip": json.dumps(header, sort_keys=True)})
 
 
-def pretrain(out: Path, *, seed: int, scenes: int, steps: int, batch_size: int, threads: int) -> dict:
+def pretrain(
+    out: Path, *, seed: int, scenes: int, steps: int, batch_size: int, threads: int
+) -> dict:
     """Trains the detector and writes its weights and figures beside them.
 
     Args:

@@ -10,16 +10,17 @@ import pyarrow as pa
 import torch
 
 from hoiclip import schema
-from hoiclip.clip_weights import load_clip
-from hoiclip.config import ModelConfig, TransformsConfig
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
+from hoiclip.data.transforms import TransformsConfig
+from hoiclip.model.config import ModelConfig
 from hoiclip.model.hoiclip import HOICLIP, Tables
 from hoiclip.model.warm_start import warm_start_from_detr
-from hoiclip.model_file import Detector, read_safetensors
+from hoiclip.model_file import Detector
 from hoiclip.text_embeddings import read_text_embeddings
 from hoiclip.verb_vectors import read_verb_vectors
 from hoiclip.vocabulary import Vocabulary
+from hoiclip.weights import WeightsConfig
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,6 @@ class TrainPaths:
         images: folder of the train images, which hold those of validation too.
         text_embeddings: cache.
         verb_vectors: cache.
-        clip: weights of CLIP.
-        detector: weights of a DETR; None starts from random weights.
-        clip_model: open_clip's name of the CLIP; None where the file says it.
     """
 
     vocabulary: Path
@@ -46,9 +44,6 @@ class TrainPaths:
     images: Path
     text_embeddings: Path
     verb_vectors: Path
-    clip: Path
-    detector: Path | None
-    clip_model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,11 @@ class TrainData:
 
 
 def build_detector(
-    paths: TrainPaths, vocabulary: Vocabulary, config: ModelConfig, transforms: TransformsConfig
+    paths: TrainPaths,
+    weights: WeightsConfig,
+    vocabulary: Vocabulary,
+    config: ModelConfig,
+    transforms: TransformsConfig,
 ) -> Detector:
     """A detector ready to train: tables from the caches, encoder and instance decoder from a DETR.
 
@@ -92,7 +91,7 @@ def build_detector(
         WeightsError: weights are absent or do not fit.
         InputError: a cache is absent or belongs to another vocabulary.
     """
-    clip = load_clip(paths.clip, paths.clip_model).visual()
+    clip = weights.load_clip().visual()
     text = read_text_embeddings(paths.text_embeddings, vocabulary)
     verb_vectors = None
     if config.verb.representation != "none":
@@ -107,6 +106,7 @@ def build_detector(
         verb_vectors,
     )
     model = HOICLIP(config, tables, clip.visual_projection)
-    if paths.detector is not None:
-        warm_start_from_detr(model, read_safetensors(paths.detector)[0], paths.detector)
+    detr = weights.load_detector()
+    if detr is not None:
+        warm_start_from_detr(model, detr, Path(weights.detector))
     return Detector(model, clip, vocabulary, config, transforms, scores={}, provenance={})

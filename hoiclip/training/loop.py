@@ -15,21 +15,24 @@ from torch.utils.data import DataLoader
 
 import hoiclip
 from hoiclip import schema
-from hoiclip.config import ModelConfig, PredictConfig, TrainConfig
 from hoiclip.criterion import Criterion
 from hoiclip.data.dataset import Batch, TrainingDataset, collate
 from hoiclip.errors import NonFiniteLossError
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.files import write_json
+from hoiclip.matcher import HungarianMatcher
+from hoiclip.model.config import ModelConfig
 from hoiclip.model_file import Detector
-from hoiclip.prediction import predict
+from hoiclip.prediction import PredictConfig, predict
 from hoiclip.progress import say, track
 from hoiclip.runtime import prepare
 from hoiclip.training.clip_features import CachedFeatures, ComputedFeatures
+from hoiclip.training.config import TrainConfig
 from hoiclip.training.inputs import TrainData, TrainPaths, build_detector
 from hoiclip.training.optimizer import build_optimizer
 from hoiclip.training.state import Progress, ResumeFolder, file_identity
+from hoiclip.weights import WeightsConfig
 
 STEPS_PER_RECORD = 20
 
@@ -42,7 +45,8 @@ class Trainer:
     """Trains a detector.
 
     Args:
-        paths: what to start from.
+        paths: data and caches.
+        weights: pretrained weights.
         model_config: the network.
         config: optimisation.
         predict_config: how validation predicts; its enhancement is left out.
@@ -53,6 +57,7 @@ class Trainer:
     def __init__(
         self,
         paths: TrainPaths,
+        weights: WeightsConfig,
         model_config: ModelConfig,
         config: TrainConfig,
         predict_config: PredictConfig,
@@ -63,13 +68,16 @@ class Trainer:
         self.device = prepare(config.device, config.threads, config.seed)
         self.data = TrainData.read(paths)
         self.detector = build_detector(
-            paths, self.data.vocabulary, model_config, config.transforms
+            paths, weights, self.data.vocabulary, model_config, config.transforms
         )
         self.model = self.detector.model.to(self.device)
         vocabulary = self.data.vocabulary
         num_object_logits = len(self.model.object_classifier.classifier.table)
         self.criterion = Criterion(
-            config.loss, num_object_logits, torch.from_numpy(self.data.seen)
+            config.loss,
+            HungarianMatcher(config.matching),
+            num_object_logits,
+            torch.from_numpy(self.data.seen),
         ).to(self.device)
         cached = config.transforms.only_flips
         self.dataset = TrainingDataset(
@@ -89,9 +97,12 @@ class Trainer:
             else ComputedFeatures(self.detector.clip, self.device)
         )
         self.optimizer, self.schedule = build_optimizer(self.model, config)
+        files = [*vars(paths).values(), Path(weights.clip)]
+        files += [] if weights.detector is None else [Path(weights.detector)]
+        configs = (weights, model_config, config, predict_config)
         self.identity = {
-            "params": [dataclasses.asdict(c) for c in (model_config, config, predict_config)],
-            "files": file_identity([p for p in vars(paths).values() if isinstance(p, Path)]),
+            "params": [dataclasses.asdict(c) for c in configs],
+            "files": file_identity(files),
             "code": file_identity([Path(hoiclip.__file__).parent]),
         }
         self.resume = ResumeFolder(resume_root, self.identity)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from hoiclip.config import TrainConfig
 from hoiclip.model.hoiclip import HOICLIP
+from hoiclip.training.config import TrainConfig
 
 
 def parameter_groups(model: HOICLIP, config: TrainConfig) -> list[dict]:

@@ -44,6 +44,21 @@ def test_boxes_merge_only_when_class_and_coordinates_are_equal(tmp_path):
     ]
 
 
+def test_instances_are_numbered_within_their_image(tmp_path):
+    content = {1: [(HUMAN, OBJECT, SIT_ON_BENCH)], 2: [(HUMAN, OBJECT, SIT_ON_BENCH)]}
+    tables, _, _ = hico_instances.read(write_json(tmp_path / "i.json", instances_document(content)))
+    numbers = tables.instances.select(["image_id", "instance"]).to_pylist()
+    assert [tuple(row.values()) for row in numbers] == [(1, 0), (1, 1), (2, 0), (2, 1)]
+
+
+@pytest.mark.parametrize("box", [(20, 10, 19, 30), (10, 30, 20, 29)])
+def test_boxes_without_width_or_height_are_left_out(tmp_path, box):
+    document = instances_document({1: [(HUMAN, box, SIT_ON_BENCH)]})
+    tables, _, report = hico_instances.read(write_json(tmp_path / "i.json", document))
+    assert tables.instances.num_rows == 1
+    assert report.counts() == {"box_degenerate": 1, "interaction_of_bad_box": 1}
+
+
 def test_odd_rows_are_reported(tmp_path):
     backwards, huge = (20, 10, 10, 30), (1, 1, 65, 48)
     content = {
