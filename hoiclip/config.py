@@ -1,4 +1,4 @@
-"""Reading sections of params.yaml into frozen dataclasses, which stand beside the code they steer."""
+"""Reading sections of params.yaml into frozen dataclasses, which stand beside their code."""
 
 from __future__ import annotations
 

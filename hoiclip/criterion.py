@@ -1,4 +1,4 @@
-"""The training loss (HOICLIP section 3.5): focal, cross-entropy, L1 and GIoU at every decoder layer."""
+"""The training loss (HOICLIP section 3.5): focal, cross-entropy, L1, GIoU at every layer."""
 
 from __future__ import annotations
 

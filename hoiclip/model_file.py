@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.files import atomic_file
 from hoiclip.model.config import ModelConfig
 from hoiclip.model.hoiclip import HOICLIP, Tables
+from hoiclip.tensors import read_safetensors
 from hoiclip.vocabulary import Vocabulary
 
 HEADER_KEY = "hoiclip"
@@ -66,22 +66,6 @@ class Detector:
         tensors = {k: v.detach().cpu().clone().contiguous() for k, v in state.items()}
         with atomic_file(path) as aside:
             save_file(tensors, aside, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
-
-
-def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file.
-
-    Raises:
-        WeightsError: the file is absent or damaged.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weight file")
-    try:
-        with safe_open(path, "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from None
 
 
 def tables_of_state(state: dict[str, Tensor]) -> Tables:

@@ -182,7 +182,7 @@ def fixed_lists_to_numpy(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def numpy_to_fixed_lists(values: np.ndarray, null: np.ndarray | None = None) -> pa.Array:
-    """An array (N, K) as a column of N fixed-size lists; rows where `null` (N,) is true become null."""
+    """An array (N, K) as N fixed-size lists; rows where `null` (N,) is true become null."""
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
     mask = None if null is None else pa.array(null)
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=mask)

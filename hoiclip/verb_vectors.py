@@ -58,7 +58,7 @@ class VerbVectorsConfig:
         threads: CPU threads.
     """
 
-    accumulation: Literal[correct, released]
+    accumulation: Accumulation
     batch_size: int
     threads: int
 

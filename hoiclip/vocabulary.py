@@ -70,10 +70,12 @@ class Vocabulary:
 
     @property
     def num_verbs(self) -> int:
+        """Number of verbs."""
         return len(self.verbs)
 
     @property
     def num_hois(self) -> int:
+        """Number of HOI classes."""
         return len(self.hois)
 
     @cached_property

@@ -11,7 +11,7 @@ from hoiclip.clip_encoder import ClipEncoder
 from hoiclip.clip_weights import load_clip
 from hoiclip.errors import WeightsError
 from hoiclip.files import sha256_file
-from hoiclip.model_file import read_safetensors
+from hoiclip.tensors import read_safetensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +22,14 @@ class WeightsConfig:
         clip: file of the CLIP.
         clip_model: open_clip's name of it; null where the file says it.
         clip_sha256: expected hash, or null for whatever is there.
-        detector: file of a DETR; null starts from random weights.
+        detector: file of a DETR, which `train.warm_start` starts from.
         detector_sha256: expected hash, or null.
     """
 
     clip: str
     clip_model: str | None
     clip_sha256: str | None
-    detector: str | None
+    detector: str
     detector_sha256: str | None
 
     def load_clip(self) -> ClipEncoder:
@@ -40,14 +40,12 @@ class WeightsConfig:
         """
         return load_clip(self.clip, self.clip_model, sha256=self.clip_sha256)
 
-    def load_detector(self) -> dict[str, Tensor] | None:
-        """State dict of the DETR, in float32; None where training starts from random weights.
+    def load_detector(self) -> dict[str, Tensor]:
+        """State dict of the DETR, in float32.
 
         Raises:
             WeightsError: absent, altered or unreadable.
         """
-        if self.detector is None:
-            return None
         path = Path(self.detector)
         state, _ = read_safetensors(path)
         if self.detector_sha256 not in (None, found := sha256_file(path)):

@@ -91,8 +91,8 @@ class InferenceDataset(Dataset):
 class TrainingDataset(Dataset):
     """Images of a partition, augmented by the epoch, with their pairs.
 
-    The view of an image in an epoch depends on seed, epoch and image alone, so neither workers nor a
-    resumed training change it.
+    The view of an image in an epoch depends on seed, epoch and image alone, so neither workers
+    nor a resumed training change it.
 
     Args:
         annotations: the partition.

@@ -57,8 +57,8 @@ def write_toy_partition(
 ) -> Annotations:
     """Renders a partition: image shards and annotation tables.
 
-    Partitions of one seed draw from separate random streams. As in HICO-DET, only people and objects
-    of annotated pairs have boxes; bystanders and idle objects have none.
+    Partitions of one seed draw from separate random streams. As in HICO-DET, only people and
+    objects of annotated pairs have boxes; bystanders and idle objects have none.
 
     Args:
         partition: `train` (long-tailed) or `test` (flatter, every class at least ten times).

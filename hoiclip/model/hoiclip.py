@@ -120,7 +120,7 @@ class HOICLIP(nn.Module):
         )
 
     def classify_hois(self, interactions: Tensor) -> Tensor:
-        """HOI logits (..., C) of interaction features O (..., E); verb logits join with weight λ_v."""
+        """HOI logits (..., C) of features O (..., E); verb logits join with weight λ_v."""
         similarity = self.hoi_classifier(interactions)
         if self.verb_classifier is not None:
             similarity = similarity + self.verb_weight * self.verb_classifier(interactions)

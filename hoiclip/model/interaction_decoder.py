@@ -1,4 +1,4 @@
-"""Interaction decoder: knowledge integration of CLIP's spatial tokens V_s and the detector's V_d."""
+"""Interaction decoder: knowledge integration of CLIP's tokens V_s and the detector's V_d."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class InteractionDecoderLayer(FeedForwardBlock):
 
 
 class InteractionDecoder(nn.Module):
-    """Interaction queries from pairs, decoded over V_d and V_s (HOICLIP section 3.3, equations 3-5).
+    """Interaction queries from pairs, decoded over V_d and V_s (HOICLIP section 3.3).
 
     Args:
         config: sizes and switches.

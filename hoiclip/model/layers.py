@@ -6,6 +6,7 @@ Shapes: B images, N memory cells, Q queries, D width.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +42,7 @@ class MLP(nn.Module):
     def __init__(self, input_width: int, hidden: int, output_width: int, num_layers: int) -> None:
         super().__init__()
         widths = [input_width, *[hidden] * (num_layers - 1), output_width]
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., input_width) → (..., output_width)."""

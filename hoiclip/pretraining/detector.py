@@ -2,8 +2,8 @@
 
     python -m hoiclip.pretraining.detector --out weights/toy/detector.safetensors
 
-Convergence helpers that a COCO-sized DETR replaces by 500 epochs: groups of queries and an auxiliary
-classification of memory cells. Both are dropped from the weights that HOICLIP loads.
+Two helpers stand in for the 500 epochs that DETR takes on COCO: groups of queries and an auxiliary
+classification of memory cells. Neither is in the file that HOICLIP loads.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from hoiclip.config import load
 from hoiclip.files import atomic_file, write_json
 from hoiclip.matcher import hungarian
 from hoiclip.model.config import ModelConfig
-from hoiclip.model.detr import DETR_PREFIXES, Detr, DetrOutputs
 from hoiclip.pretraining.corpus import RenderedScene, render_corpus
 from hoiclip.pretraining.detection_metrics import average_precision_50
+from hoiclip.pretraining.detr import DETR_PREFIXES, Detr, DetrOutputs
 from hoiclip.toy.world import OBJECTS, SIZE
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -18,6 +18,8 @@ class TrainConfig:
     Attributes:
         seed: of initialisation, order and augmentation.
         threads: CPU threads of one process; part of what decides the bits of a result.
+        warm_start: whether encoder, instance decoder and box heads start from `weights.detector`
+            (paper: yes) or from random weights.
         device: `cpu`, `cuda` or `auto`.
         epochs: (paper: 90).
         lr_drop_epoch: epoch from which the rate is multiplied by `lr_drop_factor` (60).
@@ -37,6 +39,7 @@ class TrainConfig:
 
     seed: int
     threads: int
+    warm_start: bool
     device: Literal["cpu", "cuda", "auto"]
     epochs: int
     lr_drop_epoch: int

@@ -15,9 +15,9 @@ from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.model.config import ModelConfig
 from hoiclip.model.hoiclip import HOICLIP, Tables
-from hoiclip.model.warm_start import warm_start_from_detr
 from hoiclip.model_file import Detector
 from hoiclip.text_embeddings import read_text_embeddings
+from hoiclip.training.warm_start import warm_start_from_detr
 from hoiclip.verb_vectors import read_verb_vectors
 from hoiclip.vocabulary import Vocabulary
 from hoiclip.weights import WeightsConfig
@@ -84,8 +84,10 @@ def build_detector(
     vocabulary: Vocabulary,
     config: ModelConfig,
     transforms: TransformsConfig,
+    *,
+    warm_start: bool,
 ) -> Detector:
-    """A detector ready to train: tables from the caches, encoder and instance decoder from a DETR.
+    """A detector ready to train: tables from the caches, the rest from a DETR or random.
 
     Raises:
         WeightsError: weights are absent or do not fit.
@@ -106,7 +108,6 @@ def build_detector(
         verb_vectors,
     )
     model = HOICLIP(config, tables, clip.visual_projection)
-    detr = weights.load_detector()
-    if detr is not None:
-        warm_start_from_detr(model, detr, Path(weights.detector))
+    if warm_start:
+        warm_start_from_detr(model, weights.load_detector(), Path(weights.detector))
     return Detector(model, clip, vocabulary, config, transforms, scores={}, provenance={})

@@ -68,7 +68,12 @@ class Trainer:
         self.device = prepare(config.device, config.threads, config.seed)
         self.data = TrainData.read(paths)
         self.detector = build_detector(
-            paths, weights, self.data.vocabulary, model_config, config.transforms
+            paths,
+            weights,
+            self.data.vocabulary,
+            model_config,
+            config.transforms,
+            warm_start=config.warm_start,
         )
         self.model = self.detector.model.to(self.device)
         vocabulary = self.data.vocabulary
@@ -97,8 +102,7 @@ class Trainer:
             else ComputedFeatures(self.detector.clip, self.device)
         )
         self.optimizer, self.schedule = build_optimizer(self.model, config)
-        files = [*vars(paths).values(), Path(weights.clip)]
-        files += [] if weights.detector is None else [Path(weights.detector)]
+        files = [*vars(paths).values(), Path(weights.clip), Path(weights.detector)]
         configs = (weights, model_config, config, predict_config)
         self.identity = {
             "params": [dataclasses.asdict(c) for c in configs],
@@ -120,6 +124,7 @@ class Trainer:
             progress = Progress(epoch=0, step=0, seconds=0.0, best=(-1.0, 0), history=[])
         else:
             say(f"going on after epoch {progress.epoch} of {self.config.epochs}")
+            self._log_again(progress)
         while progress.epoch < self.config.epochs:
             started = time.monotonic()
             figures = self._epoch(progress)
@@ -136,6 +141,15 @@ class Trainer:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
             say(f"epoch {progress.epoch}/{self.config.epochs}  {shown}  {progress.seconds:.0f} s")
         return self._finish(progress, out)
+
+    def _log_again(self, progress: Progress) -> None:
+        """Gives the log the epochs of earlier sittings, whose live files may be gone."""
+        epochs: dict[int, dict[str, float]] = {}
+        for _, epoch, name, value in progress.history:
+            if name.startswith("epoch/"):
+                epochs.setdefault(int(epoch), {})[name.removeprefix("epoch/")] = value
+        for epoch, figures in epochs.items():
+            self.log(epoch, figures)
 
     def _loader(self, epoch: int) -> DataLoader:
         order = torch.Generator().manual_seed(self.config.seed * 100_003 + epoch)

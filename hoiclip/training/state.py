@@ -95,7 +95,7 @@ class ResumeFolder:
 
 
 def file_identity(paths: list[Path]) -> dict[str, str]:
-    """SHA-256 of each file, and of each file in each folder, by path; large shards by their size."""
+    """SHA-256 of each file, also of those in folders, by path; of image shards the size."""
     found = {}
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:

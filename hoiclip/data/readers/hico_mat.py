@@ -159,7 +159,8 @@ def _get(path: Path, row: int, struct: Any, key: str) -> Any:
 
 
 def _whole(path: Path, row: int, key: str, value: Any) -> int:
-    return source.integer(path, row, key, value.item() if hasattr(value, "item") else value)
+    number = value.item() if isinstance(value, np.generic) else value
+    return source.integer(path, row, key, number)
 
 
 def _size(path: Path, row: int, entry: Any) -> list[int]:

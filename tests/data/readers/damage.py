@@ -73,14 +73,14 @@ def damaged_json(draw, document):
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(list(places(document))))
         if not path:
-            document = draw(STRANGE) if draw(st.integers(0, 9)) == 0 else document
+            document = copy.deepcopy(draw(STRANGE)) if draw(st.integers(0, 9)) == 0 else document
             continue
         parent = document
         for key in path[:-1]:
             parent = parent[key]
         kind = draw(st.sampled_from(["replace", "delete", "repeat"]))
         if kind == "replace":
-            parent[path[-1]] = draw(STRANGE)
+            parent[path[-1]] = copy.deepcopy(draw(STRANGE))
         elif kind == "delete":
             del parent[path[-1]]
         elif isinstance(parent, list):
@@ -152,7 +152,7 @@ def damaged_mat(draw):
         if getattr(hois, "size", 0) and hois.dtype.names and draw(st.booleans()):
             target = hois[0, draw(st.integers(0, hois.size - 1))]
             keys = target.dtype.names
-        target[draw(st.sampled_from(keys))] = draw(STRANGE_IN_MAT)
+        target[draw(st.sampled_from(keys))] = copy.deepcopy(draw(STRANGE_IN_MAT))
     return images
 
 

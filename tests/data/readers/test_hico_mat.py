@@ -42,6 +42,8 @@ def test_mat_connection_to_no_box(tmp_path):
     [
         ({"id": 601}, r"row 0, hoi.id: 601 is out of range 1\.\.600"),
         ({"id": "one"}, "row 0, hoi.id"),
+        ({"id": ""}, "row 0, hoi.id"),
+        ({"invis": []}, "row 0, hoi.invis"),
         ({"connection": np.array([1, 2, 3])}, "row 0, hoi.connection: shape"),
         ({"connection": np.array([[np.nan, 1]])}, "row 0, hoi.connection: not finite"),
         ({"bboxhuman": structs([{"x1": 1}])}, "row 0, y1: missing"),

@@ -31,8 +31,8 @@ def warm_start_from_detr(model: HOICLIP, state: Mapping[str, Tensor], path: Path
         path: where it comes from, for messages.
 
     Returns:
-        Names of DETR's tensors that were dropped on purpose: heads and queries that HOICLIP replaces,
-        and decoder layers that it does not have.
+        Names of DETR's tensors that were dropped on purpose: heads and queries that HOICLIP
+        replaces, and decoder layers that it does not have.
 
     Raises:
         WeightsError: a tensor is unknown, missing or of another shape.

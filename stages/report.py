@@ -1,0 +1,39 @@
+"""One self-contained HTML page about the run."""
+
+import subprocess
+from pathlib import Path
+
+from hoiclip.entry import run_stage
+from hoiclip.files import sha256_files
+from hoiclip.report.inputs import ReportInputs
+from hoiclip.report.page import build_report
+
+
+# What makes the result; the files that the pipeline itself writes do not count as changes.
+SOURCES = ("hoiclip", "stages", "params.yaml", "dvc.yaml", "weights", "results")
+
+
+def git_source() -> dict:
+    """Commit of the working tree and whether sources differ from it; empty without git."""
+    try:
+        changed = _git("status", "--porcelain", "--", *SOURCES)
+        return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(changed)}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main(params: Path) -> None:
+    """Builds the page from the files of the run and from committed results."""
+    inputs = ReportInputs.of_project(".")
+    tables = sorted(Path("data/annotations").glob("*/*.parquet"))
+    source = {**git_source(), "data_hash": sha256_files(tables)}
+    build_report(inputs, Path("report/index.html"), source)
+
+
+if __name__ == "__main__":
+    run_stage("report", main)
