@@ -8,7 +8,6 @@ from hoiclip.files import sha256_files
 from hoiclip.report.inputs import ReportInputs
 from hoiclip.report.page import build_report
 
-
 # What makes the result; the files that the pipeline itself writes do not count as changes.
 SOURCES = ("hoiclip", "stages", "params.yaml", "dvc.yaml", "weights", "results")
 

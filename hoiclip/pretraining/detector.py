@@ -124,14 +124,15 @@ def evaluate(model: Detr, scenes: list[RenderedScene]) -> dict[str, float]:
 
 
 def _save(model: Detr, out: Path, header: dict) -> None:
-    """Writes the weights under DETR's names, which is what a detector's file looks like."""
+    """Writes the weights under DETR's names; matrices in half precision, for a small file."""
     state = {}
     for name, tensor in model.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue
         for detr_prefix, ours in DETR_PREFIXES.items():
             if name.startswith(ours):
-                state[detr_prefix + name.removeprefix(ours)] = tensor.contiguous()
+                half = tensor.half() if tensor.dim() > 1 else tensor
+                state[detr_prefix + name.removeprefix(ours)] = half.contiguous()
     with atomic_file(out) as aside:
         save_file(state, aside, metadata={"hoiclip": json.dumps(header, sort_keys=True)})
 

@@ -1,0 +1,1 @@
+"""Comparisons beyond one run: ablation, seeds, and how hard the toy world is."""

@@ -1,0 +1,35 @@
+"""Runs one experiment by its name, in a process of its own; `hoiclip ablation` starts these."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from hoiclip.entry import fail
+from hoiclip.errors import HoiclipError
+from hoiclip.experiments.collect import PLANS, plan_of
+from hoiclip.experiments.run import run_experiment
+
+
+def main() -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--runs", type=Path, default=Path("results/runs"))
+    arguments = parser.parse_args()
+    try:
+        plans = [e for name in PLANS for e in plan_of(name, arguments.params)]
+        found = next((e for e in plans if e.name == arguments.name), None)
+        if found is None:
+            known = ", ".join(sorted({e.name for e in plans}))
+            raise HoiclipError(f"no experiment {arguments.name!r}; there are {known}")
+        run_experiment(found, arguments.params, arguments.runs / f"{found.name}.json")
+    except HoiclipError as error:
+        return fail(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""How far CLIP gets without HOICLIP: the pretrained detector's boxes, classified crop by crop."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from hoiclip import schema
+from hoiclip.boxes import cxcywh_to_xyxy
+from hoiclip.clip_encoder import ClipVisual
+from hoiclip.crops import crop, enclosing_box
+from hoiclip.data.annotations import Annotations
+from hoiclip.data.images import ImageStore
+from hoiclip.data.transforms import to_tensor
+from hoiclip.evaluation.hico import evaluate_hico
+from hoiclip.evaluation.outputs import metrics
+from hoiclip.model.config import ModelConfig
+from hoiclip.pretraining.detr import DETR_PREFIXES, Detr
+from hoiclip.progress import track
+from hoiclip.text_embeddings import read_text_embeddings
+from hoiclip.vocabulary import Vocabulary
+from hoiclip.weights import WeightsConfig
+
+LEAST_SCORE = 0.3  # of a detection that enters pairs
+TEMPERATURE = 100.0  # CLIP's own logit scale is at most that
+
+
+def load_detr(weights: WeightsConfig, config: ModelConfig, num_classes: int) -> Detr:
+    """The pretrained detector with its own queries and class head, in eval mode."""
+    state = weights.load_detector()
+    num_queries = len(state["query_embed.weight"])
+    groups = num_queries // config.num_queries
+    model = Detr(config.detector, config.decoder_layers, num_classes, config.num_queries, groups)
+    ours = {}
+    for name, tensor in state.items():
+        prefix = next(p for p in DETR_PREFIXES if name.startswith(p))
+        ours[DETR_PREFIXES[prefix] + name.removeprefix(prefix)] = tensor
+    model.load_state_dict(ours, strict=False)
+    return model.eval()
+
+
+@torch.inference_mode()
+def predict_by_crops(
+    detector: Detr,
+    clip: ClipVisual,
+    hoi_embeddings: np.ndarray,
+    vocabulary: Vocabulary,
+    images: pa.Table,
+    store: ImageStore,
+) -> pa.Table:
+    """Predictions from every detected person with every detected object.
+
+    Score: person · object · softmax over the object's HOI classes of the cosine between the crop of
+    the enclosing rectangle and the class's prompt.
+    """
+    object_of_hoi = vocabulary.object_of_hoi
+    rows: dict[str, list[Any]] = {name: [] for name in schema.PREDICTIONS.names}
+    for image_id, name in track(
+        list(zip(images["image_id"].to_pylist(), images["file_name"].to_pylist(), strict=True)),
+        "CLIP on crops",
+    ):
+        image = store.read(name)
+        outputs = detector(to_tensor(image)[None])
+        scores, classes = outputs.logits[-1, 0].softmax(-1)[:, :-1].max(-1)
+        size = torch.tensor([*image.size] * 2)
+        boxes = (cxcywh_to_xyxy(outputs.boxes_cxcywh[-1, 0]) * size).numpy()
+        found = (scores > LEAST_SCORE).numpy()
+        humans = np.flatnonzero(found & (classes == vocabulary.person).numpy())
+        objects = np.flatnonzero(found & (classes != vocabulary.person).numpy())
+        pairs = [(h, o) for h in humans for o in objects]
+        if not pairs:
+            continue
+        crops = [crop(image, enclosing_box(boxes[[h, o]])) for h, o in pairs]
+        features = clip.encode_image(torch.stack([clip.preprocess(c) for c in crops]))
+        similarity = torch.nn.functional.normalize(features, dim=-1).numpy() @ hoi_embeddings.T
+        for query, ((human, object_), row) in enumerate(zip(pairs, similarity, strict=True)):
+            hois = np.flatnonzero(object_of_hoi == int(classes[object_]))
+            weights = np.exp(TEMPERATURE * (row[hois] - row[hois].max()))
+            pair_score = float(scores[human] * scores[object_])
+            for hoi, weight in zip(hois, weights / weights.sum(), strict=True):
+                values = (image_id, query, int(hoi), boxes[human].tolist(), boxes[object_].tolist())
+                values += (pair_score * float(weight), float(weight), pair_score, 0.0)
+                for column, value in zip(schema.PREDICTIONS.names, values, strict=True):
+                    rows[column].append(value)
+    return pa.table(rows, schema=schema.PREDICTIONS)
+
+
+def score_crops_alone(
+    weights: WeightsConfig, config: ModelConfig, data: Path, embeddings: Path
+) -> dict[str, Any]:
+    """Test metrics of `predict_by_crops`, and the seconds it took."""
+    started = time.process_time()
+    vocabulary = Vocabulary.read(data / "vocabulary.parquet")
+    test = Annotations.read(data / "annotations/test")
+    predictions = predict_by_crops(
+        load_detr(weights, config, vocabulary.num_objects),
+        weights.load_clip(),
+        read_text_embeddings(embeddings, vocabulary).hoi,
+        vocabulary,
+        test.images,
+        ImageStore(data / "images/test"),
+    )
+    classes = schema.read_table(data / "splits/classes.parquet", schema.CLASSES)
+    tables = (test.images, test.instances, test.interactions)
+    result = evaluate_hico(predictions, *tables, vocabulary, classes)
+    return {"metrics": metrics(result), "cpu_seconds": round(time.process_time() - started, 1)}

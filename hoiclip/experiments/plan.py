@@ -1,0 +1,91 @@
+"""Which trainings the comparisons need, as overrides of params.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+# What each row of the paper's ablation (table 5) switches, over the default.
+ROWS: dict[str, dict[str, Any]] = {
+    "base": {
+        "model.interaction.clip_attention": "none",
+        "model.verb.representation": "none",
+    },
+    "clip": {
+        "model.interaction.clip_attention": "separate",
+        "model.verb.representation": "none",
+    },
+    "integration": {
+        "model.interaction.clip_attention": "shared",
+        "model.verb.representation": "none",
+    },
+    "verb": {
+        "model.interaction.clip_attention": "shared",
+        "model.verb.representation": "arithmetic",
+    },
+}
+SEEDS = (0, 1, 2)
+QUARTER = 4
+LONG = 3
+# CPU-seconds of CLIP's pretraining (weights/toy/clip.json) over those of an epoch of `base`.
+CLIP_PRETRAINING_EPOCHS = 28
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training and its test results, without and with the enhancement.
+
+    Attributes:
+        name: of its result file.
+        row: key of `ROWS`.
+        length: `full`, `quarter`, or another label.
+        seed: train.seed.
+        overrides: dotted keys of params.yaml and their values.
+    """
+
+    name: str
+    row: str
+    length: str
+    seed: int
+    overrides: dict[str, Any] = field(hash=False)
+
+
+def experiment(row: str, length: str, seed: int, epochs: int, drop: int, **more: Any) -> Experiment:
+    """An ablation row trained for `epochs` with the rate dropped at epoch `drop`."""
+    overrides = {
+        **ROWS[row],
+        "train.seed": seed,
+        "train.epochs": epochs,
+        "train.lr_drop_epoch": drop,
+        "train.threads": 1,
+        "predict.threads": 1,
+        **more,
+    }
+    return Experiment(f"{row}-{length}-{seed}", row, length, seed, overrides)
+
+
+def seeds_plan(epochs: int, drop: int) -> list[Experiment]:
+    """The default at full length; `verb` and `+free` are one training."""
+    return [experiment("verb", "full", seed, epochs, drop) for seed in SEEDS]
+
+
+def ablation_plan(epochs: int, drop: int) -> list[Experiment]:
+    """Default and base at full length, every row at a quarter of the steps."""
+    full = [experiment("base", "full", seed, epochs, drop) for seed in SEEDS]
+    quarter = [
+        experiment(row, "quarter", seed, epochs // QUARTER, max(drop // QUARTER, 1))
+        for row in ROWS
+        for seed in SEEDS
+    ]
+    return [*seeds_plan(epochs, drop), *full, *quarter]
+
+
+def honesty_plan(epochs: int, drop: int) -> list[Experiment]:
+    """No CLIP from random weights; base with CLIP's pretraining time; three times the length."""
+    longer = epochs + CLIP_PRETRAINING_EPOCHS
+    random_weights = {"train.warm_start": False}
+    return [
+        experiment("base", "random", 0, epochs, drop, **random_weights),
+        experiment("verb", "triple", 0, LONG * epochs, LONG * drop),
+        experiment("base", "clip-time", 0, longer, longer - (epochs - drop)),
+    ]
