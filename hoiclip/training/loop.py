@@ -168,18 +168,19 @@ class Trainer:
         self.model.train()
         loader = self._loader(progress.epoch)
         sums: dict[str, float] = {}
-        recent: dict[str, float] = {}
+        recent: list[dict[str, float]] = []
         for done, batch in enumerate(track(loader, f"epoch {progress.epoch + 1}"), 1):
             losses = self._step(batch, progress)
             progress.step += 1
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value
-                recent[name] = recent.get(name, 0.0) + value / STEPS_PER_RECORD
-            if progress.step % STEPS_PER_RECORD == 0:
-                epoch = progress.epoch + done / len(loader)
-                rows = [(progress.step, epoch, f"loss/{k}", v) for k, v in recent.items()]
-                progress.history += rows
-                recent = {}
+            recent.append(losses)
+            if len(recent) == STEPS_PER_RECORD or done == len(loader):
+                place = (progress.step, progress.epoch + done / len(loader))
+                for name in losses:
+                    mean = sum(step[name] for step in recent) / len(recent)
+                    progress.history.append((*place, f"loss/{name}", mean))
+                recent = []
         means = {f"loss/{name}": value / len(loader) for name, value in sums.items()}
         return {**means, "lr": self.schedule.get_last_lr()[0]}
 

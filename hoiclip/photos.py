@@ -1,0 +1,149 @@
+"""A model file over anybody's images: predictions as Parquet and JSON, and a picture of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hoiclip import schema
+from hoiclip.data.images import ImageStore, decode
+from hoiclip.errors import InputError
+from hoiclip.files import atomic_file, write_json
+from hoiclip.model_file import Detector, load_detector
+from hoiclip.pictures import DrawnPair, draw_pairs, jpeg, style_of
+from hoiclip.prediction import PredictConfig, predict
+from hoiclip.progress import track
+from hoiclip.runtime import prepare
+from hoiclip.vocabulary import Vocabulary
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """Files as given, and the images in folders (at any depth, by name); each once, in order.
+
+    Raises:
+        InputError: a path does not exist, or there is no image at all.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            found.update(dict.fromkeys(inside))
+        elif path.exists():
+            found[path] = None
+        else:
+            raise InputError(path, "no such file or folder")
+    if not found:
+        looked_for = ", ".join(sorted(SUFFIXES))
+        raise InputError(paths[0], "no image in it", fix=f"Looked for {looked_for}")
+    return list(found)
+
+
+def readable_images(paths: list[Path]) -> tuple[pa.Table, list[InputError]]:
+    """Rows of `schema.IMAGES` for images that can be decoded, and an error for each other one."""
+    rows, errors = [], []
+    for path in track(paths, "check images"):
+        try:
+            image = decode(path.read_bytes(), str(path))
+        except InputError as error:
+            errors.append(error)
+            continue
+        except OSError as error:
+            errors.append(InputError(path, f"cannot be read ({error.strerror})"))
+            continue
+        size = {"width": image.width, "height": image.height}
+        rows.append({"image_id": len(rows), "file_name": str(path.resolve()), **size})
+    return pa.Table.from_pylist(rows, schema=schema.IMAGES), errors
+
+
+def predict_photos(
+    weights: Path,
+    paths: Sequence[Path],
+    out: Path,
+    config: PredictConfig,
+    *,
+    k: int,
+    least_score: float,
+    pictures: bool,
+) -> list[InputError]:
+    """Detects interactions in images and writes them into the folder `out`.
+
+    `predictions.parquet` (every row, `schema.PREDICTIONS`), `predictions.json` (per image, with
+    names, rows of at least `least_score`) and, where `pictures`, `pictures/<number>-<name>.jpg`.
+
+    Args:
+        weights: a model file.
+        paths: images and folders of images.
+        out: folder, made if absent.
+        config: batch size, top k, NMS.
+        k: HOI classes that the training-free enhancement keeps.
+        least_score: of rows in the JSON and on pictures; fused scores range from 0 to 3.
+        pictures: whether to draw.
+
+    Returns:
+        One error for each image that could not be read; the others are predicted all the same.
+    """
+    detector = load_detector(weights)
+    device = prepare(config.device, config.threads)
+    images, errors = readable_images(find_images(paths))
+    store = ImageStore("/")
+    (predictions,) = predict(detector, images, store, config, [k], device)
+    provenance = {"model": detector.provenance, "enhancement_k": k}
+    schema.write_table(out / "predictions.parquet", predictions, schema.PREDICTIONS, provenance)
+    described = _described(images, predictions, detector, least_score)
+    write_json(out / "predictions.json", {"images": described, "model": detector.provenance})
+    if pictures:
+        for number, row in enumerate(track(described, "draw")):
+            picture = _picture(store, row)
+            name = f"{number:05d}-{Path(row['file_name']).stem}.jpg"
+            with atomic_file(out / "pictures" / name) as aside:
+                aside.write_bytes(picture)
+    return errors
+
+
+def _described(
+    images: pa.Table, predictions: pa.Table, detector: Detector, least_score: float
+) -> list[dict[str, Any]]:
+    rows_of: dict[int, list[dict[str, Any]]] = {}
+    for row in predictions.filter(pa.array(_at_least(predictions, least_score))).to_pylist():
+        rows_of.setdefault(row["image_id"], []).append(_named(row, detector.vocabulary))
+    return [
+        {
+            "file_name": image["file_name"],
+            "width": image["width"],
+            "height": image["height"],
+            "interactions": rows_of.get(image["image_id"], []),
+        }
+        for image in images.to_pylist()
+    ]
+
+
+def _at_least(predictions: pa.Table, least_score: float) -> np.ndarray:
+    return predictions["score"].to_numpy() >= least_score
+
+
+def _named(row: dict[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
+    hoi = vocabulary.hois[row["hoi"]]
+    return {
+        "verb": vocabulary.verbs[hoi.verb].name,
+        "object": None if hoi.object is None else vocabulary.objects[hoi.object],
+        **{key: row[key] for key in schema.PREDICTIONS.names if key != "image_id"},
+    }
+
+
+def _picture(store: ImageStore, row: dict[str, Any]) -> bytes:
+    pairs = [
+        DrawnPair(
+            found["human_box_xyxy"],
+            found["object_box_xyxy"],
+            f"{found['verb']} {found['object'] or ''} {found['score']:.2f}",
+            style_of(index),
+        )
+        for index, found in enumerate(row["interactions"])
+    ]
+    return jpeg(draw_pairs(store.read(row["file_name"]), pairs))
