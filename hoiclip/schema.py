@@ -84,6 +84,27 @@ PREDICTIONS = pa.schema(
         _required("clip_score", pa.float32()),
     ]
 )
+PER_CLASS = pa.schema(
+    [
+        _required("hoi", pa.int32()),
+        _required("name", pa.string()),
+        _required("train_instances", pa.int32()),
+        _required("rare", pa.bool_()),
+        _required("seen", pa.bool_()),
+        _required("test_instances", pa.int64()),
+        pa.field("ap_default", pa.float64()),
+        pa.field("ap_known_object", pa.float64()),
+        pa.field("max_recall", pa.float64()),
+    ]
+)
+HISTORY = pa.schema(
+    [
+        _required("step", pa.int64()),
+        _required("epoch", pa.float64()),
+        _required("name", pa.string()),
+        _required("value", pa.float64()),
+    ]
+)
 
 
 def text_embeddings_schema(width: int) -> pa.Schema:

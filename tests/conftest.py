@@ -94,13 +94,9 @@ def make_detector(model_config, clip_config):
             config,
             Tables(
                 torch.randn(vocabulary.num_hois, EMBED_DIM),
-                torch.randn(
-                    vocabulary.num_objects + vocabulary.has_missing_objects + 1, EMBED_DIM
-                ),
+                torch.randn(vocabulary.num_objects + vocabulary.has_missing_objects + 1, EMBED_DIM),
                 torch.from_numpy(vocabulary.verb_to_hoi),
-                torch.nn.functional.normalize(
-                    torch.randn(vocabulary.num_verbs, EMBED_DIM), dim=-1
-                ),
+                torch.nn.functional.normalize(torch.randn(vocabulary.num_verbs, EMBED_DIM), dim=-1),
                 **tables,
             ),
             clip.visual_projection,

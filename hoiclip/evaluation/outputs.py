@@ -15,19 +15,6 @@ from hoiclip.evaluation.average_precision import exact_needed
 from hoiclip.evaluation.hico import SETTINGS, HicoResult
 from hoiclip.files import atomic_file
 
-PER_CLASS = pa.schema(
-    [
-        pa.field("hoi", pa.int32(), nullable=False),
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("train_instances", pa.int32(), nullable=False),
-        pa.field("rare", pa.bool_(), nullable=False),
-        pa.field("seen", pa.bool_(), nullable=False),
-        pa.field("test_instances", pa.int64(), nullable=False),
-        pa.field("ap_default", pa.float64()),
-        pa.field("ap_known_object", pa.float64()),
-        pa.field("max_recall", pa.float64()),
-    ]
-)
 CURVE_SUBSETS = ("full", "rare", "non_rare")
 CURVE_STEPS = 100
 
@@ -58,7 +45,7 @@ def _percent(values: np.ndarray) -> float | None:
 
 
 def per_class_table(result: HicoResult) -> pa.Table:
-    """One row per HOI class, columns of `PER_CLASS`; AP and recall in percent, or null."""
+    """One row per HOI class, columns of `schema.PER_CLASS`; AP and recall in percent, or null."""
     scores = result.scores
 
     def percent(values: np.ndarray) -> pa.Array:
@@ -75,7 +62,7 @@ def per_class_table(result: HicoResult) -> pa.Table:
         "ap_known_object": percent(scores.average_precision["known_object"]),
         "max_recall": percent(scores.max_recall),
     }
-    return pa.table(columns).cast(PER_CLASS)
+    return pa.table(columns).cast(schema.PER_CLASS)
 
 
 def curves_table(result: HicoResult) -> pa.Table:
@@ -101,7 +88,7 @@ def write_outputs(folder: str | Path, result: HicoResult, provenance: dict[str, 
     """Writes `per_class.parquet`, `per_class.csv` and `pr_curves.csv` into `folder`."""
     folder = Path(folder)
     table = per_class_table(result)
-    schema.write_table(folder / "per_class.parquet", table, PER_CLASS, provenance)
+    schema.write_table(folder / "per_class.parquet", table, schema.PER_CLASS, provenance)
     for name, rows in (("per_class.csv", table), ("pr_curves.csv", curves_table(result))):
         with atomic_file(folder / name) as aside:
             csv.write_csv(rows, aside)

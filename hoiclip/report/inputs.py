@@ -18,27 +18,6 @@ from hoiclip.errors import InputError
 from hoiclip.files import read_json, sha256_file
 from hoiclip.vocabulary import Vocabulary
 
-PER_CLASS = pa.schema(
-    [
-        pa.field("hoi", pa.int32(), nullable=False),
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("train_instances", pa.int32(), nullable=False),
-        pa.field("rare", pa.bool_(), nullable=False),
-        pa.field("seen", pa.bool_(), nullable=False),
-        pa.field("test_instances", pa.int64(), nullable=False),
-        pa.field("ap_default", pa.float64()),
-        pa.field("ap_known_object", pa.float64()),
-        pa.field("max_recall", pa.float64()),
-    ]
-)
-HISTORY = pa.schema(
-    [
-        pa.field("step", pa.int64(), nullable=False),
-        pa.field("epoch", pa.float64(), nullable=False),
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("value", pa.float64(), nullable=False),
-    ]
-)
 CURVES = pa.schema([("subset", pa.string()), ("recall", pa.float64()), ("precision", pa.float64())])
 METRICS = ("protocol", "default.full", "default.rare", "default.non_rare", "known_object.full")
 RESULTS = ("ablation", "seeds", "honesty")
@@ -50,14 +29,14 @@ class ReportInputs:
 
     Attributes:
         metrics: `metrics.json`.
-        per_class: one row per HOI class, columns of `PER_CLASS`, AP and recall in percent.
+        per_class: one row per HOI class, columns of `schema.PER_CLASS`, AP and recall in percent.
         curves: CSV with subset, recall and precision in [0, 1].
         predictions: rows of `schema.PREDICTIONS`.
         annotations: folder of the test partition.
         images: folder of the test images.
         vocabulary: rows of `schema.VOCABULARY`.
         params: `params.yaml` as run.
-        history: training history, columns of `HISTORY`; may be absent.
+        history: training history, columns of `schema.HISTORY`; may be absent.
         runs: folder with `<stage>/summary.json`; any may be absent.
         results: folder with `ablation.json`, `seeds.json`, `honesty.json`; any may be absent.
     """
@@ -133,14 +112,14 @@ class Run:
         run = cls(
             inputs,
             _read_object(inputs.metrics),
-            schema.read_table(inputs.per_class, PER_CLASS),
+            schema.read_table(inputs.per_class, schema.PER_CLASS),
             _read_curves(inputs.curves),
             schema.read_table(inputs.predictions, schema.PREDICTIONS),
             annotations,
             ImageStore(inputs.images),
             vocabulary,
             _read_text(inputs.params),
-            schema.read_table(inputs.history, HISTORY) if inputs.history.exists() else None,
+            schema.read_table(inputs.history, schema.HISTORY) if inputs.history.exists() else None,
             _read_summaries(inputs.runs),
             {
                 name: _read_object(path)

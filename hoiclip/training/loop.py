@@ -36,10 +36,6 @@ from hoiclip.weights import WeightsConfig
 
 STEPS_PER_RECORD = 20
 
-HISTORY = pa.schema(
-    [("step", pa.int64()), ("epoch", pa.float64()), ("name", pa.string()), ("value", pa.float64())]
-)
-
 
 class Trainer:
     """Trains a detector.
@@ -229,9 +225,10 @@ class Trainer:
         provenance = {"training": self.identity["params"], "epoch": kept, "steps": progress.step}
         detector: Detector = dataclasses.replace(self.detector, provenance=provenance)
         detector.save(out / "model.safetensors")
-        columns = zip(*progress.history, strict=True)
-        history = pa.table([pa.array(c) for c in columns], names=HISTORY.names).cast(HISTORY)
-        schema.write_table(out / "history.parquet", history, HISTORY, {"steps": progress.step})
+        columns = [pa.array(column) for column in zip(*progress.history, strict=True)]
+        history = pa.table(columns, names=schema.HISTORY.names)
+        provenance = {"steps": progress.step}
+        schema.write_table(out / "history.parquet", history, schema.HISTORY, provenance)
         summary = {
             "seconds": round(progress.seconds, 1),
             "steps": progress.step,

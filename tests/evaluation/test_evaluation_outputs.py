@@ -7,7 +7,7 @@ import pytest
 
 from hoiclip import schema
 from hoiclip.evaluation.hico import evaluate_hico
-from hoiclip.evaluation.outputs import PER_CLASS, curves_table, metrics, write_outputs
+from hoiclip.evaluation.outputs import curves_table, metrics, write_outputs
 
 
 def result_of(seed: int, protocol: str = "hico"):
@@ -18,7 +18,7 @@ def result_of(seed: int, protocol: str = "hico"):
 def test_files_say_what_the_result_says(tmp_path):
     result = result_of(3)
     write_outputs(tmp_path, result, {"stage": "evaluate"})
-    table = schema.read_table(tmp_path / "per_class.parquet", PER_CLASS)
+    table = schema.read_table(tmp_path / "per_class.parquet", schema.PER_CLASS)
     assert schema.read_provenance(tmp_path / "per_class.parquet") == {"stage": "evaluate"}
     values = np.array(table["ap_default"].to_pylist(), float)
     np.testing.assert_array_equal(values, result.scores.average_precision["default"] * 100)
@@ -27,7 +27,7 @@ def test_files_say_what_the_result_says(tmp_path):
     assert table["ap_default"].null_count == (result.scores.ground_truths == 0).sum() > 0
     assert np.nanmean(values) == pytest.approx(metrics(result)["default"]["full"])
     text = csv.read_csv(tmp_path / "per_class.csv")
-    assert text.column_names == PER_CLASS.names
+    assert text.column_names == schema.PER_CLASS.names
     assert text["ap_known_object"].to_pylist() == table["ap_known_object"].to_pylist()
     curves = csv.read_csv(tmp_path / "pr_curves.csv")
     assert curves.column_names == ["subset", "recall", "precision"]

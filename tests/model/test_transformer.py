@@ -70,9 +70,7 @@ def slow_decoder_layer(layer, x, v_d, queries):
     located = x + queries
     x = layer.norm1(x + slow_attention(layer.self_attn, located, located, x))
     keys = v_d.tokens + v_d.position
-    attended = slow_attention(
-        layer.multihead_attn, x + queries, keys, v_d.tokens, v_d.padding_mask
-    )
+    attended = slow_attention(layer.multihead_attn, x + queries, keys, v_d.tokens, v_d.padding_mask)
     x = layer.norm2(x + attended)
     return layer.norm3(x + feed_forward(layer, x))
 

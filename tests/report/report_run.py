@@ -14,7 +14,7 @@ from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import write_shards
 from hoiclip.files import write_json
-from hoiclip.report.inputs import HISTORY, PER_CLASS, ReportInputs
+from hoiclip.report.inputs import ReportInputs
 from hoiclip.toy import world
 from hoiclip.toy.drawing import render
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
@@ -121,8 +121,8 @@ def _write_evaluation(
             "ap_known_object": pa.array(np.minimum(ap + 3, 100)),
             "max_recall": pa.array(np.minimum(ap + 15, 100)),
         }
-    ).cast(PER_CLASS)
-    schema.write_table(paths.per_class, table, PER_CLASS, {})
+    ).cast(schema.PER_CLASS)
+    schema.write_table(paths.per_class, table, schema.PER_CLASS, {})
     lines = ["subset,recall,precision"]
     for subset, power in (("full", 3), ("rare", 1.2), ("non_rare", 4)):
         lines += [f"{subset},{r / 100},{1 - (r / 100) ** power * 0.9:.4f}" for r in range(101)]
@@ -155,8 +155,8 @@ def write_optional(paths: ReportInputs, *, seeds: int = 3) -> None:
                     "value": value,
                 }
             )
-    table = pa.Table.from_pylist(rows, schema=HISTORY)
-    schema.write_table(paths.history, table, HISTORY, {})
+    table = pa.Table.from_pylist(rows, schema=schema.HISTORY)
+    schema.write_table(paths.history, table, schema.HISTORY, {})
     write_json(
         paths.runs / "train/summary.json",
         {"seconds": 754.2, "best_epoch": 28, "steps": 3000, "threads": 2},

@@ -63,7 +63,10 @@ def test_both_box_heads_start_from_the_one_of_detr(model, detr):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.update({"input_proj.weight": torch.zeros(2, 2)}), r"input_proj\.weight.*shape"),
+        (
+            lambda s: s.update({"input_proj.weight": torch.zeros(2, 2)}),
+            r"input_proj\.weight.*shape",
+        ),
         (lambda s: s.pop("transformer.decoder.norm.bias"), r"nothing fills .*decoder\.norm\.bias"),
         (lambda s: s.pop("backbone.0.body.conv1.weight"), r"nothing fills .*conv1\.weight"),
         (lambda s: s.update({"head.weight": torch.zeros(1)}), r"head\.weight belongs to no part"),

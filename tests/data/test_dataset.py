@@ -1,0 +1,189 @@
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from PIL import Image
+
+from hoiclip import schema
+from hoiclip.boxes import cxcywh_to_xyxy
+from hoiclip.data.annotations import Annotations
+from hoiclip.data.dataset import InferenceDataset, TrainingDataset, collate
+from hoiclip.data.images import ImageStore
+from hoiclip.data.transforms import TransformsConfig, to_tensor
+from hoiclip.vocabulary import Hoi, Verb, Vocabulary
+
+VOCABULARY = Vocabulary(
+    ("person", "cup"),
+    (Verb("hold", "holding"), Verb("walk", None, "walking")),
+    (Hoi(0, 1), Hoi(0, 0), Hoi(1, None)),
+)
+PLAIN = TransformsConfig(
+    flip=0.0, color_jitter=0.0, scales=[], crop_scales=[], crop_sides=[4, 6], max_side=90,
+    test_scale=0,
+)  # fmt: skip
+SIZES = {4: (20, 10), 2: (8, 16), 9: (12, 12)}
+INSTANCES = {
+    4: [(0, [2.0, 1, 6, 9]), (1, [4.0, 2, 19, 8]), (0, [-5.0, 0, 10, 30])],
+    2: [(0, [0.0, 0, 8, 16])],
+    9: [],
+}
+INTERACTIONS = {4: [(2, 1, 0), (0, 1, 0), (0, 2, 1), (0, None, 2)], 2: [(0, None, 2)], 9: []}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for image_id, (width, height) in SIZES.items():
+        pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{image_id}.png")
+    return ImageStore(folder)
+
+
+@pytest.fixture(scope="module")
+def annotations():
+    images = [[i, f"{i}.png", *size] for i, size in SIZES.items()]
+    instances = [
+        [i, n, object_, box]
+        for i, rows in INSTANCES.items()
+        for n, (object_, box) in enumerate(rows)
+    ]
+    interactions = [
+        [i, human, object_, VOCABULARY.hois[hoi].verb, hoi]
+        for i, rows in INTERACTIONS.items()
+        for human, object_, hoi in rows
+    ]
+
+    def table(rows, table_schema):
+        names = table_schema.names
+        return pa.Table.from_pylist([dict(zip(names, r, strict=True)) for r in rows], table_schema)
+
+    made = Annotations(
+        table(images, schema.IMAGES),
+        table(instances, schema.INSTANCES),
+        table(interactions, schema.INTERACTIONS),
+    )
+    made.check("here", VOCABULARY)
+    return made
+
+
+@pytest.fixture
+def make(annotations, store):
+    def dataset(clip_preprocess=None, max_pairs=10, seed=0, **transforms):
+        return TrainingDataset(
+            annotations,
+            store,
+            VOCABULARY,
+            dataclasses.replace(PLAIN, **transforms),
+            max_pairs=max_pairs,
+            seed=seed,
+            clip_preprocess=clip_preprocess,
+        )
+
+    return dataset
+
+
+def test_targets_are_the_annotated_pairs(make, store):
+    sample = make()[0]
+    targets = sample.targets
+    assert targets.counts == [4]
+    # By human, then object; a pair without object comes first.
+    assert targets.objects.tolist() == [2, 1, 0, 1]
+    assert targets.hoi_labels.tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0], [1, 0, 0]]
+    assert targets.has_object.tolist() == [False, True, True, True]
+    scale = torch.tensor([20.0, 10, 20, 10])
+    humans = cxcywh_to_xyxy(targets.human_boxes_cxcywh) * scale
+    torch.testing.assert_close(humans[1], torch.tensor([2.0, 1, 6, 9]))
+    torch.testing.assert_close(humans[3], torch.tensor([0.0, 0, 10, 10]))  # clamped
+    objects = cxcywh_to_xyxy(targets.object_boxes_cxcywh) * scale
+    torch.testing.assert_close(objects[1], torch.tensor([4.0, 2, 19, 8]))
+    assert targets.object_boxes_cxcywh[0].tolist() == [0, 0, 0, 0]
+    torch.testing.assert_close(sample.image, to_tensor(store.read("4.png")))
+    assert (sample.index, sample.flipped, sample.size) == (0, False, (20, 10))
+
+
+def test_images_without_pairs_have_empty_targets(make):
+    targets = make()[2].targets
+    assert targets.counts == [0]
+    assert targets.hoi_labels.shape == (0, 3)
+    assert targets.human_boxes_cxcywh.shape == targets.object_boxes_cxcywh.shape == (0, 4)
+    assert targets.objects.dtype == torch.int64
+    assert targets.has_object.dtype == torch.bool
+
+
+def test_more_pairs_than_queries_are_left_out(make):
+    targets = make(max_pairs=2)[0].targets
+    assert targets.counts == [2]
+    assert targets.objects.tolist() == [2, 1]
+
+
+def test_collate_pads_right_and_bottom_with_zeros(make):
+    samples = [make()[i] for i in range(3)]
+    batch = collate(samples)
+    assert batch.images.shape == (3, 3, 16, 20)
+    for row, (sample, (width, height)) in enumerate(zip(samples, SIZES.values(), strict=True)):
+        torch.testing.assert_close(batch.images[row, :, :height, :width], sample.image)
+        outside = torch.ones(16, 20, dtype=torch.bool)
+        outside[:height, :width] = False
+        assert torch.equal(batch.padding_mask[row], outside)
+        assert not batch.images[row, :, outside].any()
+    assert batch.targets.counts == [4, 1, 0]
+    assert batch.targets.objects.tolist() == [2, 1, 0, 1, 2]
+    assert batch.sizes == list(SIZES.values())
+    assert batch.indices == [0, 1, 2]
+    assert batch.clip_pixels is None
+
+
+def test_equal_sizes_need_no_mask(make):
+    sample = make()[1]
+    assert collate([sample, sample]).padding_mask is None
+
+
+def test_views_depend_on_seed_epoch_and_index_alone(make):
+    changes = {"flip": 0.5, "color_jitter": 0.4}
+    dataset, again = make(**changes), make(**changes)
+    dataset.epoch = again.epoch = 3
+    first = [dataset[i].image for i in (0, 1, 2)]
+    second = [again[i].image for i in (2, 1, 0)][::-1]
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a, b)
+    again.epoch = 4
+    assert not torch.equal(again[0].image, first[0])
+    other = make(seed=1, **changes)
+    other.epoch = 3
+    assert not torch.equal(other[0].image, first[0])
+
+
+def test_clip_sees_the_augmented_image(make):
+    seen = []
+
+    def preprocess(image):
+        seen.append(image)
+        return torch.zeros(3, 2, 2)
+
+    sample = make(preprocess, flip=1.0, scales=[24])[0]
+    assert sample.flipped
+    (image,) = seen
+    assert image.size == (48, 24)
+    torch.testing.assert_close(to_tensor(image), sample.image)
+    assert collate([sample, sample]).clip_pixels.shape == (2, 3, 2, 2)
+    # Boxes are relative to the unpadded view, here mirrored.
+    torch.testing.assert_close(
+        cxcywh_to_xyxy(sample.targets.human_boxes_cxcywh)[1],
+        torch.tensor([14 / 20, 1 / 10, 18 / 20, 9 / 10]),
+    )
+
+
+def test_inference_keeps_order_and_original_sizes(annotations, store):
+    config = dataclasses.replace(PLAIN, test_scale=6)
+    dataset = InferenceDataset(
+        annotations.images, store, VOCABULARY, config, lambda image: torch.zeros(3, 2, 2)
+    )
+    batch = collate([dataset[i] for i in range(len(dataset))])
+    assert batch.sizes == list(SIZES.values())
+    assert batch.images.shape == (3, 3, 12, 12)
+    assert batch.targets.counts == [0, 0, 0]
+    assert batch.targets.hoi_labels.shape == (0, 3)
+    assert batch.flipped == [False] * 3

@@ -1,0 +1,216 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from hoiclip.data.transforms import (
+    MEAN,
+    STD,
+    TransformsConfig,
+    View,
+    augment,
+    inference_view,
+    resized_size,
+    to_tensor,
+)
+
+PAPER = TransformsConfig(
+    flip=0.5,
+    color_jitter=0.4,
+    scales=list(range(480, 801, 32)),
+    crop_scales=[400, 500, 600],
+    crop_sides=[384, 600],
+    max_side=1333,
+    test_scale=800,
+)
+SMALL = dataclasses.replace(
+    PAPER, scales=[24, 32], crop_scales=[20, 25], crop_sides=[12, 20], max_side=70, test_scale=30
+)
+NAN = [np.nan] * 4
+
+
+def noise(width, height, seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+def view(image, human, object_):
+    human, object_ = (np.array(b, np.float64).reshape(-1, 4) for b in (human, object_))
+    return View(image, human, object_, np.ones(len(human), bool))
+
+
+def detr_size(width, height, size, max_size):
+    """Another wording of the rule: round the shorter side down first, then truncate the longer."""
+    if max(width, height) / min(width, height) * size > max_size:
+        size = int(np.rint(max_size * min(width, height) / max(width, height)))
+    if width <= height:
+        return (width, height) if width == size else (size, int(size * height / width))
+    return (width, height) if height == size else (int(size * width / height), size)
+
+
+@pytest.mark.parametrize(
+    ("size", "shorter", "longest", "expected"),
+    [
+        ((640, 480), 800, 1333, (1066, 800)),  # 1066.67 is truncated
+        ((480, 640), 800, 1333, (800, 1066)),
+        ((500, 375), 800, 1333, (1066, 800)),
+        ((1000, 400), 800, 1333, (1332, 533)),  # 533.2 rounds to 533; 1332.5 is truncated
+        ((400, 1000), 800, 1333, (533, 1332)),
+        ((600, 600), 800, 1333, (800, 800)),
+        ((800, 1000), 800, 1333, (800, 1000)),
+        ((1000, 800), 800, 1333, (1000, 800)),
+        ((640, 427), 480, 1333, (719, 480)),
+        ((1333, 500), 800, 1333, (1333, 500)),
+        ((2000, 100), 800, 1333, (1340, 67)),  # 66.65 rounds to 67: the side may pass the limit
+        ((3, 1000), 800, 1333, (4, 1333)),
+    ],
+)
+def test_size_after_resizing(size, shorter, longest, expected):
+    assert resized_size(*size, shorter, longest) == expected
+
+
+@given(st.integers(1, 2000), st.integers(1, 2000), st.integers(1, 900))
+def test_size_after_resizing_follows_the_rule(width, height, shorter):
+    assert resized_size(width, height, shorter, 1333) == detr_size(width, height, shorter, 1333)
+
+
+def test_flip_mirrors_image_and_boxes():
+    original = view(noise(10, 6), [[1, 2, 4, 5]], [NAN])
+    mirrored = original.mirrored()
+    assert mirrored.human_boxes_xyxy.tolist() == [[6, 2, 9, 5]]
+    assert np.isnan(mirrored.object_boxes_xyxy).all()
+    assert mirrored.flipped
+    np.testing.assert_array_equal(np.asarray(mirrored.image), np.asarray(original.image)[:, ::-1])
+    twice = mirrored.mirrored()
+    np.testing.assert_array_equal(twice.human_boxes_xyxy, original.human_boxes_xyxy)
+    assert not twice.flipped
+
+
+def test_flipped_box_shows_the_same_pixels():
+    original = view(noise(10, 6), [[1, 2, 4, 5]], [[7, 0, 10, 1]])
+    mirrored = original.mirrored()
+    for name in ("human_boxes_xyxy", "object_boxes_xyxy"):
+        before, after = getattr(original, name)[0], getattr(mirrored, name)[0]
+        a = np.asarray(original.image.crop(before.astype(int)))
+        b = np.asarray(mirrored.image.crop(after.astype(int)))
+        np.testing.assert_array_equal(a[:, ::-1], b)
+
+
+def test_resizing_scales_boxes_by_the_sizes_that_came_out():
+    resized = view(noise(7, 5), [[0, 0, 7, 5]], [[7, 5, 7, 5]]).resized(8, 100)
+    assert resized.image.size == (11, 8)
+    assert resized.human_boxes_xyxy.tolist() == [[0, 0, 11, 8]]
+    np.testing.assert_allclose(resized.object_boxes_xyxy, [[11, 8, 11, 8]])
+    assert resized.kept.all()
+
+
+def test_crop_shifts_clamps_and_marks_what_is_gone():
+    humans = [[2, 2, 6, 6], [0, 0, 3, 3], [4, 4, 9, 9], [2, 2, 6, 6], [2, 2, 6, 6]]
+    objects = [[5, 5, 20, 20], [4, 4, 6, 6], NAN, [0, 0, 3, 20], [8, 3, 9, 5]]
+    image = noise(12, 10)
+    cropped = view(image, humans, objects).cropped(3, 3, 5, 4)
+    np.testing.assert_array_equal(np.asarray(cropped.image), np.asarray(image)[3:7, 3:8])
+    # The second human and the last two objects only touch the crop.
+    assert cropped.kept.tolist() == [True, False, True, False, False]
+    assert cropped.human_boxes_xyxy[[0, 2]].tolist() == [[0, 0, 3, 3], [1, 1, 5, 4]]
+    assert cropped.object_boxes_xyxy[0].tolist() == [2, 2, 5, 4]
+    assert np.isnan(cropped.object_boxes_xyxy[2]).all()
+
+
+def test_a_pair_once_lost_stays_lost():
+    lost = view(noise(12, 10), [[0, 0, 2, 2]], [[4, 4, 6, 6]]).cropped(3, 3, 5, 4)
+    assert not lost.clamped().kept.any()
+    assert not lost.mirrored().resized(8, 90).clamped().kept.any()
+
+
+def test_boxes_are_clamped_to_the_image_first():
+    plain = dataclasses.replace(SMALL, flip=0.0, color_jitter=0.0, scales=[], crop_scales=[])
+    found = augment(
+        view(noise(10, 6), [[-5, 1, 4, 9]], [[11, 0, 15, 4]]), plain, np.random.default_rng(0)
+    )
+    assert found.human_boxes_xyxy.tolist() == [[0, 1, 4, 6]]
+    assert found.kept.tolist() == [False]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000))
+def test_augmented_boxes_lie_in_the_image_and_follow_the_content(seed):
+    """A white square on black stays where its box says, whatever the augmentation."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("RGB", (60, 40))
+    left, top = rng.integers(0, 40), rng.integers(0, 25)
+    image.paste((255, 255, 255), (left, top, left + 14, top + 12))
+    box = [left, top, left + 14, top + 12]
+    found = augment(view(image, [box], [box]), dataclasses.replace(SMALL, color_jitter=0.0), rng)
+    if not found.kept[0]:
+        return
+    x1, y1, x2, y2 = found.human_boxes_xyxy[0]
+    assert 0 <= x1 < x2 <= found.image.width
+    assert 0 <= y1 < y2 <= found.image.height
+    np.testing.assert_array_equal(found.human_boxes_xyxy, found.object_boxes_xyxy)
+    rows, columns = np.nonzero(np.asarray(found.image.convert("L")) > 127)
+    if len(rows) and min(x2 - x1, y2 - y1) > 2:
+        assert (columns.min(), rows.min()) == pytest.approx((x1, y1), abs=1.1)
+        assert (columns.max() + 1, rows.max() + 1) == pytest.approx((x2, y2), abs=1.1)
+
+
+def test_augmentation_depends_on_the_generator_alone():
+    original = view(noise(60, 40), [[1, 2, 30, 35]], [[5, 5, 20, 20]])
+    first, second, third = (
+        augment(original, SMALL, np.random.default_rng(seed)) for seed in ([0, 1, 2], [0, 1, 2], 9)
+    )
+    assert first.image.tobytes() == second.image.tobytes()
+    np.testing.assert_array_equal(first.human_boxes_xyxy, second.human_boxes_xyxy)
+    assert first.image.tobytes() != third.image.tobytes()
+
+
+def test_probabilities_and_sizes_of_the_augmentation():
+    """Half are mirrored, half are cropped, every scale occurs."""
+    original = view(noise(60, 40), [[1, 2, 30, 35]], [[5, 5, 20, 20]])
+    config = dataclasses.replace(SMALL, color_jitter=0.0)
+    views = [augment(original, config, np.random.default_rng(seed)) for seed in range(300)]
+    uncropped = [v for v in views if v.image.size in ((36, 24), (48, 32))]
+    assert np.mean([v.flipped for v in views]) == pytest.approx(0.5, abs=0.1)
+    assert len(uncropped) / len(views) == pytest.approx(0.5, abs=0.1)
+    assert {min(v.image.size) for v in views} == {24, 32}
+    assert not any(v.flipped for v in [
+        augment(original, dataclasses.replace(config, flip=0.0), np.random.default_rng(seed))
+        for seed in range(20)
+    ])  # fmt: skip
+
+
+def test_only_flips_says_when_views_repeat():
+    flips = dataclasses.replace(SMALL, color_jitter=0.0, scales=[], crop_scales=[])
+    assert flips.only_flips
+    for change in ({"color_jitter": 0.1}, {"scales": [9]}, {"crop_scales": [9]}):
+        assert not dataclasses.replace(flips, **change).only_flips
+
+
+@pytest.mark.parametrize(("scale", "size"), [(30, (45, 30)), (0, (60, 40)), (50, (70, 47))])
+def test_inference_resizes_and_does_nothing_else(scale, size):
+    image = noise(60, 40)
+    found = inference_view(image, dataclasses.replace(SMALL, test_scale=scale))
+    expected = image if scale == 0 else image.resize(size, Image.Resampling.BILINEAR)
+    assert found.image.size == size
+    assert found.image.tobytes() == expected.tobytes()
+    assert not found.flipped
+
+
+def test_to_tensor_normalises_channels_first():
+    image = noise(5, 3)
+    expected = (np.asarray(image) / 255 - MEAN) / STD
+    found = to_tensor(image)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.permute(1, 2, 0).numpy(), expected, rtol=1e-5, atol=1e-6)
+    assert MEAN == (0.485, 0.456, 0.406)
+    assert STD == (0.229, 0.224, 0.225)
+
+
+@pytest.mark.parametrize("change", [{"flip": 1.5}, {"color_jitter": -0.1}, {"crop_sides": [3]}])
+def test_values_out_of_range_are_refused(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        dataclasses.replace(PAPER, **change)
