@@ -211,7 +211,7 @@ class Trainer:
         result = evaluate_hico(predictions, *tables, self.data.vocabulary, self.data.classes)
         found = metrics(result)["default"]
         full = found["full"]
-        if full > progress.best[0]:
+        if full is not None and full > progress.best[0]:
             progress.best = (full, progress.epoch)
             self.resume.save_best(self.model)
         return {f"validation/{name}": v for name, v in found.items() if v is not None}

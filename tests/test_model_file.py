@@ -1,0 +1,116 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from hoiclip.errors import WeightsError
+from hoiclip.model_file import FORMAT, HEADER_KEY, load_detector
+from hoiclip.tensors import read_safetensors
+
+
+@torch.no_grad()
+def outputs_of(detector):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, 64, 64, generator=generator)
+    features = detector.clip.encode_image_tokens(torch.randn(2, 3, 32, 32, generator=generator))
+    return detector.model(images, None, *features)
+
+
+@pytest.fixture
+def kinds(make_detector, model_config):
+    vocabulary = make_detector().vocabulary
+    none = dataclasses.replace(
+        model_config, verb=dataclasses.replace(model_config.verb, representation="none")
+    )
+    return {
+        "full": make_detector(),
+        "without verbs": make_detector(none),
+        "with biases": make_detector(
+            hoi_bias=torch.randn(vocabulary.num_hois),
+            object_bias=torch.randn(vocabulary.num_objects + 1),
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", ["full", "without verbs", "with biases"])
+def test_a_saved_detector_returns_with_all_it_needs(tmp_path, kinds, kind):
+    scores = {"enhancement_kind": "sigmoid"}
+    detector = dataclasses.replace(kinds[kind], scores=scores)
+    path = tmp_path / "model.safetensors"
+    detector.save(path)
+    torch.manual_seed(99)
+    loaded = load_detector(path)
+    for found, expected in zip(
+        vars(outputs_of(loaded)).values(), vars(outputs_of(detector)).values(), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    for name in ("vocabulary", "config", "transforms", "scores", "provenance"):
+        assert getattr(loaded, name) == getattr(detector, name)
+    assert not loaded.model.training
+    assert not any(p.requires_grad for p in loaded.clip.parameters())
+
+
+def test_equal_detectors_are_equal_bytes(tmp_path, make_detector):
+    for name in ("a", "b"):
+        make_detector().save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.fixture
+def saved(tmp_path, make_detector):
+    path = tmp_path / "model.safetensors"
+    make_detector().save(path)
+    return path
+
+
+def rewrite(path, header=None, tensors=None):
+    """Changes the header (a function on its dictionary) or the tensors (likewise)."""
+    state, metadata = load_file(path), read_safetensors(path)[1]
+    content = json.loads(metadata[HEADER_KEY])
+    if header is not None:
+        header(content)
+    if tensors is not None:
+        tensors(state)
+    save_file(state, path, {HEADER_KEY: json.dumps(content)})
+
+
+@pytest.mark.parametrize("keep", [0, 5, 1000, -100])
+def test_a_file_cut_short_is_named(saved, keep):
+    saved.write_bytes(saved.read_bytes()[:keep])
+    with pytest.raises(WeightsError, match="not a readable safetensors file") as info:
+        load_detector(saved)
+    assert str(info.value).startswith(str(saved))
+
+
+def test_absent_and_foreign_files_are_named(tmp_path, saved):
+    with pytest.raises(WeightsError, match="no such weight file"):
+        load_detector(tmp_path / "nothing.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "foreign")
+    with pytest.raises(WeightsError, match="not a HOICLIP model file"):
+        load_detector(tmp_path / "foreign")
+    rewrite(saved, header=lambda content: content.update(format=FORMAT + 1))
+    with pytest.raises(WeightsError, match=f"format {FORMAT + 1}, this version reads {FORMAT}"):
+        load_detector(saved)
+
+
+@pytest.mark.parametrize(
+    ("header", "tensors", "message"),
+    [
+        (None, lambda s: s.pop("model.logit_scale"), "logit_scale"),
+        (None, lambda s: s.pop("model.hoi_classifier.table"), r"hoi_classifier\.table"),
+        (None, lambda s: s.pop("clip.tower.proj"), "proj"),
+        (None, lambda s: s.update({"model.logit_scale": torch.zeros(2)}), "logit_scale"),
+        (None, lambda s: s.update({"model.more": torch.zeros(2)}), "more"),
+        (lambda h: h.pop("model"), None, "model"),
+        (lambda h: h["model"].update(num_queries=5), None, "queries"),
+        (lambda h: h["model"].update(num_queries="5"), None, "num_queries"),
+        (lambda h: h["transforms"].pop("flip"), None, "flip"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(saved, header, tensors, message):
+    rewrite(saved, header, tensors)
+    with pytest.raises(WeightsError, match=f"do not fit.*{message}") as info:
+        load_detector(saved)
+    assert "\n" not in str(info.value)

@@ -1,0 +1,185 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hoiclip import prediction, schema
+from hoiclip.boxes import cxcywh_to_xyxy
+from hoiclip.data.images import ImageStore
+from hoiclip.prediction import choose_k, predict
+from hoiclip.vocabulary import Hoi, Verb, Vocabulary
+
+CPU = torch.device("cpu")
+QUERIES = 6
+
+
+@pytest.fixture(scope="module")
+def store(toy):
+    return ImageStore(toy.folder / "images/train")
+
+
+@pytest.fixture(scope="module")
+def detector(make_detector):
+    return make_detector()
+
+
+def rows_of(table):
+    """(image, query, hoi) → score, for comparisons that ignore the order of near ties."""
+    keys = zip(*(table[key].to_pylist() for key in ("image_id", "query", "hoi")), strict=True)
+    return dict(zip(keys, table["score"].to_pylist(), strict=True))
+
+
+def captured_outputs(detector, call):
+    outputs = []
+    handle = detector.model.register_forward_hook(lambda _m, _i, out: outputs.append(out))
+    try:
+        return call(), outputs
+    finally:
+        handle.remove()
+
+
+def test_predictions_are_a_valid_table(toy, store, detector, predict_config):
+    (table,) = predict(detector, toy.train.images, store, predict_config, [4], CPU)
+    assert table.schema.equals(schema.PREDICTIONS)
+    assert all(table[field.name].null_count == 0 for field in schema.PREDICTIONS)
+    image_ids = table["image_id"].to_numpy()
+    assert sorted(set(image_ids.tolist())) == toy.train.images["image_id"].to_pylist()
+    assert table["query"].to_numpy().max() < QUERIES
+    score, hoi, object_, clip = (
+        table[key].to_numpy() for key in ("score", "hoi_score", "object_score", "clip_score")
+    )
+    np.testing.assert_allclose(score, hoi + object_**2 + clip, rtol=1e-5)
+    for image_id in set(image_ids.tolist()):
+        own = score[image_ids == image_id]
+        assert 0 < len(own) <= predict_config.top_k
+        assert (np.diff(own) <= 0).all()
+        assert len(set(table["hoi"].to_numpy()[(image_ids == image_id) & (clip != 0)])) <= 4
+    assert len(rows_of(table)) == len(table)
+
+
+def test_scores_and_boxes_are_those_of_the_network(toy, store, detector, predict_config):
+    """Recomputed from the outputs of the last layer, row by row."""
+    everything = dataclasses.replace(
+        predict_config, top_k=10_000, nms=dataclasses.replace(predict_config.nms, threshold=0.0)
+    )
+    images = toy.train.images.slice(0, 2)
+    (table,), (outputs,) = captured_outputs(
+        detector, lambda: predict(detector, images, store, everything, [0], CPU)
+    )
+    num_hois = toy.vocabulary.num_hois
+    assert len(table) == 2 * QUERIES * num_hois
+    position = {image_id: i for i, image_id in enumerate(images["image_id"].to_pylist())}
+    size = images["width"][0].as_py()
+    for row in table.to_pylist()[::37]:
+        i, q, c = position[row["image_id"]], row["query"], row["hoi"]
+        object_ = toy.vocabulary.object_of_hoi[c]
+        hoi_score = outputs.hoi_logits[-1, i, q, c].sigmoid().item()
+        object_score = outputs.object_logits[-1, i, q, object_].sigmoid().item()
+        assert row["hoi_score"] == pytest.approx(hoi_score, rel=1e-5)
+        assert row["object_score"] == pytest.approx(object_score, rel=1e-5)
+        assert row["clip_score"] == 0
+        for key in ("human", "object"):
+            boxes = cxcywh_to_xyxy(getattr(outputs, f"{key}_boxes_cxcywh")[-1, i, q]) * size
+            assert row[f"{key}_box_xyxy"] == pytest.approx(boxes.tolist(), rel=1e-4)
+
+
+def test_boxes_are_in_pixels_of_the_original_image(tmp_path, detector, predict_config):
+    """An image that is resized before it is shown to the network, and not square."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)).save(
+        tmp_path / "a.png"
+    )
+    images = schema.IMAGES.empty_table().from_pylist(
+        [{"image_id": 5, "file_name": "a.png", "width": 90, "height": 60}], schema.IMAGES
+    )
+    small = dataclasses.replace(
+        detector, transforms=dataclasses.replace(detector.transforms, test_scale=40)
+    )
+    (table,), (outputs,) = captured_outputs(
+        small, lambda: predict(small, images, ImageStore(tmp_path), predict_config, [0], CPU)
+    )
+    boxes = cxcywh_to_xyxy(outputs.human_boxes_cxcywh[-1, 0]) * torch.tensor([90.0, 60, 90, 60])
+    for row in table.to_pylist():
+        assert row["human_box_xyxy"] == pytest.approx(boxes[row["query"]].tolist(), rel=1e-4)
+
+
+def test_batch_size_does_not_matter_without_padding(toy, store, detector, predict_config):
+    images = toy.train.images.slice(0, 5)
+    tables = [
+        predict(
+            detector, images, store, dataclasses.replace(predict_config, batch_size=size), [3], CPU
+        )[0]
+        for size in (1, 2, 5)
+    ]
+    first, *others = (rows_of(table) for table in tables)
+    for other in others:
+        assert other == pytest.approx(first, abs=1e-5)
+
+
+def test_a_sweep_equals_separate_runs(toy, store, detector, predict_config):
+    images, ks = toy.train.images.slice(0, 4), [0, 1, 5, 44]
+    swept = predict(detector, images, store, predict_config, ks, CPU)
+    for k, table in zip(ks, swept, strict=True):
+        (alone,) = predict(detector, images, store, predict_config, [k], CPU)
+        assert table.equals(alone)
+    assert not swept[0].equals(swept[-1])
+
+
+def test_the_file_of_a_released_model_decides_the_kind(toy, store, detector, predict_config):
+    released = dataclasses.replace(detector, scores={"enhancement_kind": "sigmoid"})
+    images = toy.train.images.slice(0, 1)
+    (table,) = predict(released, images, store, predict_config, [3], CPU)
+    assert table["clip_score"].to_numpy().min() >= 0.25  # the sigmoid of zero or of a cosine
+
+
+def test_training_mode_is_left_for_prediction(toy, store, make_detector, predict_config):
+    detector, images = make_detector(), toy.train.images.slice(0, 1)
+    (expected,) = predict(detector, images, store, predict_config, [0], CPU)
+    detector.model.train()
+    (found,) = predict(detector, images, store, predict_config, [0], CPU)
+    assert found.equals(expected)
+
+
+def test_no_images_make_an_empty_table(store, detector, predict_config):
+    tables = predict(detector, schema.IMAGES.empty_table(), store, predict_config, [0, 2], CPU)
+    assert [len(table) for table in tables] == [0, 0]
+    assert all(table.schema.equals(schema.PREDICTIONS) for table in tables)
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_pair_that_says_no_object_has_a_null_box(
+    toy, store, make_detector, predict_config, missing
+):
+    vocabulary = Vocabulary(
+        ("person", "cup"),
+        (Verb("hold", "holding"), Verb("walk", None, "walking")),
+        (Hoi(0, 1), Hoi(1, None)),
+    )
+    bias = torch.tensor([0.0, 0.0, 9.0 if missing else -9.0, 20.0])  # 'nothing' does not count
+    detector = make_detector(vocabulary=vocabulary, object_bias=bias)
+    (table,) = predict(detector, toy.train.images.slice(0, 1), store, predict_config, [0], CPU)
+    assert table["object_box_xyxy"].null_count == (len(table) if missing else 0)
+    assert table["human_box_xyxy"].null_count == 0
+
+
+@pytest.mark.parametrize(
+    ("full", "best"),
+    [([5.0, 9.0, 7.0], 3), ([5.0, 9.0, 9.0], 1), ([4.0, 4.0, 4.0], 0), ([None] * 3, 0)],
+)
+def test_the_best_k_is_chosen_and_the_smallest_of_equals(
+    toy, store, detector, predict_config, monkeypatch, full, best
+):
+    """k = 0, 3, 1 in the order of the sweep."""
+    values = iter(full)
+    monkeypatch.setattr(prediction, "metrics", lambda _: {"default": {"full": next(values)}})
+    config = dataclasses.replace(predict_config, sweep_k=[0, 3, 1])
+    part = toy.train.select(toy.train.images["image_id"].to_numpy()[:1])
+    chosen = choose_k(detector, part, store, toy.classes, config, CPU)
+    assert chosen == {"full": dict(zip(("0", "3", "1"), full, strict=True)), "best": best}
+
+
+@pytest.mark.parametrize("change", [{"top_k": 0}, {"batch_size": 0}, {"enhancement_k": None}])
+def test_settings_out_of_range_are_refused(predict_config, change):
+    with pytest.raises(ValueError, match="top_k|batch_size|sweep_k"):
+        dataclasses.replace(predict_config, **change)

@@ -1,0 +1,245 @@
+import dataclasses
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hoiclip import schema
+from hoiclip.config import from_mapping
+from hoiclip.errors import NonFiniteLossError
+from hoiclip.files import read_json
+from hoiclip.model_file import load_detector
+from hoiclip.training import loop
+from hoiclip.training.config import TrainConfig
+from hoiclip.training.loop import Trainer
+from hoiclip.weights import WeightsConfig
+
+
+class Killed(Exception):
+    """Stands for a process that ends at once."""
+
+
+@pytest.fixture(scope="module")
+def weights(toy):
+    return WeightsConfig(
+        clip=str(toy.folder / "clip.safetensors"),
+        clip_model=None,
+        clip_sha256=None,
+        detector=str(toy.folder / "detr.safetensors"),
+        detector_sha256=None,
+    )
+
+
+@pytest.fixture(scope="module")
+def train_config(params):
+    config = from_mapping(TrainConfig, params["train"], "train")
+    return dataclasses.replace(
+        config, device="cpu", threads=1, warm_start=False, epochs=2, lr_drop_epoch=1, workers=0,
+        batch_size=4, lr=1e-3, lr_backbone=1e-4, validate_every=1,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def trainer(toy, weights, model_config, train_config, predict_config, tmp_path):
+    def make(folder="resume", log=lambda epoch, figures: None, paths=None, model=None, **changes):
+        return Trainer(
+            paths or toy.paths,
+            weights,
+            model or model_config,
+            dataclasses.replace(train_config, **changes),
+            predict_config,
+            tmp_path / folder,
+            log,
+        )
+
+    return make
+
+
+def weights_in(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def assert_equal_weights(first, second):
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def history(folder, name):
+    table = pq.read_table(folder / "history.parquet")
+    rows = zip(*(table[key].to_pylist() for key in ("step", "name", "value")), strict=True)
+    return [(step, value) for step, found, value in rows if found == name]
+
+
+def test_the_loss_falls_on_a_few_images(trainer, model_config, train_config, tmp_path):
+    no_dropout = dataclasses.replace(
+        model_config,
+        detector=dataclasses.replace(model_config.detector, dropout=0.0),
+        interaction=dataclasses.replace(model_config.interaction, dropout=0.0),
+    )
+    trainer(
+        model=no_dropout, epochs=15, lr_drop_epoch=15, validate_every=15, lr=3e-3, lr_backbone=1e-3,
+        transforms=dataclasses.replace(train_config.transforms, flip=0.0),
+    ).run(tmp_path / "out")  # fmt: skip
+    losses = [value for _, value in history(tmp_path / "out", "epoch/loss/total")]
+    assert len(losses) == 15
+    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < min(losses[:3])
+
+
+def test_outputs_say_what_was_done(trainer, tmp_path):
+    seen = []
+    out = tmp_path / "out"
+    trainer(log=lambda epoch, figures: seen.append((epoch, figures))).run(out)
+    summary = read_json(out / "summary.json")
+    assert summary["steps"] == 4  # 8 images, batches of 4, 2 epochs
+    assert summary["threads"] == 1
+    assert summary["validation_full"] is not None
+    assert [epoch for epoch, _ in seen] == [1, 2]
+    assert [figures["lr"] for _, figures in seen] == pytest.approx([1e-3, 1e-4])
+    assert {"loss/hoi", "loss/total", "validation/full"} <= set(seen[0][1])
+    steps = [step for step, _ in history(out, "epoch/loss/total")]
+    assert steps == [2, 4]
+    provenance = load_detector(out / "model.safetensors").provenance
+    assert provenance["steps"] == 4
+    assert provenance["epoch"] == summary["epoch_kept"]
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not(trainer, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        trainer(folder=f"resume {name}", seed=seed, keep="last", epochs=1).run(tmp_path / name)
+    first, second, third = (weights_in(tmp_path / name) for name in "abc")
+    assert_equal_weights(first, second)
+    name = "model.instance_decoder.human_queries.weight"
+    assert not torch.equal(first[name], third[name])
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_going_on_after_a_kill_equals_never_having_stopped(trainer, tmp_path, keep):
+    changes = {"epochs": 3, "lr_drop_epoch": 2, "keep": keep}
+    whole, parts = [], []
+    trainer(log=lambda *record: whole.append(record), **changes).run(tmp_path / "whole")
+
+    def killed_after_the_first(epoch, figures):
+        parts.append((epoch, figures))
+        raise Killed
+
+    interrupted = trainer("parts", killed_after_the_first, **changes)
+    with pytest.raises(Killed):
+        interrupted.run(tmp_path / "parts out")
+    assert not (tmp_path / "parts out").exists()
+    parts.clear()  # what the killed process logged is gone with it
+    trainer("parts", lambda *record: parts.append(record), **changes).run(tmp_path / "parts out")
+
+    assert_equal_weights(weights_in(tmp_path / "whole"), weights_in(tmp_path / "parts out"))
+    assert parts == whole
+    files = [tmp_path / name / "history.parquet" for name in ("whole", "parts out")]
+    assert pq.read_table(files[0]).equals(pq.read_table(files[1]))
+    assert not any((tmp_path / "parts").iterdir())
+
+
+def test_a_kill_within_an_epoch_repeats_that_epoch(trainer, tmp_path, monkeypatch):
+    trainer(keep="last").run(tmp_path / "whole")
+    real = Trainer._step
+
+    def killed_at_step_four(self, batch, progress):
+        if progress.step == 3:
+            raise Killed
+        return real(self, batch, progress)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_step", killed_at_step_four)
+        with pytest.raises(Killed):
+            trainer("parts", keep="last").run(tmp_path / "parts out")
+    trainer("parts", keep="last").run(tmp_path / "parts out")
+    assert_equal_weights(weights_in(tmp_path / "whole"), weights_in(tmp_path / "parts out"))
+
+
+def test_a_loss_that_is_not_finite_is_named_and_changes_nothing(trainer, tmp_path, monkeypatch):
+    made = trainer()
+    real, calls = made.criterion.forward, []
+
+    def second_is_infinite(outputs, targets):
+        calls.append(1)
+        losses = real(outputs, targets)
+        return losses if len(calls) < 4 else losses | {"total": losses["total"] * float("inf")}
+
+    monkeypatch.setattr(made.criterion, "forward", second_is_infinite)
+    with pytest.raises(NonFiniteLossError, match=r"epoch 2, step 4: .*toy_train_\d+\.jpg") as info:
+        made.run(tmp_path / "out")
+    assert "\n" not in str(info.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_weights_of_the_best_validation_are_kept(trainer, tmp_path, monkeypatch):
+    values = iter([5.0, 9.0, 9.0, 3.0])
+    monkeypatch.setattr(
+        loop, "metrics", lambda _: {"default": {"full": next(values), "unseen": None}}
+    )
+    snapshots = {}
+
+    def log(epoch, _figures):
+        state = made.model.state_dict()
+        snapshots[epoch] = {f"model.{k}": v.clone() for k, v in state.items()}
+
+    made = trainer(log=log, epochs=4, lr_drop_epoch=4)
+    summary = made.run(tmp_path / "out")
+    assert (summary["epoch_kept"], summary["validation_full"]) == (2, 9.0)
+    kept = {k: v for k, v in weights_in(tmp_path / "out").items() if k.startswith("model.")}
+    assert_equal_weights(kept, snapshots[2])
+    name = "model.instance_decoder.human_queries.weight"
+    assert not torch.equal(kept[name], snapshots[4][name])
+
+
+def test_validation_predicts_the_validation_images_alone(trainer, toy, tmp_path, monkeypatch):
+    real, asked = loop.predict, []
+
+    def recorded(detector, images, store, config, ks, device):
+        asked.append((images["image_id"].to_pylist(), list(ks)))
+        return real(detector, images, store, config, ks, device)
+
+    monkeypatch.setattr(loop, "predict", recorded)
+    made = trainer(epochs=3, validate_every=2, lr_drop_epoch=3)
+    made.run(tmp_path / "out")
+    assert asked == [(list(range(8, 12)), [0])] * 2  # after epochs 2 and 3, without enhancement
+    assert set(made.dataset.file_names) == set(toy.train.images["file_name"].to_pylist()[:8])
+
+
+def test_without_validation_images_the_last_weights_are_kept(trainer, toy, tmp_path):
+    empty = tmp_path / "empty"
+    toy.train.select(np.array([], np.int64)).write(empty, {})
+    paths = dataclasses.replace(toy.paths, validation=empty)
+    summary = trainer(paths=paths).run(tmp_path / "out")
+    assert (summary["epoch_kept"], summary["validation_full"]) == (2, None)
+
+
+def test_whatever_decides_the_result_has_a_resume_folder_of_its_own(trainer, toy, tmp_path):
+    folder = trainer().resume.folder
+    assert trainer().resume.folder == folder
+    assert trainer(lr=2e-3).resume.folder != folder
+    assert trainer(seed=1).resume.folder != folder
+    copy = tmp_path / "verbs.parquet"
+    shutil.copy(toy.paths.text_embeddings, copy)
+    changed = dataclasses.replace(toy.paths, text_embeddings=copy)
+    assert trainer(paths=changed).resume.folder != folder
+
+
+def test_warm_start_is_a_choice(trainer, toy):
+    name = "transformer.encoder.layers.0.linear1.weight"
+    for warm in (True, False):
+        encoder = trainer(warm_start=warm).model.encoder.transformer
+        same = torch.equal(encoder.layers[0].linear1.weight, toy.detr[name])
+        assert same == warm
+
+
+def test_unseen_classes_reach_the_criterion(trainer, toy, tmp_path):
+    seen = np.ones(toy.vocabulary.num_hois, bool)
+    seen[[2, 5]] = False
+    path = tmp_path / "classes.parquet"
+    table = toy.classes.set_column(3, schema.CLASSES.field("seen"), [seen])
+    schema.write_table(path, table, schema.CLASSES, {})
+    made = trainer(paths=dataclasses.replace(toy.paths, classes=path))
+    assert torch.equal(made.criterion.seen, torch.from_numpy(seen))
