@@ -134,19 +134,20 @@ def number_rows(
 ) -> np.ndarray:
     """All entries, (R, width) float64, each a list of `width` numbers; they need not be finite."""
     flat = list(chain.from_iterable(lists))
-    if not flat:
-        return np.zeros((0, width))
-    for index, values in enumerate(lists):
-        for value in values:
-            if type(value) is not list or len(value) != width or not _are_numbers(value):
+    if not all(type(value) is list and _are_numbers(value, width) for value in flat):
+        for index, value in ((i, v) for i, values in enumerate(lists) for v in values):
+            if type(value) is not list or not _are_numbers(value, width):
                 problem = f"{reprlib.repr(value)}, expected a list of {width} numbers"
                 raise InputError(path, problem, row=index, key=key)
-    return np.array(flat, np.float64)
+    return np.array(flat, np.float64).reshape(-1, width)
 
 
-def _are_numbers(values: list[Any]) -> bool:
+def _are_numbers(values: list[Any], width: int) -> bool:
+    kinds = {type(value) for value in values}
+    if len(values) != width or not kinds <= {int, float}:
+        return False
     # A float holds integers below 2^1023; those beyond, of any use to nobody, are refused.
-    return all(type(v) is float or (type(v) is int and v.bit_length() < 1023) for v in values)
+    return int not in kinds or all(type(v) is float or v.bit_length() < 1023 for v in values)
 
 
 def rows_of(lists: Sequence[Sequence[Any]]) -> np.ndarray:
