@@ -105,6 +105,14 @@ HISTORY = pa.schema(
         _required("value", pa.float64()),
     ]
 )
+CURVES = pa.schema(
+    [
+        _required("recall", pa.float64()),
+        pa.field("full", pa.float64()),
+        pa.field("rare", pa.float64()),
+        pa.field("non_rare", pa.float64()),
+    ]
+)
 
 
 def text_embeddings_schema(width: int) -> pa.Schema:

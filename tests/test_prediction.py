@@ -181,5 +181,5 @@ def test_the_best_k_is_chosen_and_the_smallest_of_equals(
 
 @pytest.mark.parametrize("change", [{"top_k": 0}, {"batch_size": 0}, {"enhancement_k": None}])
 def test_settings_out_of_range_are_refused(predict_config, change):
-    with pytest.raises(ValueError, match="top_k|batch_size|sweep_k"):
+    with pytest.raises(ValueError, match=r"top_k|batch_size|sweep_k"):
         dataclasses.replace(predict_config, **change)

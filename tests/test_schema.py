@@ -53,7 +53,7 @@ def test_writing_null_where_none_may_be_is_refused(tmp_path, table):
 
 def test_writing_another_type_is_refused(tmp_path, table):
     named = table.set_column(4, "hoi", pa.array(["a", "b"]))
-    with pytest.raises(ValueError, match="hoi|a"):
+    with pytest.raises(ValueError, match="a"):
         schema.write_table(tmp_path / "a", named, schema.INTERACTIONS, {})
     assert not list(tmp_path.iterdir())
 

@@ -15,7 +15,6 @@ from hoiclip.evaluation.average_precision import exact_needed
 from hoiclip.evaluation.hico import SETTINGS, HicoResult
 from hoiclip.files import atomic_file
 
-CURVE_SUBSETS = ("full", "rare", "non_rare")
 CURVE_STEPS = 100
 
 
@@ -66,22 +65,18 @@ def per_class_table(result: HicoResult) -> pa.Table:
 
 
 def curves_table(result: HicoResult) -> pa.Table:
-    """Mean interpolated precision of the Default setting at 101 recalls: subset, recall, precision.
+    """Mean interpolated precision (Default) at 101 recalls, columns of `schema.CURVES`.
 
-    Recall and precision are in [0, 1]; a subset without a class that counts has no rows.
+    Recall and precision are in [0, 1]; a subset without a class that counts is null.
     """
     curves = result.scores.curves["default"]
     precision = curves.at_recall(exact_needed(curves.ground_truths, CURVE_STEPS))
-    recall = np.arange(CURVE_STEPS + 1) / CURVE_STEPS
-    rows: dict[str, list[Any]] = {"subset": [], "recall": [], "precision": []}
-    for subset in CURVE_SUBSETS:
+    columns: dict[str, Any] = {"recall": np.arange(CURVE_STEPS + 1) / CURVE_STEPS}
+    for subset in schema.CURVES.names[1:]:
         counted = result.counted("default", subset)
-        if counted.any():
-            rows["subset"] += [subset] * len(recall)
-            rows["recall"] += recall.tolist()
-            rows["precision"] += precision[counted].mean(axis=0).tolist()
-    types = [("subset", pa.string()), ("recall", pa.float64()), ("precision", pa.float64())]
-    return pa.table(rows, schema=pa.schema(types))
+        empty = [None] * (CURVE_STEPS + 1)
+        columns[subset] = precision[counted].mean(axis=0) if counted.any() else empty
+    return pa.table(columns, schema=schema.CURVES)
 
 
 def write_outputs(folder: str | Path, result: HicoResult, provenance: dict[str, Any]) -> None:

@@ -92,11 +92,9 @@ def precision_recall(curves: pa.Table) -> str:
 
     def draw(axes: Axes) -> None:
         for subset, (color, line, name) in SUBSET_STYLES.items():
-            rows = curves.filter(pc.equal(curves["subset"], subset))
-            if len(rows):
-                axes.plot(
-                    rows["recall"], rows["precision"], line, color=color, label=name, linewidth=1.8
-                )
+            precision = curves[subset]
+            if precision.null_count < len(precision):
+                axes.plot(curves["recall"], precision, line, color=color, label=name, linewidth=1.8)
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(loc="lower left", fontsize=8)
 

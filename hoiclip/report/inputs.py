@@ -18,7 +18,6 @@ from hoiclip.errors import InputError
 from hoiclip.files import read_json, sha256_file
 from hoiclip.vocabulary import Vocabulary
 
-CURVES = pa.schema([("subset", pa.string()), ("recall", pa.float64()), ("precision", pa.float64())])
 METRICS = ("protocol", "default.full", "default.rare", "default.non_rare", "known_object.full")
 RESULTS = ("ablation", "seeds", "honesty")
 
@@ -30,7 +29,7 @@ class ReportInputs:
     Attributes:
         metrics: `metrics.json`.
         per_class: one row per HOI class, columns of `schema.PER_CLASS`, AP and recall in percent.
-        curves: CSV with subset, recall and precision in [0, 1].
+        curves: CSV, columns of `schema.CURVES`, in [0, 1].
         predictions: rows of `schema.PREDICTIONS`.
         annotations: folder of the test partition.
         images: folder of the test images.
@@ -187,9 +186,10 @@ def _read_curves(path: Path) -> pa.Table:
     if not path.is_file():
         raise InputError(path, "no such file", fix="Run evaluate")
     try:
-        return csv.read_csv(path).select(CURVES.names).cast(CURVES)
+        return csv.read_csv(path).select(schema.CURVES.names).cast(schema.CURVES)
     except (pa.ArrowInvalid, KeyError) as error:
-        raise InputError(path, f"not a table of {', '.join(CURVES.names)} ({error})") from None
+        names = ", ".join(schema.CURVES.names)
+        raise InputError(path, f"not a table of {names} ({error})") from None
 
 
 def _read_summaries(runs: Path) -> dict[str, dict[str, Any]]:

@@ -30,7 +30,7 @@ def test_files_say_what_the_result_says(tmp_path):
     assert text.column_names == schema.PER_CLASS.names
     assert text["ap_known_object"].to_pylist() == table["ap_known_object"].to_pylist()
     curves = csv.read_csv(tmp_path / "pr_curves.csv")
-    assert curves.column_names == ["subset", "recall", "precision"]
+    assert curves.column_names == schema.CURVES.names
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "per_class.csv",
         "per_class.parquet",
@@ -41,13 +41,13 @@ def test_files_say_what_the_result_says(tmp_path):
 @pytest.mark.parametrize("seed", range(10))
 def test_every_tenth_point_of_a_curve_averages_to_the_mean_average_precision(seed):
     result = result_of(seed)
-    curves = curves_table(result).to_pylist()
+    curves = curves_table(result).to_pydict()
+    assert curves["recall"] == [i / 100 for i in range(101)]
     for subset in ("full", "rare", "non_rare"):
-        points = [row for row in curves if row["subset"] == subset]
+        precision = curves[subset]
         mean = metrics(result)["default"][subset]
-        assert len(points) == (0 if mean is None else 101)
-        if points:
-            precision = [p["precision"] for p in points]
-            assert [p["recall"] for p in points] == [i / 100 for i in range(101)]
+        if mean is None:
+            assert precision == [None] * 101
+        else:
             assert precision == sorted(precision, reverse=True)
             assert 100 * np.mean(precision[::10]) == pytest.approx(mean)

@@ -123,9 +123,10 @@ def _write_evaluation(
         }
     ).cast(schema.PER_CLASS)
     schema.write_table(paths.per_class, table, schema.PER_CLASS, {})
-    lines = ["subset,recall,precision"]
-    for subset, power in (("full", 3), ("rare", 1.2), ("non_rare", 4)):
-        lines += [f"{subset},{r / 100},{1 - (r / 100) ** power * 0.9:.4f}" for r in range(101)]
+    lines = ["recall,full,rare,non_rare"]
+    for recall in (r / 100 for r in range(101)):
+        precision = [f"{1 - recall**power * 0.9:.4f}" for power in (3, 1.2, 4)]
+        lines.append(",".join([str(recall), *precision]))
     paths.curves.write_text("\n".join(lines) + "\n")
     default = {"full": 67.1234, "rare": 41.0, "non_rare": 75.0}
     known = {"full": 70.5, "rare": None, "non_rare": 78.25}

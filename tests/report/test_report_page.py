@@ -148,7 +148,7 @@ def test_a_required_file_that_is_absent_is_named(run_paths, name):
 
 
 def test_malformed_files_are_named(run_paths):
-    run_paths.curves.write_text("subset,recall\nfull,0\n")
+    run_paths.curves.write_text("recall,full\n0,1\n")
     with pytest.raises(InputError, match=r"pr_curves\.csv"):
         build(run_paths)
     run_paths.metrics.write_text("[]")

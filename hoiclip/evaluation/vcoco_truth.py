@@ -1,0 +1,157 @@
+"""What V-COCO's evaluator compares with: people, their actions, and the objects of their roles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from hoiclip.errors import InputError
+from hoiclip.evaluation.tables import ImageIndex, ground_truth_of
+from hoiclip.schema import fixed_lists_to_numpy
+from hoiclip.vocabulary import Vocabulary
+
+INCLUSIVE_OFFSET = (0, 0, -1, -1)
+"""From the schema's continuous boxes to the last pixel inside."""
+
+_ROLE_SUFFIXES = ("_obj", "_instr")
+
+
+@dataclass(frozen=True)
+class Actions:
+    """Actions and roles of V verbs.
+
+    Attributes:
+        names: (A) actions, in the order of their first verb.
+        roles: (R) roles, in the order of the verbs.
+        of_verb: (V,) action of each verb.
+        role_of_verb: (V,) role of each verb, -1 for an action without roles.
+        of_role: (R,) action of each role.
+    """
+
+    names: tuple[str, ...]
+    roles: tuple[str, ...]
+    of_verb: np.ndarray
+    role_of_verb: np.ndarray
+    of_role: np.ndarray
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> Actions:
+        """Splits verbs named `<action>`, `<action>_obj` and `<action>_instr`."""
+        verbs = [verb.name for verb in vocabulary.verbs]
+        is_role = np.array([verb.endswith(_ROLE_SUFFIXES) for verb in verbs], bool)
+        stems = [v.rsplit("_", 1)[0] if r else v for v, r in zip(verbs, is_role, strict=True)]
+        names = tuple(dict.fromkeys(stems))
+        of_verb = np.array([names.index(stem) for stem in stems], np.int64)
+        role_of_verb = np.where(is_role, np.cumsum(is_role) - 1, -1)
+        roles = tuple(v for v, r in zip(verbs, is_role, strict=True) if r)
+        return cls(names, roles, of_verb, role_of_verb, of_verb[is_role])
+
+
+@dataclass(frozen=True)
+class Truth:
+    """P people and the O objects of their roles, in inclusive pixels.
+
+    One person more, who does nothing, stands for 'nobody' and is the last.
+
+    Attributes:
+        image: (P,) position in the images table.
+        boxes_xyxy: (P, 4).
+        unannotated: (P + 1,) bool, people whom V-COCO does not label.
+        does: (P + 1, A) bool.
+        object_key: (O,) person * R + role; each role of each action done has at least one.
+        object_boxes_xyxy: (O, 4); NaN where none is annotated.
+        num_roles: R.
+    """
+
+    image: np.ndarray
+    boxes_xyxy: np.ndarray
+    unannotated: np.ndarray
+    does: np.ndarray
+    object_key: np.ndarray
+    object_boxes_xyxy: np.ndarray
+    num_roles: int
+
+
+def inclusive_truth_boxes(boxes_xyxy: np.ndarray, image_sizes: np.ndarray) -> np.ndarray:
+    """The schema's continuous boxes as V-COCO's evaluator has them.
+
+    A box of width w ends at x + max(w - 1, 0); then all corners are clipped to the pixels of the
+    image, 0 to width - 1. Predicted boxes are not clipped.
+
+    Args:
+        boxes_xyxy: (N, 4) pixels, continuous; NaN stays NaN.
+        image_sizes: (N, 2) width, height of each box's image.
+    """
+    corners = boxes_xyxy + np.asarray(INCLUSIVE_OFFSET)
+    corners[:, 2:] = np.maximum(corners[:, :2], corners[:, 2:])
+    return np.clip(corners, 0, np.tile(image_sizes - 1, 2))
+
+
+def truth_of(
+    images: pa.Table,
+    instances: pa.Table,
+    interactions: pa.Table,
+    vocabulary: Vocabulary,
+    actions: Actions,
+    unannotated: pa.Table | None,
+) -> Truth:
+    """Collects the people and roles of a partition; arguments as of `vcoco.evaluate_vcoco`.
+
+    Raises:
+        InputError: a row names what does not exist, or the human of an interaction is not a person.
+    """
+    index = ImageIndex.of(images)
+    sizes = np.stack([images["width"].to_numpy(), images["height"].to_numpy()], 1)
+    pairs = ground_truth_of(instances, interactions, index, vocabulary, (0, 0, 0, 0))
+    image, keys, boxes = _people(instances, index, vocabulary)
+    num_other = 0
+    if unannotated is not None:
+        # Ahead of the partition's: a person in both, as an object of somebody's role, is one that
+        # V-COCO does not label.
+        other = index(unannotated["image_id"].to_numpy(), "unannotated")
+        num_other = len(other)
+        image = np.concatenate([other, image])
+        boxes = np.concatenate([fixed_lists_to_numpy(unannotated["box_xyxy"]), boxes])
+
+    wanted = (pairs.image << 32) + interactions["human"].to_numpy()
+    place = np.searchsorted(keys, wanted)
+    if (stranger := np.append(keys, -1)[place] != wanted).any():
+        row = int(np.argmax(stranger))
+        human = interactions["human"][row].as_py()
+        raise InputError("interactions", f"{human} is not a person", row=row, key="human")
+    person = num_other + place
+    verb = vocabulary.verb_of_hoi[pairs.hoi]
+    does = np.zeros((len(image) + 1, len(actions.names)), bool)
+    does[person, actions.of_verb[verb]] = True
+
+    role = actions.role_of_verb[verb]
+    has_role = role >= 0
+    listed = np.zeros((len(image) + 1, len(actions.roles)), bool)
+    listed[person[has_role], role[has_role]] = True
+    silent_person, silent_role = np.nonzero(does[:, actions.of_role] & ~listed)
+    object_person = np.concatenate([person[has_role], silent_person])
+    object_role = np.concatenate([role[has_role], silent_role])
+    missing = np.full((len(silent_role), 4), np.nan)
+    object_boxes = np.concatenate([pairs.object_boxes_xyxy[has_role], missing])
+    return Truth(
+        image,
+        inclusive_truth_boxes(boxes, sizes[image]),
+        np.arange(len(image) + 1) < num_other,
+        does,
+        object_person * len(actions.roles) + object_role,
+        inclusive_truth_boxes(object_boxes, sizes[image[object_person]]),
+        len(actions.roles),
+    )
+
+
+def _people(
+    instances: pa.Table, index: ImageIndex, vocabulary: Vocabulary
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, (image << 32) + instance in rising order, and box of each person."""
+    image = index(instances["image_id"].to_numpy(), "instances")
+    keys = (image << 32) + instances["instance"].to_numpy()
+    rows = np.flatnonzero(instances["object"].to_numpy() == vocabulary.person)
+    rows = rows[np.argsort(keys[rows], kind="stable")]
+    return image[rows], keys[rows], fixed_lists_to_numpy(instances["box_xyxy"])[rows]
