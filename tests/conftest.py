@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,11 @@ import yaml
 ROOT = Path(__file__).parents[1]
 CLIP_WIDTH, EMBED_DIM = 16, 12
 TRAIN_IMAGES, TEST_IMAGES = 12, 48
+
+
+def thread_pool(workers: int, mp_context: object) -> ThreadPoolExecutor:
+    """Stands in for the pool of processes that renders: starting one takes seconds."""
+    return ThreadPoolExecutor(workers)
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +116,7 @@ def make_detector(model_config, clip_config):
 def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
     """A tiny toy data set with caches and weights of random numbers; tests only read it.
 
-    Half of the test partition is the validation partition of training, with its images.
+    Of the train images the last four are the validation partition.
     """
     import torch
     from safetensors.torch import save_file
@@ -118,6 +124,7 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
     from hoiclip import schema
     from hoiclip.clip_encoder import build_clip
     from hoiclip.clip_weights import save_clip
+    import hoiclip.data.toy
     from hoiclip.data.toy import toy_vocabulary, write_toy_partition
     from hoiclip.training.inputs import TrainPaths
     from hoiclip.training.warm_start import DETR_KEY_MAP
@@ -126,13 +133,15 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
     vocabulary = toy_vocabulary()
     vocabulary.write(folder / "vocabulary.parquet", {})
     sizes = {"train": TRAIN_IMAGES, "test": TEST_IMAGES}
-    partitions = {
-        name: write_toy_partition(
-            name, seed=0, num_images=size, annotations=folder / "annotations" / name,
-            images=folder / "images" / name, workers=1,
-        )
-        for name, size in sizes.items()
-    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(hoiclip.data.toy, "ProcessPoolExecutor", thread_pool)
+        partitions = {
+            name: write_toy_partition(
+                name, seed=0, num_images=size, annotations=folder / "annotations" / name,
+                images=folder / "images" / name, workers=1,
+            )
+            for name, size in sizes.items()
+        }  # fmt: skip
 
     train, validation = np.arange(8), np.arange(8, TRAIN_IMAGES)
     partitions["train"].select(train).write(folder / "splits/train", {})

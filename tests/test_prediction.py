@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -90,7 +91,7 @@ def test_boxes_are_in_pixels_of_the_original_image(tmp_path, detector, predict_c
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)).save(
         tmp_path / "a.png"
     )
-    images = schema.IMAGES.empty_table().from_pylist(
+    images = pa.Table.from_pylist(
         [{"image_id": 5, "file_name": "a.png", "width": 90, "height": 60}], schema.IMAGES
     )
     small = dataclasses.replace(

@@ -1,10 +1,12 @@
+from concurrent.futures import ThreadPoolExecutor as Threads
+
 import numpy as np
 import pytest
 
 from hoiclip import schema
+from hoiclip.data import toy as toy_data
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
-from hoiclip.data.toy import toy_vocabulary, write_toy_partition
 from hoiclip.toy.world import SIZE
 
 IMAGES = 4
@@ -14,17 +16,19 @@ IMAGES = 4
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("worlds")
 
-    def write(name, partition, seed):
-        write_toy_partition(
-            partition, seed=seed, num_images=IMAGES, annotations=root / name / "annotations",
-            images=root / name / "images", workers=1,
-        )  # fmt: skip
+    def write(name, seed):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(toy_data, "ProcessPoolExecutor", lambda workers, mp_context: Threads(1))
+            toy_data.write_toy_partition(
+                "train", seed=seed, num_images=IMAGES, annotations=root / name / "annotations",
+                images=root / name / "images", workers=1,
+            )  # fmt: skip
         return root / name
 
     return {
-        "first": write("first", "train", 3),
-        "again": write("again", "train", 3),
-        "seed": write("seed", "train", 4),
+        "first": write("first", 3),
+        "again": write("again", 3),
+        "seed": write("seed", 4),
     }
 
 
@@ -64,7 +68,7 @@ def test_every_class_is_in_the_test_partition(toy):
 def test_tables_are_those_on_disk_and_pass_the_check(toy):
     for name, part in (("train", toy.train), ("test", toy.test)):
         folder = toy.folder / "annotations" / name
-        part.check(folder, toy_vocabulary())
+        part.check(folder, toy_data.toy_vocabulary())
         read = Annotations.read(folder)
         assert read.interactions.equals(part.interactions)
         assert schema.read_provenance(folder / "images.parquet")["partition"] == name

@@ -74,6 +74,7 @@ def test_frozen_batch_norm_equals_batch_norm_in_eval_mode():
 def test_mlp_has_relu_between_layers_and_none_at_the_end():
     mlp, x = MLP(3, 5, 2, 3), torch.randn(7, 3)
     a, b, c = mlp.layers
+    nn.init.constant_(c.bias, -9)
     assert [layer.weight.shape for layer in mlp.layers] == [(5, 3), (5, 5), (2, 5)]
     torch.testing.assert_close(mlp(x), c(torch.relu(b(torch.relu(a(x))))))
     assert (mlp(x) < 0).any()

@@ -81,12 +81,12 @@ def test_the_loss_falls_on_a_few_images(trainer, model_config, train_config, tmp
         interaction=dataclasses.replace(model_config.interaction, dropout=0.0),
     )
     trainer(
-        model=no_dropout, epochs=15, lr_drop_epoch=15, validate_every=15, lr=3e-3, lr_backbone=1e-3,
+        model=no_dropout, epochs=25, lr_drop_epoch=25, validate_every=25, lr=3e-3, lr_backbone=1e-3,
         transforms=dataclasses.replace(train_config.transforms, flip=0.0),
     ).run(tmp_path / "out")  # fmt: skip
     losses = [value for _, value in history(tmp_path / "out", "epoch/loss/total")]
-    assert len(losses) == 15
-    assert losses[-1] < 0.7 * losses[0]
+    assert len(losses) == 25
+    assert losses[-1] < 0.8 * losses[0]
     assert losses[-1] < min(losses[:3])
 
 
@@ -118,9 +118,13 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(trainer, tmp_path):
 
 
 @pytest.mark.parametrize("keep", ["last", "best"])
-def test_going_on_after_a_kill_equals_never_having_stopped(trainer, tmp_path, keep):
+def test_going_on_after_a_kill_equals_never_having_stopped(trainer, tmp_path, keep, monkeypatch):
     changes = {"epochs": 3, "lr_drop_epoch": 2, "keep": keep}
-    whole, parts = [], []
+    whole, parts, steps = [], [], []
+    real = Trainer._step
+    monkeypatch.setattr(
+        Trainer, "_step", lambda self, *rest: (steps.append(1), real(self, *rest))[1]
+    )
     trainer(log=lambda *record: whole.append(record), **changes).run(tmp_path / "whole")
 
     def killed_after_the_first(epoch, figures):
@@ -132,8 +136,10 @@ def test_going_on_after_a_kill_equals_never_having_stopped(trainer, tmp_path, ke
         interrupted.run(tmp_path / "parts out")
     assert not (tmp_path / "parts out").exists()
     parts.clear()  # what the killed process logged is gone with it
+    steps.clear()
     trainer("parts", lambda *record: parts.append(record), **changes).run(tmp_path / "parts out")
 
+    assert len(steps) == 4  # two epochs of two batches: the first is not repeated
     assert_equal_weights(weights_in(tmp_path / "whole"), weights_in(tmp_path / "parts out"))
     assert parts == whole
     files = [tmp_path / name / "history.parquet" for name in ("whole", "parts out")]

@@ -62,7 +62,10 @@ class CocoInstances:
 
 def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
     """COCO's (N, 4) x, y, width, height → x1, y1, x2, y2."""
-    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], 1)
+    # Absurd boxes become infinite, and whoever assembles the tables reports them.
+    with np.errstate(over="ignore"):
+        ends = boxes_xywh[:, :2] + boxes_xywh[:, 2:]
+    return np.concatenate([boxes_xywh[:, :2], ends], 1)
 
 
 def _index(path: Path) -> COCO:
