@@ -96,8 +96,8 @@ def test_flipped_box_shows_the_same_pixels():
     mirrored = original.mirrored()
     for name in ("human_boxes_xyxy", "object_boxes_xyxy"):
         before, after = getattr(original, name)[0], getattr(mirrored, name)[0]
-        a = np.asarray(original.image.crop(before.astype(int)))
-        b = np.asarray(mirrored.image.crop(after.astype(int)))
+        a = np.asarray(original.image.crop(tuple(before.astype(int))))
+        b = np.asarray(mirrored.image.crop(tuple(after.astype(int))))
         np.testing.assert_array_equal(a[:, ::-1], b)
 
 

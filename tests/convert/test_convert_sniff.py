@@ -1,0 +1,120 @@
+import collections
+import pickle
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from hoiclip import schema
+from hoiclip.convert.sniff import convert
+from hoiclip.data.readers.vocabularies import hico_det
+from hoiclip.errors import WeightsError
+from hoiclip.verb_vectors import read_verb_vectors
+
+
+@pytest.fixture
+def vectors():
+    torch.manual_seed(0)
+    return F.normalize(torch.randn(hico_det().num_verbs, 8), dim=-1)
+
+
+def test_verb_vectors_become_a_table(tmp_path, vectors):
+    torch.save(vectors, tmp_path / "verb.pth")
+    out = convert(tmp_path / "verb.pth", tmp_path / "verb.parquet")
+    found = read_verb_vectors(out.path, "arithmetic", hico_det().num_verbs)
+    assert (torch.from_numpy(found) == vectors).all()
+    assert set(schema.read_table(out.path)["source"].to_pylist()) == {"released"}
+    provenance = schema.read_provenance(out.path)
+    assert provenance["accumulation"] == "released"
+    assert provenance["source"] == "verb.pth"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v[:-1], r"shape \(116, 8\); verb vectors have 117 rows \(HICO-DET\) or 29"),
+        (lambda v: v[0], r"shape \(8,\)"),
+        (
+            lambda v: v * torch.tensor([1.0] * 5 + [2.0] + [1.0] * 111)[:, None],
+            "row 5 has length 2",
+        ),
+        (lambda v: v * float("nan"), "row 0 has length nan"),
+    ],
+)
+def test_wrong_verb_vectors(tmp_path, vectors, change, message):
+    torch.save(change(vectors), tmp_path / "verb.pth")
+    with pytest.raises(WeightsError, match=message):
+        convert(tmp_path / "verb.pth", tmp_path / "verb.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["verb.pth"]
+
+
+class Other:
+    """A class of which no checkpoint may hold an object."""
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"model": {"transformer.interaction_decoder.norm.bias": torch.zeros(1)}}, "GEN-VLKT"),
+        ({"visual.conv1.weight": torch.zeros(1)}, r"CLIP weights.*weights\.clip"),
+        ({"model": {"fc.weight": torch.zeros(1)}}, r"first tensor is fc\.weight"),
+        ({"model": {}}, "holds no state dict"),
+        ({"model": {"fc.weight": 1}}, "holds no state dict"),
+        ([1, 2], "holds no state dict"),
+        ({"model": {}, "extra": Other()}, r"object of class .*Other"),
+    ],
+)
+def test_other_files_are_told_apart(tmp_path, content, message):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=message) as caught:
+        convert(tmp_path / "a.pth", tmp_path / "a.safetensors")
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "a.pth") in str(caught.value)
+
+
+def test_broken_files(tmp_path, vectors):
+    path, out = tmp_path / "a.pth", tmp_path / "a.parquet"
+    with pytest.raises(WeightsError, match="no such checkpoint"):
+        convert(path, out)
+    path.write_bytes(b"")
+    with pytest.raises(WeightsError, match="empty or truncated"):
+        convert(path, out)
+    torch.save(vectors, path)
+    whole = path.read_bytes()
+    for length in (4, len(whole) // 2, len(whole) - 10):
+        path.write_bytes(whole[:length])
+        with pytest.raises(WeightsError, match="truncated"):
+            convert(path, out)
+    path.write_bytes(b"no checkpoint at all")
+    with pytest.raises(WeightsError, match="not a readable PyTorch checkpoint"):
+        convert(path, out)
+    path.write_bytes(pickle.dumps(print))
+    with pytest.raises(WeightsError, match=r"a\.pth: "):
+        convert(path, out)
+    assert not out.exists()
+
+
+def test_the_format_before_zip_archives_is_read(tmp_path, vectors):
+    torch.save(vectors, tmp_path / "verb.pth", _use_new_zipfile_serialization=False)
+    assert convert(tmp_path / "verb.pth", tmp_path / "verb.parquet").kind == "verb"
+
+
+def test_the_scheduler_state_that_torch_writes_is_read(tmp_path):
+    torch.save({"model": {}, "lr_scheduler": collections.Counter({60: 1})}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="holds no state dict"):
+        convert(tmp_path / "a.pth", tmp_path / "a.safetensors")
+
+
+def test_what_was_asked_for_is_checked(tmp_path, vectors):
+    path = tmp_path / "verb.pth"
+    torch.save(vectors, path)
+    with pytest.raises(WeightsError, match="its kind is 'verb', not 'detr'"):
+        convert(path, tmp_path / "a.safetensors", kind="detr")
+    with pytest.raises(WeightsError, match="unknown kind 'dter'; known are official, detr, verb"):
+        convert(path, tmp_path / "a.safetensors", kind="dter")
+    with pytest.raises(WeightsError, match="has no setting"):
+        convert(path, tmp_path / "a.parquet", setting="default")
+    with pytest.raises(WeightsError, match=r"'verb' becomes a \.parquet file"):
+        convert(path, tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match="taken as it is"):
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
