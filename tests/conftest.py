@@ -121,10 +121,10 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
     import torch
     from safetensors.torch import save_file
 
+    import hoiclip.data.toy
     from hoiclip import schema
     from hoiclip.clip_encoder import build_clip
     from hoiclip.clip_weights import save_clip
-    import hoiclip.data.toy
     from hoiclip.data.toy import toy_vocabulary, write_toy_partition
     from hoiclip.training.inputs import TrainPaths
     from hoiclip.training.warm_start import DETR_KEY_MAP
