@@ -29,23 +29,25 @@ PATHS = TrainPaths(
 
 def main(params: Path) -> dict:
     """Trains from the caches and weights, or goes on with an interrupted training."""
+    live: Live | None = None
+
+    def log(epoch: int, figures: dict[str, float]) -> None:
+        for name, value in figures.items():
+            live.log_metric(name, value)
+        live.step = epoch
+        live.make_summary()
+
+    trainer = Trainer(
+        PATHS,
+        load(WeightsConfig, "weights", params),
+        load(ModelConfig, "model", params),
+        load(TrainConfig, "train", params),
+        load(PredictConfig, "predict", params),
+        resume_root=Path(".checkpoints"),
+        log=log,
+    )
+    # Opening it clears earlier figures, so not before every input was read and checked.
     with Live(str(OUT / "live"), dvcyaml=None, report=None, save_dvc_exp=False) as live:
-
-        def log(epoch: int, figures: dict[str, float]) -> None:
-            for name, value in figures.items():
-                live.log_metric(name, value)
-            live.step = epoch
-            live.make_summary()
-
-        trainer = Trainer(
-            PATHS,
-            load(WeightsConfig, "weights", params),
-            load(ModelConfig, "model", params),
-            load(TrainConfig, "train", params),
-            load(PredictConfig, "predict", params),
-            resume_root=Path(".checkpoints"),
-            log=log,
-        )
         return trainer.run(OUT)
 
 
