@@ -29,7 +29,6 @@ PATHS = TrainPaths(
 
 def main(params: Path) -> dict:
     """Trains from the caches and weights, or goes on with an interrupted training."""
-    live: Live | None = None
 
     def log(epoch: int, figures: dict[str, float]) -> None:
         for name, value in figures.items():
