@@ -99,6 +99,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     print(json.dumps(found, indent=2))
 
 
+def _convert(arguments: argparse.Namespace) -> None:
+    from hoiclip.convert.sniff import convert
+
+    print(convert(arguments.source, arguments.out, arguments.kind, arguments.setting).summary())
+
+
 EXPERIMENTS = {
     "seeds": "the default over three seeds",
     "ablation": "the rows of the paper's ablation over three seeds",
@@ -119,6 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
         verb.set_defaults(run=_experiments)
     _add_predict(verbs)
     _add_evaluate(verbs)
+    _add_convert(verbs)
     return parser
 
 
@@ -153,6 +160,16 @@ def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--protocol", choices=("hico", "hoiclip", "pocket"), default="hico")
     verb.add_argument("--out", type=Path, help="folder for metrics.json and per-class tables")
     verb.set_defaults(run=_evaluate)
+
+
+def _add_convert(verbs: argparse._SubParsersAction) -> None:
+    text = "make a released checkpoint a file of this project"
+    verb = verbs.add_parser("convert", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    verb.add_argument("source", type=Path, help="HOICLIP's or DETR's .pth, or verb.pth")
+    verb.add_argument("out", type=Path, help=".safetensors, or .parquet for verb vectors")
+    verb.add_argument("--kind", choices=("official", "detr", "verb"), help="default: found out")
+    verb.add_argument("--setting", help="e.g. default, rare_first, vcoco; default: found out")
+    verb.set_defaults(run=_convert)
 
 
 def main(argv: list[str] | None = None) -> int:

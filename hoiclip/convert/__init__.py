@@ -1,0 +1,1 @@
+"""Foreign checkpoints → this project's files."""

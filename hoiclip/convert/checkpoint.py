@@ -1,0 +1,117 @@
+"""Reading PyTorch checkpoints without running what is in them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hoiclip.errors import WeightsError
+
+_ZIP_START = b"PK\x03\x04"
+_CLASS = re.compile(r"GLOBAL (\S+)")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state dict with where it comes from and what it was trained with.
+
+    Attributes:
+        path: the file, for messages.
+        state: name → tensor.
+        args: settings of the training that wrote it; empty where the file has none.
+    """
+
+    path: Path
+    state: Mapping[str, Tensor]
+    args: Mapping[str, Any]
+
+    def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
+        """Shape of a tensor that has to be there.
+
+        Raises:
+            WeightsError: it is missing, or has another number of dimensions.
+        """
+        if name not in self.state:
+            raise WeightsError(f"{self.path}: tensor {name} is missing. Is the file complete?")
+        shape = tuple(self.state[name].shape)
+        if len(shape) != dimensions:
+            raise WeightsError(
+                f"{self.path}: tensor {name} has shape {shape}, expected {dimensions} dimensions"
+            )
+        return shape
+
+    def layers(self, prefix: str) -> int:
+        """Number of layers whose names start with `prefix` and a number."""
+        tails = (n.removeprefix(prefix) for n in self.state if n.startswith(prefix))
+        return len({tail.split(".")[0] for tail in tails} - {""})
+
+
+def load_pickle(path: str | Path) -> Any:
+    """What `torch.save` wrote, on the CPU; tensors of zip archives stay mapped to the file.
+
+    Nothing but tensors, containers, plain values and `argparse.Namespace` is ever built.
+
+    Raises:
+        WeightsError: absent, empty, truncated, of another format, or with objects of any other
+            class, which it names.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such checkpoint")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_ZIP_START))
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
+    archive = zipfile.is_zipfile(path)
+    if not start or (start == _ZIP_START and not archive):
+        raise WeightsError(f"{path}: empty or truncated. Fetch the file anew")
+    if archive and _is_torchscript(path):
+        raise WeightsError(
+            f"{path}: a TorchScript archive, as of CLIP, which needs no conversion: "
+            "name it in weights.clip"
+        )
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+    except Exception as error:  # a broken pickle raises a dozen types
+        found = _CLASS.search(str(error))
+        if found:
+            raise WeightsError(
+                f"{path}: holds an object of class {found[1]}, which may run code when it is read; "
+                "save the state dict alone"
+            ) from None
+        raise WeightsError(
+            f"{path}: not a readable PyTorch checkpoint. Fetch the file anew"
+        ) from None
+
+
+def _is_torchscript(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        raise WeightsError(f"{path}: a damaged zip archive. Fetch the file anew") from None
+
+
+def checkpoint_of(path: Path, content: Any) -> Checkpoint | None:
+    """The state dict in `content`, bare or under `model`; None where there is none."""
+    if not isinstance(content, Mapping):
+        return None
+    state = content.get("model", content)
+    if not isinstance(state, Mapping) or not state:
+        return None
+    if not all(isinstance(k, str) and torch.is_tensor(v) for k, v in state.items()):
+        return None
+    args = content.get("args") if state is not content else None
+    if isinstance(args, argparse.Namespace):
+        args = vars(args)
+    return Checkpoint(path, state, args if isinstance(args, Mapping) else {})

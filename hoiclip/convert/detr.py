@@ -1,0 +1,65 @@
+"""A DETR checkpoint → the file that `weights.detector` names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from hoiclip.convert.checkpoint import Checkpoint
+from hoiclip.convert.key_map import check_fit, rename
+from hoiclip.convert.report import Conversion
+from hoiclip.convert.sizes import detector_config
+from hoiclip.files import atomic_file, sha256_file
+from hoiclip.model.detector_encoder import DetectorEncoder
+from hoiclip.model.instance_decoder import InstanceDecoder
+from hoiclip.training.warm_start import DETR_KEY_MAP
+
+HEADER_KEY = "provenance"
+_DROPPED = {
+    "class_embed.": "CLIP's text embeddings classify objects",
+    "query_embed.": "pairs bring their own queries",
+}
+
+
+def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
+    """Writes what HOICLIP starts from: backbone, projection, encoder, decoder, box head.
+
+    Names stay DETR's, which `hoiclip.training.warm_start` maps; all decoder layers are kept. The
+    header's `model_detector` is the `model.detector` of params.yaml that fits.
+
+    Args:
+        checkpoint: of a DETR for boxes, e.g. DETR-R50 or DETR-R101 trained on COCO.
+        dst: the `.safetensors` file to write.
+
+    Raises:
+        WeightsError: a tensor is unknown, missing or misshapen.
+    """
+    path, config = checkpoint.path, detector_config(checkpoint)
+    layers = checkpoint.layers("transformer.decoder.layers.")
+    key_map = {theirs: ours for theirs, ours in DETR_KEY_MAP.items() if ours}
+    renamed, dropped = rename(path, checkpoint.state, key_map, _DROPPED)
+    with torch.device("meta"):
+        encoder = DetectorEncoder(config)
+        decoder = InstanceDecoder(config, num_queries=1, layers=layers)
+    expected = {"encoder." + k: v for k, v in encoder.state_dict().items()}
+    expected |= {"instance_decoder." + k: v for k, v in decoder.state_dict().items()}
+    filled_by_detr = tuple(ours for group in key_map.values() for ours in group)
+    check_fit(path, renamed, {k: v for k, v in expected.items() if k.startswith(filled_by_detr)})
+    provenance = {
+        "source": path.name,
+        "sha256": sha256_file(path),
+        "model_detector": dataclasses.asdict(config),
+        "dropped": sorted(dropped),
+    }
+    tensors = {
+        name: tensor.detach().float().clone().contiguous()
+        for name, tensor in checkpoint.state.items()
+        if name not in dropped
+    }
+    with atomic_file(dst) as aside:
+        save_file(tensors, aside, {HEADER_KEY: json.dumps(provenance, sort_keys=True)})
+    return Conversion(Path(dst), "detr", None, dropped, provenance)

@@ -1,0 +1,35 @@
+"""What a conversion did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of a foreign file.
+
+    Attributes:
+        path: the file written.
+        kind: `official`, `detr` or `verb`.
+        setting: published setting of an official checkpoint.
+        dropped: name of each tensor left out → why.
+        provenance: what the file written says about its origin.
+    """
+
+    path: Path
+    kind: str
+    setting: str | None = None
+    dropped: dict[str, str] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """Lines for people: the file, what it was, and what was left out."""
+        setting = "" if self.setting is None else f", setting {self.setting}"
+        lines = [f"{self.path}: from {self.kind}{setting}"]
+        for reason, count in sorted(Counter(self.dropped.values()).items()):
+            lines.append(f"  {count} tensor{'s' * (count != 1)} left out: {reason}")
+        return "\n".join(lines)

@@ -1,0 +1,109 @@
+"""Sizes of a network, read from the shapes of its tensors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hoiclip.convert.checkpoint import Checkpoint
+from hoiclip.errors import WeightsError
+from hoiclip.model.config import (
+    BackboneConfig,
+    DetectorConfig,
+    InteractionConfig,
+    ModelConfig,
+    VerbConfig,
+)
+
+_BODY = "backbone.0.body."
+_HEAD_WIDTH = 64  # of every CLIP ViT that OpenAI released
+# Shapes do not tell the number of heads and dropout; these are DETR's, where `args` is silent too.
+_HEADS, _DROPOUT = 8, 0.1
+
+
+def backbone_config(checkpoint: Checkpoint) -> BackboneConfig:
+    """The ResNet; `args.dilation` halves the stride of its last stage."""
+    stages = [f"{_BODY}layer{stage}." for stage in range(1, 5)]
+    bottleneck = f"{stages[0]}0.conv3.weight" in checkpoint.state
+    return BackboneConfig(
+        block="bottleneck" if bottleneck else "basic",
+        layers=[checkpoint.layers(stage) for stage in stages],
+        channels=[checkpoint.shape(f"{stage}0.conv1.weight", 4)[0] for stage in stages],
+        stride=16 if checkpoint.args.get("dilation") else 32,
+    )
+
+
+def detector_config(checkpoint: Checkpoint) -> DetectorConfig:
+    """Detector encoder and decoder layers of a DETR or of a released HOICLIP.
+
+    Raises:
+        WeightsError: a tensor that tells a size is missing, or a size makes no network.
+    """
+    try:
+        return DetectorConfig(
+            backbone=backbone_config(checkpoint),
+            width=checkpoint.shape("input_proj.weight", 4)[0],
+            encoder_layers=checkpoint.layers("transformer.encoder.layers."),
+            heads=checkpoint.args.get("nheads", _HEADS),
+            feed_forward=checkpoint.shape("transformer.encoder.layers.0.linear1.weight", 2)[0],
+            dropout=checkpoint.args.get("dropout", _DROPOUT),
+        )
+    except ValueError as error:
+        raise WeightsError(f"{checkpoint.path}: its shapes make no network: {error}") from None
+
+
+def model_config(checkpoint: Checkpoint, verb_weight: float) -> ModelConfig:
+    """A released HOICLIP, whose interaction decoder does not mask V_d's padding.
+
+    Args:
+        checkpoint: a released HOICLIP checkpoint.
+        verb_weight: λ_v where `args` does not say it.
+
+    Raises:
+        WeightsError: see `detector_config`; or instance and interaction decoder differ in depth.
+    """
+    detector = detector_config(checkpoint)
+    layers = checkpoint.layers("transformer.instance_decoder.layers.")
+    interaction_layers = checkpoint.layers("transformer.clip_interaction_decoder.layers.")
+    if layers != interaction_layers:
+        raise WeightsError(
+            f"{checkpoint.path}: {layers} layers in the instance decoder, {interaction_layers} in "
+            "the interaction decoder; expected as many in both"
+        )
+    prefix = "transformer.clip_interaction_decoder.layers.0."
+    return ModelConfig(
+        num_queries=checkpoint.shape("query_embed_h.weight", 2)[0],
+        decoder_layers=layers,
+        detector=detector,
+        interaction=InteractionConfig(
+            clip_attention="shared",
+            mask_detector_memory=False,
+            heads=detector.heads,
+            feed_forward=checkpoint.shape(f"{prefix}linear1.weight", 2)[0],
+            dropout=detector.dropout,
+        ),
+        verb=VerbConfig(
+            representation="arithmetic",
+            weight=checkpoint.args.get("verb_weight", verb_weight),
+            adapter_hidden=checkpoint.shape("inter2verb.layers.0.weight", 2)[0],
+        ),
+    )
+
+
+def clip_config(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Image tower of an OpenAI CLIP, as `hoiclip.clip_encoder.ClipVisual` takes it."""
+    width, _, patch, _ = checkpoint.shape("clip_model.visual.conv1.weight", 4)
+    tokens, _ = checkpoint.shape("clip_model.visual.positional_embedding", 2)
+    return {
+        "model_cfg": {
+            "embed_dim": checkpoint.shape("clip_model.visual.proj", 2)[1],
+            "quick_gelu": True,
+            "vision_cfg": {
+                "image_size": math.isqrt(tokens - 1) * patch,
+                "patch_size": patch,
+                "width": width,
+                "layers": checkpoint.layers("clip_model.visual.transformer.resblocks."),
+                "head_width": _HEAD_WIDTH,
+            },
+        }
+    }

@@ -1,0 +1,78 @@
+"""One door for every foreign file: says what it is and converts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hoiclip.convert.checkpoint import Checkpoint, checkpoint_of, load_pickle
+from hoiclip.convert.detr import convert_detr
+from hoiclip.convert.official import convert_official
+from hoiclip.convert.report import Conversion
+from hoiclip.convert.verb_file import convert_verb_file
+from hoiclip.errors import WeightsError
+
+KINDS = ("official", "detr", "verb")
+_SUFFIX = {"official": ".safetensors", "detr": ".safetensors", "verb": ".parquet"}
+
+# A prefix that only this kind's tensor names have; the first that is found decides.
+_SIGNS = {
+    "transformer.clip_interaction_decoder.": "official",
+    "transformer.interaction_decoder.": "a GEN-VLKT checkpoint, which has no CLIP tower to take",
+    "transformer.decoder.": "detr",
+    "visual.": "CLIP weights, which need no conversion: name the file in weights.clip",
+}
+
+
+def convert(
+    src: str | Path, dst: str | Path, kind: str | None = None, setting: str | None = None
+) -> Conversion:
+    """Converts a foreign file; `dst` is written whole or not at all.
+
+    Args:
+        src: released HOICLIP checkpoint, DETR checkpoint, or `verb.pth`.
+        dst: `.safetensors`, or `.parquet` for verb vectors.
+        kind: one of `KINDS` that `src` has to be, or None for whatever it is.
+        setting: published setting that an official checkpoint has to be of, or None.
+
+    Raises:
+        WeightsError: one line: not such a file, of another kind or setting, truncated, with objects
+            that are not read, or with a tensor that does not fit.
+    """
+    src, dst = Path(src), Path(dst)
+    if kind not in (None, *KINDS):
+        raise WeightsError(f"unknown kind {kind!r}; known are {', '.join(KINDS)}")
+    if src.suffix in (".safetensors", ".parquet"):
+        raise WeightsError(f"{src}: a {src.suffix} file is taken as it is, without conversion")
+    content = load_pickle(src)
+    checkpoint = checkpoint_of(src, content)
+    found = _kind(src, content, checkpoint)
+    if kind not in (None, found):
+        raise WeightsError(f"{src}: its kind is {found!r}, not {kind!r}")
+    if setting is not None and found != "official":
+        raise WeightsError(f"{src}: a file of kind {found!r} has no setting; leave it out")
+    if dst.suffix != _SUFFIX[found]:
+        raise WeightsError(f"{dst}: kind {found!r} becomes a {_SUFFIX[found]} file; name it so")
+    if found == "verb":
+        return convert_verb_file(src, content, dst)
+    if found == "detr":
+        return convert_detr(checkpoint, dst)
+    return convert_official(checkpoint, dst, setting)
+
+
+def _kind(src: Path, content: Any, checkpoint: Checkpoint | None) -> str:
+    if torch.is_tensor(content):
+        return "verb"
+    if checkpoint is None:
+        raise WeightsError(f"{src}: holds no state dict (name → tensor), bare or under 'model'")
+    for prefix, kind in _SIGNS.items():
+        if any(name.startswith(prefix) for name in checkpoint.state):
+            if kind not in KINDS:
+                raise WeightsError(f"{src}: {kind}")
+            return kind
+    first = next(iter(checkpoint.state))
+    raise WeightsError(
+        f"{src}: neither a HOICLIP nor a DETR checkpoint; its first tensor is {first}"
+    )

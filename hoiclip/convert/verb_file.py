@@ -1,0 +1,60 @@
+"""The released verb vectors (`verb.pth`) → the verb-vector table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from hoiclip import schema
+from hoiclip.convert.report import Conversion
+from hoiclip.data.readers.vocabularies import hico_det, vcoco
+from hoiclip.errors import WeightsError
+from hoiclip.files import sha256_file
+
+SOURCE = "released"
+_UNIT_TOLERANCE = 1e-3
+
+
+def convert_verb_file(path: Path, vectors: Tensor, dst: str | Path) -> Conversion:
+    """Writes verb vectors as rows of `schema.verb_vectors_schema`, representation `arithmetic`.
+
+    How many pairs stand behind a vector is unknown, so `pairs` is 0; `source` says `released`.
+
+    Args:
+        path: where `vectors` come from.
+        vectors: (V, E) of unit rows, V as in HICO-DET or V-COCO.
+        dst: the `.parquet` file to write.
+
+    Raises:
+        WeightsError: another shape, a row not of unit length or not finite.
+    """
+    known = {"HICO-DET": hico_det().num_verbs, "V-COCO": vcoco().num_verbs}
+    if vectors.dim() != 2 or len(vectors) not in known.values():
+        expected = " or ".join(f"{verbs} rows ({name})" for name, verbs in known.items())
+        raise WeightsError(
+            f"{path}: a tensor of shape {tuple(vectors.shape)}; verb vectors have {expected}"
+        )
+    rows = vectors.detach().to(torch.float32).numpy()
+    lengths = np.linalg.norm(rows, axis=1)
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _UNIT_TOLERANCE))
+    if len(wrong):
+        raise WeightsError(
+            f"{path}: row {wrong[0]} has length {lengths[wrong[0]]:.4g}, expected 1; "
+            "are these verb vectors?"
+        )
+    number, width = rows.shape
+    columns = {
+        "representation": ["arithmetic"] * number,
+        "verb": np.arange(number, dtype=np.int32),
+        "source": [SOURCE] * number,
+        "pairs": np.zeros(number, np.int64),
+        "vector": schema.numpy_to_fixed_lists(rows),
+    }
+    provenance = {"accumulation": SOURCE, "source": path.name, "sha256": sha256_file(path)}
+    layout = schema.verb_vectors_schema(width)
+    schema.write_table(dst, pa.table(columns).cast(layout), layout, provenance)
+    return Conversion(Path(dst), "verb", provenance=provenance)
