@@ -104,7 +104,7 @@ def true_positives(
     rank[order] = np.arange(len(order))
     winner = np.full(len(ground_truth), len(order))
     size = 1 + max(detections.hoi.max(initial=0), ground_truth.hoi.max(initial=0))
-    for rows, others, starts in _candidates(
+    for rows, others, starts in candidates(
         detections.image * size + detections.hoi, ground_truth.image * size + ground_truth.hoi
     ):
         overlap = rule.overlap(detections, rows, ground_truth, others)
@@ -129,7 +129,7 @@ def pair_recall(detections: Pairs, ground_truth: Pairs, rule: OverlapRule) -> fl
     rows = _distinct(detections)
     truth = _distinct(ground_truth)
     found = np.zeros(len(ground_truth), bool)
-    for near, others, _ in _candidates(detections.image[rows], ground_truth.image[truth]):
+    for near, others, _ in candidates(detections.image[rows], ground_truth.image[truth]):
         enough = rule.accepts(rule.overlap(detections, rows[near], ground_truth, truth[others]))
         found[truth[others[enough]]] = True
     return float(found.sum() / len(truth))
@@ -144,7 +144,7 @@ def _distinct(pairs: Pairs) -> np.ndarray:
     return order[new]
 
 
-def _candidates(
+def candidates(
     keys: np.ndarray, other_keys: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Positions (i, j) with keys[i] == other_keys[j], in chunks that bound the memory.

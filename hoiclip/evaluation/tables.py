@@ -74,8 +74,9 @@ def detections_of(
     has_object = (vocabulary.object_of_hoi != vocabulary.num_objects)[hoi]
     _check(np.isfinite(scores), table, "score", scores, "is not finite")
     _check(np.isfinite(human).all(axis=1), table, "human_box_xyxy", human, "is not finite")
+    # A query that says 'no object' has no object's box, whatever classes it is given.
     _check(
-        ~(missing & has_object),
+        ~(missing & has_object) | vocabulary.has_missing_objects,
         table,
         "object_box_xyxy",
         hoi,

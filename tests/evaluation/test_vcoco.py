@@ -154,7 +154,8 @@ def random_case(seed: int) -> tuple[list[dict], list[list[dict]], list[int]]:
             detections += [
                 {
                     "image": image, "query": query, "hoi": int(h), "human": human,
-                    "object": object_, "score": float(rng.integers(1, 5)) / 8,
+                    "object": role() if rng.random() < 0.2 else object_,
+                    "score": float(rng.integers(1, 5)) / 8,
                 }
                 for h in rng.choice(VOCABULARY.num_hois, rng.integers(0, 8), replace=False)
             ]  # fmt: skip
@@ -280,6 +281,13 @@ def test_a_query_gives_one_detection_per_role_with_its_best_score():
     low = [detection(0.1), detection(0.9, hoi=hoi(HOLD, 0))]
     wrong = detection(0.85, query=1, human=FAR)
     assert role_ap([*low, wrong], [holding()]) == [1, 1]
+
+
+def test_of_equally_scored_classes_of_a_query_the_first_gives_the_object():
+    first, second = detection(0.9, hoi=hoi(HOLD, 0), object=FAR), detection(0.9)
+    for rows in ([first, second], [second, first]):
+        assert role_ap(rows, [holding()]) == [0, 0]
+        assert role_ap(rows, [holding(FAR)]) == [1, 1]
 
 
 @pytest.mark.parametrize(("bottom", "expected"), [(5.0, 1.0), (4.0, 0.0)])
