@@ -39,7 +39,8 @@ def hungarian(cost: Tensor, counts: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         (images, queries, targets), each (M,) int64 on CPU; `targets` index the T columns.
     """
-    cost = cost.detach().cpu()
+    # The assignment refuses NaN; the loss, which comes next, reports it.
+    cost = cost.detach().cpu().nan_to_num()
     images, queries, targets = [], [], []
     start = 0
     for image, count in enumerate(counts):

@@ -103,15 +103,9 @@ def load_detector(path: str | Path) -> Detector:
         clip.load_state_dict(clip_state)
         model = HOICLIP(config, tables_of_state(model_state), clip.visual_projection)
         model.load_state_dict(model_state)
-    except (KeyError, RuntimeError, ParamsError) as error:
+        vocabulary = Vocabulary.from_json(header["vocabulary"])
+        scores, provenance = header["scores"], header["provenance"]
+    except (KeyError, TypeError, ValueError, RuntimeError, ParamsError) as error:
         problem = " ".join(str(error).split())
         raise WeightsError(f"{path}: header and tensors do not fit: {problem}") from None
-    return Detector(
-        model.eval(),
-        clip,
-        Vocabulary.from_json(header["vocabulary"]),
-        config,
-        transforms,
-        header["scores"],
-        header["provenance"],
-    )
+    return Detector(model.eval(), clip, vocabulary, config, transforms, scores, provenance)

@@ -107,6 +107,9 @@ def test_absent_and_foreign_files_are_named(tmp_path, saved):
         (lambda h: h["model"].update(num_queries=5), None, "queries"),
         (lambda h: h["model"].update(num_queries="5"), None, "num_queries"),
         (lambda h: h["transforms"].pop("flip"), None, "flip"),
+        (lambda h: h.pop("vocabulary"), None, "vocabulary"),
+        (lambda h: h["vocabulary"].update(objects=["cup"]), None, "person"),
+        (lambda h: h.pop("scores"), None, "scores"),
     ],
 )
 def test_what_does_not_fit_is_one_line(saved, header, tensors, message):

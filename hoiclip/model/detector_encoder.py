@@ -27,6 +27,8 @@ class Backbone(nn.Module):
             output_stride=config.stride,
             channels=tuple(config.channels),
             norm_layer=norm_layer,
+            # A frozen norm that starts at zero would silence its residual branch for good.
+            zero_init_last=False,
         )
         self.num_channels = config.channels[-1] * block.expansion
         # Half the time of a step on a CPU, and no slower on a GPU.

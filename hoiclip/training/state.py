@@ -99,7 +99,8 @@ def file_identity(paths: list[Path]) -> dict[str, str]:
     found = {}
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
+            # Python compiles modules when somebody first imports them, which changes no result.
+            if file.is_file() and file.suffix != ".pyc":
                 shard = file.suffix == ".tar"
                 found[str(file)] = str(file.stat().st_size) if shard else sha256_file(file)
     return found

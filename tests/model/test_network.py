@@ -154,6 +154,14 @@ def test_the_mask_is_resized_by_nearest_neighbour(model_config):
     assert memory.padding_mask.tolist() == [[False, False, True, False, False, True]]
 
 
+def test_no_residual_branch_of_a_fresh_backbone_is_silent(model_config):
+    """Its norms are frozen: one that starts at zero would stay there."""
+    state = DetectorEncoder(model_config.detector).state_dict()
+    norms = [tensor for name, tensor in state.items() if name.endswith("bn2.weight")]
+    assert norms
+    assert all((tensor == 1).all() for tensor in norms)
+
+
 def test_every_parameter_that_is_trained_gets_a_gradient(make_detector):
     model = make_detector().model.train()
     outputs = model(*inputs(model))

@@ -15,6 +15,7 @@ from hoiclip.model_file import load_detector
 from hoiclip.training import loop
 from hoiclip.training.config import TrainConfig
 from hoiclip.training.loop import Trainer
+from hoiclip.training.state import file_identity
 from hoiclip.weights import WeightsConfig
 
 
@@ -178,6 +179,23 @@ def test_a_loss_that_is_not_finite_is_named_and_changes_nothing(trainer, tmp_pat
         made.run(tmp_path / "out")
     assert "\n" not in str(info.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_became_nan_are_reported_as_such(trainer, tmp_path):
+    made = trainer()
+    made.model.logit_scale.data.fill_(float("nan"))
+    with pytest.raises(NonFiniteLossError, match="epoch 1, step 1: "):
+        made.run(tmp_path / "out")
+
+
+def test_compiled_modules_do_not_decide_the_result(tmp_path):
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "a.py").touch()
+    before = file_identity([tmp_path])
+    (tmp_path / "__pycache__/a.cpython-311.pyc").touch()
+    assert file_identity([tmp_path]) == before
+    (tmp_path / "a.py").write_text("x = 1")
+    assert file_identity([tmp_path]) != before
 
 
 def test_the_weights_of_the_best_validation_are_kept(trainer, tmp_path, monkeypatch):
