@@ -1,0 +1,24 @@
+"""`hoiclip convert`: a released checkpoint becomes a file of this project."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add(verbs: argparse._SubParsersAction) -> None:
+    """Adds the verb to the parser."""
+    text = "make a released checkpoint a file of this project"
+    verb = verbs.add_parser("convert", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    verb.add_argument("source", type=Path, help="HOICLIP's or DETR's .pth, or verb.pth")
+    verb.add_argument("out", type=Path, help=".safetensors, or .parquet for verb vectors")
+    verb.add_argument("--kind", choices=("official", "detr", "verb"), help="default: found out")
+    verb.add_argument("--setting", help="e.g. default, rare_first, vcoco; default: found out")
+    verb.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Converts, and prints what became of the tensors."""
+    from hoiclip.convert.sniff import convert
+
+    print(convert(arguments.source, arguments.out, arguments.kind, arguments.setting).summary())
