@@ -52,6 +52,11 @@ smoke: $(STAMP) ## the last commit's pipeline with params/smoke.yaml, in a clone
 	python -m pipelines.profile smoke; \
 	PYTHONPATH=. dvc repro
 
+.PHONY: plan
+plan: $(STAMP) ## what the dataset and weights stages would fetch, and what a person has to place
+	@python -m stages.dataset --dry-run
+	@python -m stages.weights --dry-run
+
 .PHONY: profile
 profile: $(STAMP) ## apply params/NAME.yaml to params.yaml: make profile NAME=hico
 	@python -m pipelines.profile $(NAME)

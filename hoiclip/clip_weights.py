@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,7 @@ def save_clip(
         aside.chmod(0o644)
 
 
-def load_clip(
-    weights: str | Path, model_name: str | None = None, *, sha256: str | None = None
-) -> ClipEncoder:
+def load_clip(weights: str | Path, model_name: str | None = None) -> ClipEncoder:
     """A frozen float32 CLIP on the CPU; nothing is ever downloaded.
 
     Args:
@@ -51,36 +50,64 @@ def load_clip(
             state dict of open_clip (`.safetensors`, `.pt`).
         model_name: open_clip's name of a ViT with CLIP's own text tower, e.g. `ViT-B-32-quickgelu`;
             not needed where the file says it. OpenAI's archives get QuickGELU in any case.
-        sha256: expected hash of the file, in hex.
 
     Raises:
-        WeightsError: the file is missing, unreadable or altered, the model is unknown or not
-            supported, or a tensor is missing, surplus, misshapen or not finite.
+        WeightsError: the file is missing or unreadable, the model is unknown or not supported, or a
+            tensor is missing, surplus, misshapen or not finite.
     """
     weights = Path(weights)
-    if not weights.is_file():
-        raise WeightsError(f"{weights}: no such CLIP weight file. Fetch it or correct its path")
-    found = sha256_file(weights)
-    if sha256 is not None and found != sha256.lower():
-        raise WeightsError(f"{weights}: SHA-256 is {found}, expected {sha256}. Fetch the file anew")
-    header = _read_header(weights)
-    if _HEADER in header:
-        config = json.loads(header[_HEADER])
-        config.pop("card", None)
-    elif model_name is None:
-        raise WeightsError(f"{weights}: the file names no model. Give open_clip's model name")
-    else:
-        config = {"model_cfg": _named_model(model_name)}
-    torchscript = _is_torchscript(weights)
-    if torchscript:
-        config["model_cfg"]["quick_gelu"] = True
+    config, state, card = _read(weights, model_name)
     model = build_clip(config)
-    state = _read_state(weights, torchscript)
     _check(weights, state, model.state_dict())
     model.load_state_dict(state)
     encoder = ClipEncoder(config, model)
-    encoder.provenance = {"model": model_name or weights.stem, "weights_sha256": found}
+    name = card.get("model") or model_name or weights.stem
+    encoder.provenance = {"model": name, "weights_sha256": sha256_file(weights)}
     return encoder
+
+
+def convert_clip(weights: str | Path, out: str | Path, model_name: str | None = None) -> None:
+    """Writes a CLIP as a file of `save_clip`; one that is such a file already is copied.
+
+    Args:
+        weights: as of `load_clip`.
+        out: the `.safetensors` file to write, all or nothing.
+        model_name: as of `load_clip`.
+
+    Raises:
+        WeightsError: as of `load_clip`.
+    """
+    weights, out = Path(weights), Path(out)
+    config, state, card = _read(weights, model_name)
+    with torch.device("meta"):
+        expected = build_clip(config).state_dict()
+    _check(weights, state, expected)
+    if card:
+        with atomic_file(out) as aside:
+            shutil.copyfile(weights, aside)
+    else:
+        card = {"model": model_name, "source": weights.name, "sha256": sha256_file(weights)}
+        save_clip(out, config, state, card)
+
+
+def _read(
+    path: Path, model_name: str | None
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """Configuration, state dict and, of a file of `save_clip`, its card."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such CLIP weight file. Fetch it or correct its path")
+    header, card = _read_header(path), {}
+    if _HEADER in header:
+        config = json.loads(header[_HEADER])
+        card = config.pop("card", {})
+    elif model_name is None:
+        raise WeightsError(f"{path}: the file names no model. Give open_clip's model name")
+    else:
+        config = {"model_cfg": _named_model(model_name)}
+    torchscript = _is_torchscript(path)
+    if torchscript:
+        config["model_cfg"]["quick_gelu"] = True
+    return config, _read_state(path, torchscript), card
 
 
 def _read_header(path: Path) -> dict[str, str]:

@@ -19,22 +19,33 @@ def fail(error: HoiclipError) -> int:
     return 1
 
 
-def run_stage(name: str, main: Callable[[Path], dict[str, Any] | None]) -> None:
+def run_stage(
+    name: str,
+    main: Callable[[Path], dict[str, Any] | None],
+    plan: Callable[[Path], list[str]] | None = None,
+) -> None:
     """Runs a stage and exits.
 
-    `--params` names another params file, `--debug` shows tracebacks. What `main` returns goes, with
-    the seconds it took, to `runs/<name>/summary.json`.
+    `--params` names another params file, `--debug` shows tracebacks, `--dry-run` (where there is a
+    `plan`) prints what would be fetched and does nothing. What `main` returns goes, with the
+    seconds it took, to `runs/<name>/summary.json`.
 
     Args:
         name: of the stage.
         main: takes the path of the params file.
+        plan: takes the path of the params file, gives the lines to print.
     """
     parser = argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    if plan is not None:
+        parser.add_argument("--dry-run", action="store_true", help="print what would be fetched")
     arguments = parser.parse_args()
     started = time.monotonic()
     try:
+        if plan is not None and arguments.dry_run:
+            print("\n".join(plan(arguments.params)))
+            return
         summary = main(arguments.params) or {}
     except HoiclipError as error:
         if arguments.debug:

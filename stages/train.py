@@ -11,11 +11,8 @@ from hoiclip.prediction import PredictConfig
 from hoiclip.training.config import TrainConfig
 from hoiclip.training.inputs import TrainPaths
 from hoiclip.training.loop import Trainer
-from hoiclip.weights import WeightsConfig
 
 OUT = Path("runs/train")
-
-
 PATHS = TrainPaths(
     vocabulary=Path("data/vocabulary.parquet"),
     train=Path("data/splits/train"),
@@ -24,6 +21,8 @@ PATHS = TrainPaths(
     images=Path("data/images/train"),
     text_embeddings=Path("caches/text_embeddings.parquet"),
     verb_vectors=Path("caches/verb_vectors.parquet"),
+    clip=Path("caches/weights/clip.safetensors"),
+    detector=Path("caches/weights/detector.safetensors"),
 )
 
 
@@ -38,7 +37,6 @@ def main(params: Path) -> dict:
 
     trainer = Trainer(
         PATHS,
-        load(WeightsConfig, "weights", params),
         load(ModelConfig, "model", params),
         load(TrainConfig, "train", params),
         load(PredictConfig, "predict", params),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from hoiclip import schema
+from hoiclip.clip_weights import load_clip
 from hoiclip.config import load
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
@@ -13,7 +14,6 @@ from hoiclip.runtime import prepare
 from hoiclip.text_embeddings import read_text_embeddings
 from hoiclip.verb_vectors import VerbVectorsConfig, sum_features, verb_vectors_table
 from hoiclip.vocabulary import Vocabulary
-from hoiclip.weights import WeightsConfig
 
 CLASSES = Path("data/splits/classes.parquet")
 
@@ -21,11 +21,10 @@ CLASSES = Path("data/splits/classes.parquet")
 def main(params: Path) -> dict:
     """Encodes the crops once and writes every representation."""
     config = load(VerbVectorsConfig, "verb_vectors", params)
-    weights = load(WeightsConfig, "weights", params)
     prepare("cpu", config.threads)
     vocabulary = Vocabulary.read("data/vocabulary.parquet")
     text = read_text_embeddings("caches/text_embeddings.parquet", vocabulary)
-    encoder = weights.load_clip()
+    encoder = load_clip("caches/weights/clip.safetensors")
     seen = schema.read_table(CLASSES, schema.CLASSES)["seen"].to_numpy()
     sums = sum_features(
         Annotations.read("data/splits/train"),

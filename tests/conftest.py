@@ -210,6 +210,8 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
         images=folder / "images/train",
         text_embeddings=folder / "text.parquet",
         verb_vectors=folder / "verbs.parquet",
+        clip=folder / "clip.safetensors",
+        detector=folder / "detr.safetensors",
     )
     return SimpleNamespace(
         folder=folder,

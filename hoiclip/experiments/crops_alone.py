@@ -13,6 +13,7 @@ import torch
 from hoiclip import schema
 from hoiclip.boxes import cxcywh_to_xyxy
 from hoiclip.clip_encoder import ClipVisual
+from hoiclip.clip_weights import load_clip
 from hoiclip.crops import crop, enclosing_box
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
@@ -23,16 +24,17 @@ from hoiclip.model.config import ModelConfig
 from hoiclip.pretraining.detr import DETR_PREFIXES, Detr
 from hoiclip.progress import track
 from hoiclip.text_embeddings import read_text_embeddings
+from hoiclip.training.inputs import TrainPaths
+from hoiclip.training.warm_start import read_detr
 from hoiclip.vocabulary import Vocabulary
-from hoiclip.weights import WeightsConfig
 
 LEAST_SCORE = 0.3  # of a detection that enters pairs
 TEMPERATURE = 100.0  # CLIP's own logit scale is at most that
 
 
-def load_detr(weights: WeightsConfig, config: ModelConfig, num_classes: int) -> Detr:
+def load_detr(path: Path, config: ModelConfig, num_classes: int) -> Detr:
     """The pretrained detector with its own queries and class head, in eval mode."""
-    state = weights.load_detector()
+    state = read_detr(path)
     num_queries = len(state["query_embed.weight"])
     groups = num_queries // config.num_queries
     model = Detr(config.detector, config.decoder_layers, num_classes, config.num_queries, groups)
@@ -90,22 +92,20 @@ def predict_by_crops(
     return pa.table(rows, schema=schema.PREDICTIONS)
 
 
-def score_crops_alone(
-    weights: WeightsConfig, config: ModelConfig, data: Path, embeddings: Path
-) -> dict[str, Any]:
+def score_crops_alone(paths: TrainPaths, config: ModelConfig, data: Path) -> dict[str, Any]:
     """Test metrics of `predict_by_crops`, and the seconds it took."""
     started = time.process_time()
-    vocabulary = Vocabulary.read(data / "vocabulary.parquet")
+    vocabulary = Vocabulary.read(paths.vocabulary)
     test = Annotations.read(data / "annotations/test")
     predictions = predict_by_crops(
-        load_detr(weights, config, vocabulary.num_objects),
-        weights.load_clip(),
-        read_text_embeddings(embeddings, vocabulary).hoi,
+        load_detr(paths.detector, config, vocabulary.num_objects),
+        load_clip(paths.clip),
+        read_text_embeddings(paths.text_embeddings, vocabulary).hoi,
         vocabulary,
         test.images,
         ImageStore(data / "images/test"),
     )
-    classes = schema.read_table(data / "splits/classes.parquet", schema.CLASSES)
+    classes = schema.read_table(paths.classes, schema.CLASSES)
     tables = (test.images, test.instances, test.interactions)
     result = evaluate_hico(predictions, *tables, vocabulary, classes)
     return {"metrics": metrics(result), "cpu_seconds": round(time.process_time() - started, 1)}

@@ -27,7 +27,6 @@ from hoiclip.training.config import TrainConfig
 from hoiclip.training.inputs import TrainPaths
 from hoiclip.training.loop import Trainer
 from hoiclip.vocabulary import Vocabulary
-from hoiclip.weights import WeightsConfig
 
 DATA = Path("data")
 PATHS = TrainPaths(
@@ -38,6 +37,8 @@ PATHS = TrainPaths(
     images=DATA / "images/train",
     text_embeddings=Path("caches/text_embeddings.parquet"),
     verb_vectors=Path("caches/verb_vectors.parquet"),
+    clip=Path("caches/weights/clip.safetensors"),
+    detector=Path("caches/weights/detector.safetensors"),
 )
 CHECKPOINTS = Path(".checkpoints")
 
@@ -70,7 +71,6 @@ def run_experiment(experiment: Experiment, params_path: Path, result: Path) -> d
     sections = {
         name: from_mapping(cls, params[name], f"{params_path}: {name}")
         for name, cls in (
-            ("weights", WeightsConfig),
             ("model", ModelConfig),
             ("train", TrainConfig),
             ("predict", PredictConfig),

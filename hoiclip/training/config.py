@@ -18,7 +18,7 @@ class TrainConfig:
     Attributes:
         seed: of initialisation, order and augmentation.
         threads: CPU threads of one process; part of what decides the bits of a result.
-        warm_start: whether encoder, instance decoder and box heads start from `weights.detector`
+        warm_start: whether encoder, instance decoder and box heads start from the DETR of `weights`
             (paper: yes) or from random weights.
         device: `cpu`, `cuda` or `auto`.
         epochs: (paper: 90).

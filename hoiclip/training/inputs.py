@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 
 from hoiclip import schema
+from hoiclip.clip_weights import load_clip
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import TransformsConfig
@@ -17,10 +18,9 @@ from hoiclip.model.config import ModelConfig
 from hoiclip.model.hoiclip import HOICLIP, Tables
 from hoiclip.model_file import Detector
 from hoiclip.text_embeddings import read_text_embeddings
-from hoiclip.training.warm_start import warm_start_from_detr
+from hoiclip.training.warm_start import read_detr, warm_start_from_detr
 from hoiclip.verb_vectors import read_verb_vectors
 from hoiclip.vocabulary import Vocabulary
-from hoiclip.weights import WeightsConfig
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class TrainPaths:
         images: folder of the train images, which hold those of validation too.
         text_embeddings: cache.
         verb_vectors: cache.
+        clip: file of `hoiclip.clip_weights.save_clip`.
+        detector: DETR's weights, safetensors under DETR's names.
     """
 
     vocabulary: Path
@@ -44,6 +46,8 @@ class TrainPaths:
     images: Path
     text_embeddings: Path
     verb_vectors: Path
+    clip: Path
+    detector: Path
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,6 @@ class TrainData:
 
 def build_detector(
     paths: TrainPaths,
-    weights: WeightsConfig,
     vocabulary: Vocabulary,
     config: ModelConfig,
     transforms: TransformsConfig,
@@ -93,7 +96,7 @@ def build_detector(
         WeightsError: weights are absent or do not fit.
         InputError: a cache is absent or belongs to another vocabulary.
     """
-    clip = weights.load_clip().visual()
+    clip = load_clip(paths.clip).visual()
     text = read_text_embeddings(paths.text_embeddings, vocabulary)
     verb_vectors = None
     if config.verb.representation != "none":
@@ -109,5 +112,5 @@ def build_detector(
     )
     model = HOICLIP(config, tables, clip.visual_projection)
     if warm_start:
-        warm_start_from_detr(model, weights.load_detector(), Path(weights.detector))
+        warm_start_from_detr(model, read_detr(paths.detector), paths.detector)
     return Detector(model, clip, vocabulary, config, transforms, scores={}, provenance={})

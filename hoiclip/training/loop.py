@@ -32,7 +32,6 @@ from hoiclip.training.config import TrainConfig
 from hoiclip.training.inputs import TrainData, TrainPaths, build_detector
 from hoiclip.training.optimizer import build_optimizer
 from hoiclip.training.state import Progress, ResumeFolder, file_identity
-from hoiclip.weights import WeightsConfig
 
 STEPS_PER_RECORD = 20
 
@@ -41,8 +40,7 @@ class Trainer:
     """Trains a detector.
 
     Args:
-        paths: data and caches.
-        weights: pretrained weights.
+        paths: data, caches and pretrained weights.
         model_config: the network.
         config: optimisation.
         predict_config: how validation predicts; its enhancement is left out.
@@ -53,7 +51,6 @@ class Trainer:
     def __init__(
         self,
         paths: TrainPaths,
-        weights: WeightsConfig,
         model_config: ModelConfig,
         config: TrainConfig,
         predict_config: PredictConfig,
@@ -65,7 +62,6 @@ class Trainer:
         self.data = TrainData.read(paths)
         self.detector = build_detector(
             paths,
-            weights,
             self.data.vocabulary,
             model_config,
             config.transforms,
@@ -98,11 +94,10 @@ class Trainer:
             else ComputedFeatures(self.detector.clip, self.device)
         )
         self.optimizer, self.schedule = build_optimizer(self.model, config)
-        files = [*vars(paths).values(), Path(weights.clip), Path(weights.detector)]
-        configs = (weights, model_config, config, predict_config)
+        configs = (model_config, config, predict_config)
         self.identity = {
             "params": [dataclasses.asdict(c) for c in configs],
-            "files": file_identity(files),
+            "files": file_identity(list(vars(paths).values())),
             "code": file_identity([Path(hoiclip.__file__).parent]),
         }
         self.resume = ResumeFolder(resume_root, self.identity)

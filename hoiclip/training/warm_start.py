@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hoiclip.errors import WeightsError
 from hoiclip.model.hoiclip import HOICLIP
+from hoiclip.tensors import read_safetensors
 
 # Prefix in DETR's checkpoint → prefixes in ours; none: dropped, with the reason beside it.
 DETR_KEY_MAP: dict[str, tuple[str, ...]] = {
@@ -20,6 +21,16 @@ DETR_KEY_MAP: dict[str, tuple[str, ...]] = {
     "class_embed.": (),  # CLIP's text embeddings classify objects
     "query_embed.": (),  # pairs bring their own queries
 }
+
+
+def read_detr(path: Path) -> dict[str, Tensor]:
+    """State dict of a DETR in a safetensors file, in float32.
+
+    Raises:
+        WeightsError: absent or unreadable.
+    """
+    state, _ = read_safetensors(path)
+    return {name: tensor.float() for name, tensor in state.items()}
 
 
 def warm_start_from_detr(model: HOICLIP, state: Mapping[str, Tensor], path: Path) -> list[str]:

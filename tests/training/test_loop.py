@@ -16,22 +16,10 @@ from hoiclip.training import loop
 from hoiclip.training.config import TrainConfig
 from hoiclip.training.loop import Trainer
 from hoiclip.training.state import file_identity
-from hoiclip.weights import WeightsConfig
 
 
 class Killed(Exception):
     """Stands for a process that ends at once."""
-
-
-@pytest.fixture(scope="module")
-def weights(toy):
-    return WeightsConfig(
-        clip=str(toy.folder / "clip.safetensors"),
-        clip_model=None,
-        clip_sha256=None,
-        detector=str(toy.folder / "detr.safetensors"),
-        detector_sha256=None,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +32,10 @@ def train_config(params):
 
 
 @pytest.fixture
-def trainer(toy, weights, model_config, train_config, predict_config, tmp_path):
+def trainer(toy, model_config, train_config, predict_config, tmp_path):
     def make(folder="resume", log=lambda epoch, figures: None, paths=None, model=None, **changes):
         return Trainer(
             paths or toy.paths,
-            weights,
             model or model_config,
             dataclasses.replace(train_config, **changes),
             predict_config,

@@ -6,7 +6,7 @@ import torch
 from hoiclip.config import from_mapping
 from hoiclip.errors import WeightsError
 from hoiclip.model.config import ModelConfig
-from hoiclip.training.warm_start import DETR_KEY_MAP, warm_start_from_detr
+from hoiclip.training.warm_start import DETR_KEY_MAP, read_detr, warm_start_from_detr
 from hoiclip.weights import WeightsConfig
 
 ROOT = Path(__file__).parents[2]
@@ -85,4 +85,4 @@ def test_the_committed_weights_fit_the_committed_params(params, make_detector, m
     monkeypatch.chdir(ROOT)
     weights = from_mapping(WeightsConfig, params["weights"], "weights")
     model = make_detector(from_mapping(ModelConfig, params["model"], "model")).model
-    warm_start_from_detr(model, weights.load_detector(), Path(weights.detector))
+    warm_start_from_detr(model, read_detr(Path(weights.detector)), Path(weights.detector))

@@ -1,0 +1,24 @@
+"""Pretrained weights, fetched, checked and in this project's layout."""
+
+from pathlib import Path
+
+from hoiclip.config import load
+from hoiclip.entry import run_stage
+from hoiclip.weights import WeightsConfig
+
+OUT = Path("caches/weights")
+
+
+def plan(params: Path) -> list[str]:
+    """What `main` would fetch."""
+    return [str(step) for step in load(WeightsConfig, "weights", params).plan()]
+
+
+def main(params: Path) -> dict:
+    """Fetches what is absent; converts released files."""
+    config = load(WeightsConfig, "weights", params)
+    return config.prepare(OUT / "clip.safetensors", OUT / "detector.safetensors")
+
+
+if __name__ == "__main__":
+    run_stage("weights", main, plan)
