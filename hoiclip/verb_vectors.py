@@ -18,28 +18,22 @@ A class without an object has the human box for a crop and nothing to subtract: 
 `arithmetic` as f_c, and only for a verb of which no class with an object has rows. A verb without
 rows, as an unseen one, and one whose sum vanishes, get their text embedding.
 
-Which rows enter the sums how is in `hoiclip.verb_crops`.
+Which rows enter the sums how is in `hoiclip.verb_crops`; `hoiclip.verb_sums` sums them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
-from PIL import Image
-from torch import Tensor
 
 from hoiclip import schema
-from hoiclip.clip_encoder import ClipVisual
-from hoiclip.crops import crop
-from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.verb_crops import Accumulation, rows_by_image, shares_of
+from hoiclip.verb_crops import Accumulation
+from hoiclip.verb_sums import FeatureSums
 from hoiclip.vocabulary import Vocabulary
 
 REPRESENTATIONS = ("arithmetic", "average", "text")
@@ -54,28 +48,17 @@ class VerbVectorsConfig:
     Attributes:
         accumulation: `correct` counts each annotated row once; `released` repeats the released
             code's, for comparison.
-        batch_size: crops per step.
+        device: `cpu`, `cuda` or `auto`.
         threads: CPU threads.
+        workers: processes that read and cut images beside the encoding one; 0 cuts in it.
+        batch_size: crops encoded at once, at least.
     """
 
     accumulation: Accumulation
-    batch_size: int
+    device: Literal["cpu", "cuda", "auto"]
     threads: int
-
-
-@dataclass(frozen=True)
-class FeatureSums:
-    """Sums of image features of width D over HOI rows, float64, and how many rows there were.
-
-    Attributes:
-        hoi: (num_hois, D), crops of pairs.
-        object: (num_objects, D), crops of objects.
-        rows: (num_hois,) int64.
-    """
-
-    hoi: np.ndarray
-    object: np.ndarray
-    rows: np.ndarray
+    workers: int
+    batch_size: int
 
 
 class VerbVectors(NamedTuple):
@@ -86,71 +69,13 @@ class VerbVectors(NamedTuple):
     from_crops: np.ndarray
 
 
-def sum_features(
-    annotations: Annotations,
-    read_image: Callable[[str], Image.Image],
-    visual: ClipVisual,
-    vocabulary: Vocabulary,
-    seen: np.ndarray,
-    *,
-    accumulation: Accumulation = "correct",
-    batch_size: int = 256,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> FeatureSums:
-    """Encodes every pair's and object's crop in one pass.
-
-    Each image is read once and each crop encoded once; beyond the tables, memory does not grow
-    with the number of images.
-
-    Args:
-        annotations: the training partition.
-        read_image: `file_name` → RGB image.
-        visual: the image tower; crops go to its device.
-        vocabulary: objects, verbs and HOI classes.
-        seen: (num_hois,) bool; rows of other classes are skipped.
-        accumulation: see `hoiclip.verb_crops`.
-        batch_size: crops encoded at once, at least.
-        progress: wraps the list of images, to show how far the work is.
-    """
-    num_hois = vocabulary.num_hois
-    sums = torch.zeros(num_hois + vocabulary.num_objects, visual.embed_dim, dtype=torch.float64)
-    counts = np.zeros(num_hois, np.int64)
-    pixels: list[Tensor] = []
-    shares: list[tuple[int, int, float]] = []  # position in `pixels`, row of `sums`, weight
-
-    def flush() -> None:
-        if pixels:
-            batch = torch.stack(pixels).to(visual.visual_projection.device)
-            features = visual.encode_image(batch).double().cpu()
-            position, index, weight = zip(*shares, strict=True)
-            weighted = features[list(position)] * torch.tensor(weight, dtype=torch.float64)[:, None]
-            sums.index_add_(0, torch.tensor(index), weighted)
-            pixels.clear()
-            shares.clear()
-
-    for file_name, rows in progress(rows_by_image(annotations, seen)):
-        image = read_image(file_name)
-        position_of: dict[bytes, int] = {}
-        for box, index, weight in shares_of(rows, vocabulary, accumulation):
-            key = box.tobytes()
-            if key not in position_of:
-                position_of[key] = len(pixels)
-                pixels.append(visual.preprocess(crop(image, box)))
-            shares.append((position_of[key], index, weight))
-        np.add.at(counts, [row.hoi for row in rows], 1)
-        if len(pixels) >= batch_size:
-            flush()
-    flush()
-    return FeatureSums(sums[:num_hois].numpy(), sums[num_hois:].numpy(), counts)
-
-
 def verb_vectors(
     sums: FeatureSums, vocabulary: Vocabulary, text: np.ndarray, representation: str
 ) -> VerbVectors:
     """E_v of every verb by one of `REPRESENTATIONS`, as the module defines them.
 
     Args:
-        sums: from `sum_features`.
+        sums: from `hoiclip.verb_sums.sum_features`.
         vocabulary: the same as there.
         text: (num_verbs, D), L2-normalised text embeddings of the verbs.
         representation: one of `REPRESENTATIONS`.

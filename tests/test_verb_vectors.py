@@ -12,11 +12,10 @@ from hoiclip import schema
 from hoiclip.crops import crop, enclosing_box
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
+from hoiclip.verb_sums import FeatureSums, SumsFile, sum_features
 from hoiclip.verb_vectors import (
     REPRESENTATIONS,
-    FeatureSums,
     read_verb_vectors,
-    sum_features,
     verb_vectors,
     verb_vectors_table,
 )
@@ -242,6 +241,54 @@ def test_unseen_classes_leave_no_trace():
     made = verb_vectors(sums, VOCABULARY, TEXT, "arithmetic")
     assert made.from_crops.tolist() == [True, False, False]
     np.testing.assert_array_equal(made.vectors[1:], TEXT[1:])
+
+
+class Killed(Exception):
+    """Stands for a process that ends at once."""
+
+
+def many_images():
+    rows = [(0, 1, 0), (0, 2, 1), (2, 1, 5)]
+    entities = [HUMAN, CUP, OTHER, DOG]
+    return annotations({i: (entities, rows[: i % 4]) for i in range(12)})
+
+
+@pytest.mark.parametrize("after", [1, 3, 7])
+def test_going_on_equals_never_having_stopped(tmp_path, after):
+    partition, whole = many_images(), total(many_images(), batch_size=4)
+
+    def killed(images, count):
+        for index, image in enumerate(images):
+            if index == after:
+                raise Killed
+            yield image
+
+    def resume(identity="a"):
+        return SumsFile(tmp_path, identity, seconds=0)
+
+    with pytest.raises(Killed):
+        total(partition, batch_size=4, resume=resume(), progress=killed)
+    store = Images()
+    again = sum_features(
+        partition, store, FakeVisual(), VOCABULARY, ALL_SEEN, batch_size=4, resume=resume()
+    )
+    for name in ("hoi", "object", "rows"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+    assert (len(store.reads) < 9) == (after > 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_identity_starts_anew(tmp_path):
+    state = SumsFile(tmp_path, "a", seconds=0)
+    state.save_now_and_then({"images": torch.ones(1)})
+    assert state.load() is not None
+    assert SumsFile(tmp_path, "b").load() is None
+
+
+def test_workers_change_nothing():
+    alone, helped = (total(many_images(), batch_size=4, workers=n) for n in (0, 2))
+    for name in ("hoi", "object", "rows"):
+        np.testing.assert_array_equal(getattr(helped, name), getattr(alone, name))
 
 
 def test_arithmetic_by_hand():

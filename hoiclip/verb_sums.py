@@ -1,0 +1,195 @@
+"""Sums of CLIP's features over the crops of a partition: one pass, constant memory, restartable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from hoiclip.clip_encoder import ClipVisual
+from hoiclip.crops import crop
+from hoiclip.data.annotations import Annotations
+from hoiclip.files import atomic_file
+from hoiclip.tensors import read_safetensors
+from hoiclip.verb_crops import Accumulation, Row, rows_by_image, shares_of
+from hoiclip.vocabulary import Vocabulary
+
+SECONDS_BETWEEN_SAVES = 60.0
+
+
+@dataclass(frozen=True)
+class FeatureSums:
+    """Sums of image features of width D over HOI rows, float64, and how many rows there were.
+
+    Attributes:
+        hoi: (num_hois, D), crops of pairs.
+        object: (num_objects, D), crops of objects.
+        rows: (num_hois,) int64.
+    """
+
+    hoi: np.ndarray
+    object: np.ndarray
+    rows: np.ndarray
+
+
+class SumsFile:
+    """Where an interrupted pass keeps what it has; another identity has another file.
+
+    Args:
+        folder: of all such files.
+        identity: JSON value that decides the result: settings and hashes of the inputs.
+        seconds: least time between two saves.
+    """
+
+    def __init__(self, folder: Path, identity: Any, seconds: float = SECONDS_BETWEEN_SAVES) -> None:
+        text = json.dumps(identity, sort_keys=True)
+        self.path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+        self._seconds, self._saved = seconds, time.monotonic()
+
+    def load(self) -> dict[str, Tensor] | None:
+        """What was saved last; None where nothing was."""
+        return read_safetensors(self.path)[0] if self.path.exists() else None
+
+    def save_now_and_then(self, state: dict[str, Tensor]) -> None:
+        """Writes the state, all or nothing, unless it was written a short time ago."""
+        if time.monotonic() - self._saved >= self._seconds:
+            with atomic_file(self.path) as aside:
+                save_file(state, aside)
+            self._saved = time.monotonic()
+
+    def delete(self) -> None:
+        """Removes the file of a pass that came to its end."""
+        self.path.unlink(missing_ok=True)
+
+
+def sum_features(
+    annotations: Annotations,
+    read_image: Callable[[str], Image.Image],
+    visual: ClipVisual,
+    vocabulary: Vocabulary,
+    seen: np.ndarray,
+    *,
+    accumulation: Accumulation = "correct",
+    batch_size: int = 256,
+    workers: int = 0,
+    resume: SumsFile | None = None,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda images, total: images,
+) -> FeatureSums:
+    """Encodes every pair's and object's crop in one pass.
+
+    Each image is read once and each crop encoded once; beyond the tables, memory does not grow
+    with the number of images. The result does not depend on `workers`, nor on interruptions.
+
+    Args:
+        annotations: the training partition.
+        read_image: `file_name` → RGB image; has to be picklable where there are workers.
+        visual: the image tower; crops go to its device.
+        vocabulary: objects, verbs and HOI classes.
+        seen: (num_hois,) bool; rows of other classes are skipped.
+        accumulation: see `hoiclip.verb_crops`.
+        batch_size: crops encoded at once, at least.
+        workers: processes that read and cut images.
+        resume: keeps the sums of an interrupted pass, and starts from them.
+        progress: wraps the images still to come, whose number is its second argument.
+    """
+    num_hois = vocabulary.num_hois
+    state = {
+        "sums": torch.zeros(num_hois + vocabulary.num_objects, visual.embed_dim).double(),
+        "rows": torch.zeros(num_hois, dtype=torch.int64),
+        "images": torch.zeros(1, dtype=torch.int64),
+    }
+    state = (resume.load() if resume else None) or state
+    images = rows_by_image(annotations, seen)[int(state["images"]) :]
+    crops = _Crops(images, read_image, visual.preprocess, vocabulary, accumulation)
+    pixels: list[Tensor] = []
+    terms: list[Tensor] = []
+
+    def encode() -> None:
+        batch = torch.cat(pixels).to(visual.visual_projection.device)
+        features = visual.encode_image(batch).double().cpu()
+        position, index, weight = torch.cat(terms).T
+        weighted = features[position.long()] * weight[:, None]
+        state["sums"].index_add_(0, index.long(), weighted)
+        pixels.clear()
+        terms.clear()
+
+    loader = DataLoader(crops, batch_size=None, num_workers=workers)
+    waiting = 0
+    for image in progress(loader, len(images)):
+        image.terms[:, 0] += waiting
+        pixels.append(image.pixels)
+        terms.append(image.terms)
+        waiting += len(image.pixels)
+        state["rows"] += torch.bincount(image.hois, minlength=num_hois)
+        state["images"] += 1
+        if waiting >= batch_size:
+            encode()
+            waiting = 0
+            if resume:
+                resume.save_now_and_then(state)
+    if pixels:
+        encode()
+    if resume:
+        resume.delete()
+    sums = state["sums"].numpy()
+    return FeatureSums(sums[:num_hois], sums[num_hois:], state["rows"].numpy())
+
+
+class _ImageCrops(NamedTuple):
+    """Crops of an image.
+
+    Attributes:
+        pixels: (N, ...) preprocessed, each crop once.
+        terms: (T, 3) float64: position in `pixels`, row of the sums, weight.
+        hois: (R,) HOI class of each row of the image.
+    """
+
+    pixels: Tensor
+    terms: Tensor
+    hois: Tensor
+
+
+class _Crops(Dataset):
+    """The crops of every image with rows."""
+
+    def __init__(
+        self,
+        images: list[tuple[str, list[Row]]],
+        read_image: Callable[[str], Image.Image],
+        preprocess: Callable[[Image.Image], Tensor],
+        vocabulary: Vocabulary,
+        accumulation: Accumulation,
+    ) -> None:
+        self._images, self._read_image, self._preprocess = images, read_image, preprocess
+        self._vocabulary, self._accumulation = vocabulary, accumulation
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> _ImageCrops:
+        file_name, rows = self._images[index]
+        image = self._read_image(file_name)
+        position_of: dict[bytes, int] = {}
+        pixels, terms = [], []
+        for box, target, weight in shares_of(rows, self._vocabulary, self._accumulation):
+            key = box.tobytes()
+            if key not in position_of:
+                position_of[key] = len(pixels)
+                pixels.append(self._preprocess(crop(image, box)))
+            terms.append((position_of[key], target, weight))
+        return _ImageCrops(
+            torch.stack(pixels),
+            torch.tensor(terms, dtype=torch.float64),
+            torch.tensor([row.hoi for row in rows]),
+        )
