@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from ruamel.yaml.util import load_yaml_guess_indent
@@ -92,7 +93,7 @@ def apply_changes(path: str | Path, *changes: Mapping[str, Any]) -> list[str]:
             win.
 
     Returns:
-        One line `key: old -> new` per value that differs.
+        One line `key: old -> new` per value that differs; of a list of sections, their number.
 
     Raises:
         PipelineError: the file is absent or not YAML, a key is unknown, or a type differs.
@@ -139,8 +140,8 @@ def _merge(
             continue
         value = _as_type_of(old, value, name, path)
         if value != old:
-            changed.append(f"{name}: {old} -> {value}")
-            data[key] = _writable(value)
+            changed.append(f"{name}: {_told(old)} -> {_told(value)}")
+            data[key] = _writable(value, old)
 
 
 def _as_type_of(old: Any, value: Any, name: str, path: str) -> Any:
@@ -157,8 +158,27 @@ def _as_type_of(old: Any, value: Any, name: str, path: str) -> Any:
     raise PipelineError(f"{path}: {name} is {old!r}, so {value!r} has the wrong type")
 
 
-def _writable(value: Any) -> Any:
-    """Quotes a string that a YAML 1.1 reader would take for something else, as `yes`."""
+def _told(value: Any) -> str:
+    """A value on a line of its own; of a list of sections how many there are."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return f"{len(value)} entries"
+    return str(value)
+
+
+def _writable(value: Any, old: Any = None) -> Any:
+    """A value in the form in which the editor is to write it.
+
+    A string that a YAML 1.1 reader would take for something else, as `yes`, is quoted. A list of
+    plain values stands on one line, unless the list that it replaces had a line for each.
+    """
+    if isinstance(value, dict):
+        return {key: _writable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        items = CommentedSeq([_writable(item) for item in value])
+        lines = isinstance(old, CommentedSeq) and old.fa.flow_style() is False
+        if not lines and not any(isinstance(item, (dict, list)) for item in items):
+            items.fa.set_flow_style()
+        return items
     if isinstance(value, str):
         try:
             plain = yaml.safe_load(value) == value

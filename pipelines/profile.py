@@ -1,7 +1,8 @@
 """`python -m pipelines.profile NAME`: applies `params/NAME.yaml` to params.yaml.
 
-A profile is an overlay: the nested keys in which it differs from the committed params.yaml. Applied
-and committed, it is an ordinary commit, and `dvc params diff` says what it changed.
+A profile is an overlay: the nested keys that it sets, and, under the top-level key `extends`, the
+name of a profile that is applied before it. Applied and committed, it is an ordinary commit, and
+`dvc params diff` says what it changed.
 """
 
 from __future__ import annotations
@@ -10,14 +11,48 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pipelines.errors import PipelineError
 from pipelines.params import apply_changes, parse_overrides, read_overlay
+
+EXTENDS = "extends"
 
 
 def profile_names(root: str | Path) -> list[str]:
     """Names of the profiles in `root/params/`, sorted."""
     return sorted(path.stem for path in Path(root, "params").glob("*.yaml"))
+
+
+def read_profile(root: str | Path, name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The nested keys that a profile sets, those of the profile that it extends included.
+
+    Args:
+        root: the project's folder.
+        name: the profile.
+        above: profiles that led here, each of which extends the next.
+
+    Raises:
+        PipelineError: there is no such profile, a file is not an overlay, or a profile extends
+            itself by way of others.
+    """
+    asks = f"params/{above[-1]}.yaml: {EXTENDS}: " if above else ""
+    if name not in profile_names(root):
+        listed = ", ".join(profile_names(root)) or "none"
+        raise PipelineError(f"{asks}no profile {name!r}. Profiles in params/: {listed}")
+    if name in above:
+        circle = " -> ".join([*above[above.index(name) :], name])
+        raise PipelineError(f"{asks}a circle, {circle}. Leave one of them out")
+    overlay = read_overlay(Path(root, "params", f"{name}.yaml"))
+    base = overlay.pop(EXTENDS, None)
+    return overlay if base is None else _over(read_profile(root, base, (*above, name)), overlay)
+
+
+def _over(base: Any, overlay: Any) -> Any:
+    """`overlay` over `base`: sections are joined, anything else is replaced."""
+    if not isinstance(base, dict) or not isinstance(overlay, dict):
+        return overlay
+    return {**base, **{key: _over(base.get(key), value) for key, value in overlay.items()}}
 
 
 def apply_profile(root: str | Path, name: str | None, overrides: Sequence[str] = ()) -> list[str]:
@@ -34,12 +69,7 @@ def apply_profile(root: str | Path, name: str | None, overrides: Sequence[str] =
     Raises:
         PipelineError: there is no such profile, or a key or value does not fit params.yaml.
     """
-    overlay = {}
-    if name is not None:
-        if name not in profile_names(root):
-            listed = ", ".join(profile_names(root)) or "none"
-            raise PipelineError(f"no profile '{name}'. Profiles in params/: {listed}")
-        overlay = read_overlay(Path(root, "params", f"{name}.yaml"))
+    overlay = {} if name is None else read_profile(root, name)
     return apply_changes(Path(root, "params.yaml"), overlay, parse_overrides(overrides))
 
 

@@ -1,12 +1,15 @@
 """One self-contained HTML page about the run."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+from hoiclip.config import load
 from hoiclip.entry import run_stage
 from hoiclip.files import sha256_files
 from hoiclip.report.inputs import ReportInputs
 from hoiclip.report.page import build_report
+from hoiclip.report.published import ReportConfig
 
 # What makes the result; the files that the pipeline itself writes do not count as changes.
 SOURCES = ("hoiclip", "stages", "params.yaml", "dvc.yaml", "weights", "results")
@@ -28,10 +31,11 @@ def _git(*arguments: str) -> str:
 
 def main(params: Path) -> None:
     """Builds the page from the files of the run and from committed results."""
-    inputs = ReportInputs.of_project(".")
+    config = load(ReportConfig, "report", params)
+    inputs = replace(ReportInputs.of_project("."), params=params)
     tables = sorted(Path("data/annotations").glob("*/*.parquet"))
     source = {**git_source(), "data_hash": sha256_files(tables)}
-    build_report(inputs, Path("report/index.html"), source)
+    build_report(inputs, Path("report/index.html"), source, config.published)
 
 
 if __name__ == "__main__":

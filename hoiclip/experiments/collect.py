@@ -15,7 +15,9 @@ from hoiclip.errors import HoiclipError
 from hoiclip.experiments.plan import ROWS, Experiment, ablation_plan, honesty_plan, seeds_plan
 from hoiclip.files import read_json, write_json
 from hoiclip.progress import say
+from hoiclip.schema import read_provenance
 
+VOCABULARY = Path("data/vocabulary.parquet")
 PLANS = {"seeds": seeds_plan, "ablation": ablation_plan, "honesty": honesty_plan}
 
 
@@ -74,7 +76,7 @@ def run_plan(experiments: list[Experiment], runs: Path, params_path: Path, jobs:
 
 
 def gather_ablation(experiments: list[Experiment], runs: Path, out: Path) -> None:
-    """Writes the ablation's rows; `free` is `verb` with the enhancement."""
+    """Writes the ablation's rows and data set; `free` is `verb` with the enhancement."""
     rows = []
     for value in _values(experiments, runs):
         common = {key: value[key] for key in ("length", "seed", "steps", "seconds", "machine")}
@@ -83,7 +85,7 @@ def gather_ablation(experiments: list[Experiment], runs: Path, out: Path) -> Non
             rows.append({**common, "row": "free", "metrics": value["metrics_free"]})
     order = [*ROWS, "free"]
     rows.sort(key=lambda row: (row["length"], order.index(row["row"]), row["seed"]))
-    write_json(out, {"rows": rows})
+    write_json(out, {"dataset": read_provenance(VOCABULARY).get("source"), "rows": rows})
 
 
 def gather_seeds(experiments: list[Experiment], runs: Path, out: Path) -> None:

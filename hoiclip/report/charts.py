@@ -176,3 +176,24 @@ def ablation_chart(groups: Sequence[dict[str, Any]]) -> str:
         axes.legend(loc="lower right", fontsize=8)
 
     return chart(draw)
+
+
+def error_bars(gains: Sequence[tuple[str, float]], measure: str) -> str:
+    """What mending each kind of error would add, as bars from the first on top.
+
+    Args:
+        gains: name and points of AP each.
+        measure: what the points are of.
+    """
+    names, points = [name for name, _ in gains], [value for _, value in gains]
+
+    def draw(axes: Axes) -> None:
+        bars = axes.barh(range(len(names)), points, color=SUBSET_STYLES["full"][0], height=0.66)
+        axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8, color="#555555")
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.margins(x=0.12)
+        axes.set(xlabel=f"points of {measure}")
+
+    return chart(draw)

@@ -9,16 +9,45 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv
 
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import InputError
-from hoiclip.files import read_json, sha256_file
+from hoiclip.files import sha256_file
+from hoiclip.report.reading import (
+    holds,
+    read_csv,
+    read_hois,
+    read_object,
+    read_optional,
+    read_summaries,
+    read_text,
+)
 from hoiclip.vocabulary import Vocabulary
 
 METRICS = ("protocol", "default.full", "default.rare", "default.non_rare", "known_object.full")
+VCOCO_PROTOCOL = "vcoco"
+VCOCO_METRICS = (
+    "vcoco.ap_role_scenario_1",
+    "vcoco.ap_role_scenario_2",
+    "vcoco.ap_role_scenario_1_25",
+    "vcoco.ap_role_scenario_2_25",
+    "vcoco.ap_agent",
+    "missing_roles",
+    "unlabelled_people",
+)
+PER_VERB = pa.schema(
+    [
+        ("verb", pa.string()),
+        ("hoi_classes", pa.int64()),
+        ("positives", pa.int64()),
+        ("ap", pa.float64()),
+        ("ap_scenario_1", pa.float64()),
+        ("ap_scenario_2", pa.float64()),
+    ]
+)
+DIAGNOSIS = ("protocol", "map", "lost", "delta_ap", "share", "count", "pair_recall")
 RESULTS = ("ablation", "seeds", "honesty")
 
 
@@ -29,12 +58,16 @@ class ReportInputs:
     Attributes:
         metrics: `metrics.json`.
         per_class: one row per HOI class, columns of `schema.PER_CLASS`, AP and recall in percent.
+        per_verb: CSV, columns of `PER_VERB`, AP in percent.
         curves: CSV, columns of `schema.CURVES`, in [0, 1].
+        diagnosis: `diagnosis.json`, what each kind of error costs.
         predictions: rows of `schema.PREDICTIONS`.
         annotations: folder of the test partition.
         images: folder of the test images.
         vocabulary: rows of `schema.VOCABULARY`.
         params: `params.yaml` as run.
+        findings: rows of `schema.FINDINGS`, what is odd about the data; may be absent.
+        train_pairs: rows of `schema.INTERACTIONS` trained on; may be absent.
         history: training history, columns of `schema.HISTORY`; may be absent.
         runs: folder with `<stage>/summary.json`; any may be absent.
         results: folder with `ablation.json`, `seeds.json`, `honesty.json`; any may be absent.
@@ -42,12 +75,16 @@ class ReportInputs:
 
     metrics: Path
     per_class: Path
+    per_verb: Path
     curves: Path
+    diagnosis: Path
     predictions: Path
     annotations: Path
     images: Path
     vocabulary: Path
     params: Path
+    findings: Path
+    train_pairs: Path
     history: Path
     runs: Path
     results: Path
@@ -59,12 +96,16 @@ class ReportInputs:
         return cls(
             metrics=root / "metrics.json",
             per_class=root / "runs/evaluate/per_class.parquet",
+            per_verb=root / "runs/evaluate/per_verb.csv",
             curves=root / "runs/evaluate/pr_curves.csv",
+            diagnosis=root / "runs/evaluate/diagnosis.json",
             predictions=root / "runs/predict/predictions.parquet",
             annotations=root / "data/annotations/test",
             images=root / "data/images/test",
             vocabulary=root / "data/vocabulary.parquet",
             params=root / "params.yaml",
+            findings=root / "data/findings.parquet",
+            train_pairs=root / "data/splits/train/interactions.parquet",
             history=root / "runs/train/history.parquet",
             runs=root / "runs",
             results=root / "results",
@@ -76,7 +117,8 @@ class ReportInputs:
             self.annotations / f"{n}.parquet" for n in ("images", "instances", "interactions")
         ]
         listed = [self.params, self.vocabulary, *tables, self.predictions, self.metrics]
-        listed += [self.per_class, self.curves, self.history]
+        listed += [self.per_class, self.per_verb, self.curves, self.diagnosis]
+        listed += [self.findings, self.train_pairs, self.history]
         listed += [self.results / f"{name}.json" for name in RESULTS]
         return [path for path in listed if path.is_file()]
 
@@ -88,12 +130,16 @@ class Run:
     inputs: ReportInputs
     metrics: dict[str, Any]
     per_class: pa.Table
+    per_verb: pa.Table
     curves: pa.Table
+    diagnosis: dict[str, Any]
     predictions: pa.Table
     annotations: Annotations
     images: ImageStore
     vocabulary: Vocabulary
     params: str
+    findings: pa.Table | None
+    train_hois: np.ndarray | None
     history: pa.Table | None
     summaries: dict[str, dict[str, Any]]
     results: dict[str, dict[str, Any]]
@@ -110,18 +156,22 @@ class Run:
         annotations.check(inputs.annotations, vocabulary)
         run = cls(
             inputs,
-            _read_object(inputs.metrics),
+            read_object(inputs.metrics),
             schema.read_table(inputs.per_class, schema.PER_CLASS),
-            _read_curves(inputs.curves),
+            read_csv(inputs.per_verb, PER_VERB),
+            read_csv(inputs.curves, schema.CURVES),
+            read_object(inputs.diagnosis),
             schema.read_table(inputs.predictions, schema.PREDICTIONS),
             annotations,
             ImageStore(inputs.images),
             vocabulary,
-            _read_text(inputs.params),
-            schema.read_table(inputs.history, schema.HISTORY) if inputs.history.exists() else None,
-            _read_summaries(inputs.runs),
+            read_text(inputs.params),
+            read_optional(inputs.findings, schema.FINDINGS),
+            read_hois(inputs.train_pairs),
+            read_optional(inputs.history, schema.HISTORY),
+            read_summaries(inputs.runs),
             {
-                name: _read_object(path)
+                name: read_object(path)
                 for name in RESULTS
                 if (path := inputs.results / f"{name}.json").exists()
             },
@@ -139,12 +189,21 @@ class Run:
         ]
 
     def _check(self) -> None:
-        for key in METRICS:
-            found = self.metrics.get(key.partition(".")[0])
-            for part in key.split(".")[1:]:
-                found = isinstance(found, dict) and part in found
-            if not found:
-                raise InputError(self.inputs.metrics, "missing", key=key, fix="Run evaluate again")
+        is_vcoco = self.metrics.get("protocol") == VCOCO_PROTOCOL
+        keys = METRICS + (VCOCO_METRICS if is_vcoco else ())
+        for path, value, needed in (
+            (self.inputs.metrics, self.metrics, keys),
+            (self.inputs.diagnosis, self.diagnosis, DIAGNOSIS),
+        ):
+            missing = next((key for key in needed if not holds(value, key)), None)
+            if missing is not None:
+                raise InputError(path, "missing", key=missing, fix="Run evaluate again")
+        if self.diagnosis["protocol"] != self.metrics["protocol"]:
+            problem = f"{self.diagnosis['protocol']!r}, but {self.inputs.metrics} says "
+            problem += repr(self.metrics["protocol"])
+            raise InputError(
+                self.inputs.diagnosis, problem, key="protocol", fix="Run evaluate again"
+            )
         subsets = [set(self.metrics[setting]) for setting in ("default", "known_object")]
         if subsets[0] != subsets[1]:
             problem = f"other subsets than default: {', '.join(sorted(subsets[0] ^ subsets[1]))}"
@@ -164,33 +223,3 @@ class Run:
                     key=key,
                     fix="Run predict again",
                 )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(path, "no such file") from None
-    except UnicodeDecodeError as error:
-        raise InputError(path, f"not UTF-8 ({error})") from None
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise InputError(path, f"a JSON {type(value).__name__}, expected an object")
-    return value
-
-
-def _read_curves(path: Path) -> pa.Table:
-    if not path.is_file():
-        raise InputError(path, "no such file", fix="Run evaluate")
-    try:
-        return csv.read_csv(path).select(schema.CURVES.names).cast(schema.CURVES)
-    except (pa.ArrowInvalid, KeyError) as error:
-        names = ", ".join(schema.CURVES.names)
-        raise InputError(path, f"not a table of {names} ({error})") from None
-
-
-def _read_summaries(runs: Path) -> dict[str, dict[str, Any]]:
-    return {path.parent.name: _read_object(path) for path in sorted(runs.glob("*/summary.json"))}

@@ -11,16 +11,16 @@ import jinja2
 
 from hoiclip import pictures
 from hoiclip.files import atomic_file
-from hoiclip.report import charts, matching, published, results
+from hoiclip.report import charts, diagnosis, matching, numbers, results
 from hoiclip.report.gallery import BY_HASH, STRIP, WORST, Gallery, by_hash
-from hoiclip.report.inputs import RESULTS, ReportInputs, Run
+from hoiclip.report.inputs import RESULTS, VCOCO_PROTOCOL, ReportInputs, Run
+from hoiclip.report.published import HICO_DET, ROWS
 from hoiclip.schema import read_provenance
 
-SUBSETS = {**results.SUBSETS, "unseen": "Unseen", "seen": "Seen"}
-SETTINGS = {"default": "Default", "known_object": "Known object"}
 STAGES = (
     "dataset",
     "splits",
+    "weights",
     "text_embeddings",
     "verb_vectors",
     "train",
@@ -29,18 +29,20 @@ STAGES = (
 )
 
 
-def build_report(paths: ReportInputs, out: Path, source: Mapping[str, Any]) -> None:
+def build_report(
+    paths: ReportInputs, out: Path, source: Mapping[str, Any], published: str | None = None
+) -> None:
     """Writes the report of a run: one HTML file that needs nothing beside it.
 
-    The same files and the same `source` give the same bytes.
+    The same files and arguments give the same bytes.
 
     Args:
         paths: the run's files.
         out: the page.
-        source: `commit`, `dirty` (whether the tree held changes that are in no commit),
-            `data_hash` and `dataset` (else what the vocabulary's provenance calls `source`;
-            published numbers stand beside `hico_det` alone). A fact that is absent or None is said
-            to be unknown.
+        source: `commit`, `dirty` (whether the tree held changes that are in no commit) and
+            `data_hash`. A fact that is absent or None is said to be unknown.
+        published: row of `published.ROWS` whose figures stand beside the run's, if the run is on
+            the row's data: what the vocabulary's provenance calls `source`.
 
     Raises:
         InputError: a required file is absent, or any file is malformed or contradicts another.
@@ -55,7 +57,7 @@ def build_report(paths: ReportInputs, out: Path, source: Mapping[str, Any]) -> N
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "duration": duration, "thousands": thousands}
-    page = environment.get_template("template.html").render(_context(run, source))
+    page = environment.get_template("template.html").render(_context(run, source, published))
     with atomic_file(out) as aside:
         aside.write_text(page, encoding="utf-8")
 
@@ -82,10 +84,12 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _context(run: Run, source: Mapping[str, Any]) -> dict[str, Any]:
-    facts = {key: source.get(key) for key in ("dataset", "commit", "dirty", "data_hash")}
-    facts["dataset"] = facts["dataset"] or read_provenance(run.inputs.vocabulary).get("source")
-    is_hico = facts["dataset"] == published.DATASET
+def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict[str, Any]:
+    facts = {key: source.get(key) for key in ("commit", "dirty", "data_hash")}
+    facts["dataset"] = read_provenance(run.inputs.vocabulary).get("source")
+    named = None if published is None else ROWS[published]
+    row = named if named is not None and named.dataset == facts["dataset"] else None
+    protocol = run.metrics["protocol"]
     cut = matching.cut(matching.match(run.predictions, run.annotations, run.vocabulary))
     gallery = Gallery(run, cut)
     image_ids = run.annotations.images["image_id"].to_numpy()
@@ -97,9 +101,21 @@ def _context(run: Run, source: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "source": facts,
         "metrics": run.metrics,
-        "subsets": {k: v for k, v in SUBSETS.items() if k in run.metrics["default"]},
-        "settings": SETTINGS,
-        "published": published.HOICLIP if is_hico else None,
+        "is_vcoco": protocol == VCOCO_PROTOCOL,
+        "protocol": f"{protocol}: {numbers.PROTOCOLS.get(protocol, 'no known rules')}",
+        "tiles": numbers.tiles(run),
+        "hoi_table": numbers.hoi_table(run, row),
+        "role_table": numbers.role_table(run, row),
+        "role_notes": numbers.role_notes(run.metrics) if protocol == VCOCO_PROTOCOL else [],
+        "comparison_notes": numbers.comparison_notes(protocol, row),
+        "published_elsewhere": named if row is None else None,
+        "published_name": published,
+        "verbs": _verbs(run),
+        "diagnosis": run.diagnosis,
+        "kinds": diagnosis.kinds(run),
+        "measure": diagnosis.measure(run),
+        "counts": _counts(run),
+        "findings": _findings(run),
         "images": len(image_ids),
         "rows": len(run.annotations.interactions),
         "predictions": len(run.predictions),
@@ -121,7 +137,7 @@ def _context(run: Run, source: Mapping[str, Any]) -> dict[str, Any]:
             name: {key: run.results.get(name, {}).get(key) for key in ("commit", "machine")}
             for name in RESULTS
         },
-        "show_published_ablation": is_hico,
+        "show_published_ablation": run.results.get("ablation", {}).get("dataset") == HICO_DET,
         "stages": _stages(run),
         "params": run.params,
         "hashes": run.hashes,
@@ -130,9 +146,11 @@ def _context(run: Run, source: Mapping[str, Any]) -> dict[str, Any]:
 
 def _charts(run: Run, committed: dict[str, Any]) -> dict[str, str | None]:
     history = run.history
+    gains = [(kind.name, kind.gain) for kind in diagnosis.kinds(run) if kind.gain is not None]
     return {
         "scatter": charts.class_scatter(run.per_class),
         "curves": charts.precision_recall(run.curves),
+        "errors": charts.error_bars(gains, diagnosis.measure(run)) if gains else None,
         "loss": None if history is None else charts.history_lines(history, "loss"),
         "validation": None if history is None else charts.history_lines(history, "validation"),
         "ablation": (
@@ -147,6 +165,32 @@ def _classes(run: Run) -> list[dict[str, Any]]:
         run.per_class.to_pylist(),
         key=lambda row: (row["ap_default"] is None, row["ap_default"] or 0.0, row["hoi"]),
     )
+
+
+def _verbs(run: Run) -> list[dict[str, Any]]:
+    """Rows per verb, lowest AP first (V-COCO: of scenario 1), verbs without one last."""
+    key = "ap_scenario_1" if run.metrics["protocol"] == VCOCO_PROTOCOL else "ap"
+    return sorted(
+        run.per_verb.to_pylist(),
+        key=lambda row: (row[key] is None, row[key] or 0.0, row["verb"]),
+    )
+
+
+def _counts(run: Run) -> list[tuple[str, int, int | None]]:
+    """What the data set holds, how much of it, and how much of it is published to be there."""
+    summary = run.summaries.get("dataset", {})
+    published = {row["what"]: row["published"] for row in summary.get("published", [])}
+    return [(what, n, published.get(what)) for what, n in summary.get("counts", {}).items()]
+
+
+def _findings(run: Run) -> list[tuple[str, str, bool, int]] | None:
+    """Kind, partition, whether the rows are kept all the same, and count, by name."""
+    if run.findings is None:
+        return None
+    keys = zip(
+        *(run.findings[key].to_pylist() for key in ("kind", "partition", "kept")), strict=True
+    )
+    return [(*key, count) for key, count in sorted(Counter(keys).items())]
 
 
 def _reasons(reasons: Any, known: Mapping[str, str]) -> list[tuple[str, str, int]]:

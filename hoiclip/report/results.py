@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hoiclip.errors import InputError
-from hoiclip.report.published import ABLATION
+from hoiclip.report.published import ABLATION, ROWS
 
 SUBSETS = {"full": "Full", "rare": "Rare", "non_rare": "Non-rare"}
 ABLATION_ROWS = {
@@ -30,7 +30,7 @@ def ablation_groups(ablation: dict[str, Any], path: Path) -> list[dict[str, Any]
     """Rows of the ablation over their seeds, by length, then in the paper's order.
 
     Args:
-        ablation: content of `ablation.json`.
+        ablation: content of `ablation.json`; its `dataset` is for the page to read.
         path: where it was read, for messages.
 
     Returns:
@@ -58,7 +58,9 @@ def ablation_groups(ablation: dict[str, Any], path: Path) -> list[dict[str, Any]
                 before = None
                 continue
             group = _group(grouped[length, name])
-            group |= {"label": label, "what": what, "length": length, "published": ABLATION[name]}
+            default = ROWS[ABLATION[name]].hoiclip["default"]
+            group |= {"label": label, "what": what, "length": length}
+            group["published"] = [default[subset] for subset in SUBSETS]
             group["beats"] = _beats(group["values"]["full"], before)
             before = group["values"]["full"]
             groups.append(group)

@@ -1,4 +1,8 @@
-"""A run of the toy world on disk, with predictions made from the ground truth."""
+"""A run of the toy world on disk, with predictions made from the ground truth.
+
+It can pose as one on V-COCO: the same scenes, with roles for verbs, people who just stand, and
+objects that are not visible.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +29,30 @@ QUOTES = "\"quoted'<b>.png"
 
 def toy_vocabulary(*, hostile: bool = False) -> Vocabulary:
     objects = list(world.OBJECTS)
+    verbs = [Verb(verb.name, verb.phrase) for verb in world.VERBS]
     if hostile:
         objects[1] = SCRIPT
-    return Vocabulary(
-        tuple(objects),
-        tuple(Verb(verb.name, verb.phrase) for verb in world.VERBS),
-        tuple(Hoi(*hoi) for hoi in world.HOIS),
-    )
+        verbs[1] = Verb(SCRIPT, "scripting")
+    return Vocabulary(tuple(objects), tuple(verbs), tuple(Hoi(*hoi) for hoi in world.HOIS))
 
 
-def write_run(root: Path, *, images: int = 6, hostile: bool = False, seed: int = 0) -> ReportInputs:
+def vcoco_vocabulary() -> Vocabulary:
+    """The toy's verbs as roles, each without an object too, and the action `stand`."""
+    toy = toy_vocabulary()
+    roles = [Verb(f"{verb.name}_obj", verb.phrase, "acting") for verb in toy.verbs]
+    alone = [Hoi(verb, None) for verb in range(len(roles) + 1)]
+    stand = Verb("stand", None, "standing")
+    return Vocabulary(toy.objects, (*roles, stand), (*toy.hois, *alone))
+
+
+def write_run(
+    root: Path, *, images: int = 6, hostile: bool = False, vcoco: bool = False, seed: int = 0
+) -> ReportInputs:
     """Writes every required file of a run below `root`."""
     rng = np.random.default_rng(seed)
     paths = ReportInputs.of_project(root)
-    vocabulary = toy_vocabulary(hostile=hostile)
-    vocabulary.write(paths.vocabulary, {"source": "toy"})
+    vocabulary = vcoco_vocabulary() if vcoco else toy_vocabulary(hostile=hostile)
+    vocabulary.write(paths.vocabulary, {"source": "vcoco" if vcoco else "toy"})
     tables: dict[str, list[dict]] = {"images": [], "instances": [], "interactions": []}
     predictions: list[dict] = []
     files = []
@@ -59,15 +72,19 @@ def write_run(root: Path, *, images: int = 6, hostile: bool = False, seed: int =
                  "box_xyxy": box.tolist()}
             )  # fmt: skip
         for query, pair in enumerate(scene.pairs):
-            object_ = scene.entities[pair.object].category
-            for verb in pair.verbs:
-                hoi = vocabulary.hoi_ids[verb, object_]
+            visible = not vcoco or rng.random() > 0.2
+            object_ = scene.entities[pair.object].category if visible else None
+            verbs = [*pair.verbs, len(world.VERBS)] if vcoco else pair.verbs
+            for verb in verbs:
+                alone = not visible or verb == len(world.VERBS)
+                hoi = vocabulary.hoi_ids[verb, None if alone else object_]
                 tables["interactions"].append(
-                    {"image_id": image_id, "human": pair.human, "object_instance": pair.object,
-                     "verb": verb, "hoi": hoi}
+                    {"image_id": image_id, "human": pair.human, "verb": verb, "hoi": hoi,
+                     "object_instance": None if alone else pair.object}
                 )  # fmt: skip
+                object_box = None if alone else boxes[pair.object]
                 predictions += _predictions(
-                    rng, image_id, query, hoi, boxes[pair.human], boxes[pair.object]
+                    rng, image_id, query, hoi, boxes[pair.human], object_box
                 )
     schemas = (schema.IMAGES, schema.INSTANCES, schema.INTERACTIONS)
     Annotations(
@@ -80,6 +97,7 @@ def write_run(root: Path, *, images: int = 6, hostile: bool = False, seed: int =
     table = pa.Table.from_pylist(predictions, schema=schema.PREDICTIONS)
     schema.write_table(paths.predictions, table, schema.PREDICTIONS, {})
     _write_evaluation(paths, vocabulary, rng)
+    _write_diagnosis(paths, vocabulary, vcoco)
     paths.params.write_text("train:\n  seed: 0\n  epochs: 30  # a comment <&>\n")
     return paths
 
@@ -90,9 +108,10 @@ def _predictions(rng, image_id, query, hoi, human, object_) -> list[dict]:
     for kind, score in (("truth", rng.beta(5, 2)), ("noise", rng.beta(1.5, 5))):
         jitter = 2.0 if kind == "truth" else 25.0
         boxes = [
+            None if box is None else
             np.sort((box + rng.normal(0, jitter, 4)).reshape(2, 2), axis=0).reshape(-1).tolist()
             for box in (human, object_)
-        ]
+        ]  # fmt: skip
         wrong = kind == "noise" or rng.random() < 0.25
         rows.append(
             {"image_id": image_id, "query": 2 * query + (kind == "noise"),
@@ -107,7 +126,7 @@ def _write_evaluation(
     paths: ReportInputs, vocabulary: Vocabulary, rng: np.random.Generator
 ) -> None:
     count = vocabulary.num_hois
-    train = np.maximum((6000 * world.train_weights()).astype(int), 1)
+    train = np.maximum((6000 * np.resize(world.train_weights(), count)).astype(int), 1)
     ap = np.clip(35 + 14 * np.log(train / 6) + rng.normal(0, 12, count), 0, 100).round(3)
     table = pa.table(
         {
@@ -136,9 +155,50 @@ def _write_evaluation(
     )
 
 
+def _write_diagnosis(paths: ReportInputs, vocabulary: Vocabulary, vcoco: bool) -> None:
+    kinds = ("duplicate", "verb", "object", "human_box", "object_box", "verb_and_object",
+             "both_boxes", "background", "missed")  # fmt: skip
+    gains = [0.4, 11.25, 2.0, 1.1, 3.3, 0.6, 0.2, 6.7, 4.9]
+    write_json(
+        paths.diagnosis,
+        {
+            "protocol": "vcoco" if vcoco else "hico", "map": 67.1234, "lost": 32.8766,
+            "delta_ap": dict(zip(kinds, gains, strict=True)),
+            "share": {k: 100 * v / sum(gains) for k, v in zip(kinds, gains, strict=True)},
+            "count": {kind: 137 * n for n, kind in enumerate(kinds)}, "pair_recall": 87.3,
+        },
+    )  # fmt: skip
+    lines = ["verb,hoi_classes,positives,ap,ap_scenario_1,ap_scenario_2"]
+    for number, verb in enumerate(vocabulary.verbs):
+        role = f"{40 + number}.5,{42 + number}.25" if vcoco and verb.name != "stand" else ","
+        ap = "" if number == 2 else f"{90 - 7 * number}.125"
+        lines.append(f"{verb.name},{number + 1},{30 * number},{ap},{role}")
+    paths.per_verb.write_text("\n".join(lines) + "\n")
+    if vcoco:
+        metrics = json.loads(paths.metrics.read_text()) | {
+            "protocol": "vcoco", "missing_roles": True, "unlabelled_people": True,
+            "vcoco": {
+                "ap_role_scenario_1": 61.25, "ap_role_scenario_2": 62.75,
+                "ap_role_scenario_1_25": 59.5, "ap_role_scenario_2_25": 60.875, "ap_agent": 71.375,
+            },
+        }  # fmt: skip
+        write_json(paths.metrics, metrics)
+
+
 def write_optional(paths: ReportInputs, *, seeds: int = 3) -> None:
-    """Writes the training history, stage summaries and committed results."""
+    """Writes the training history, stage summaries, findings and committed results."""
     rng = np.random.default_rng(1)
+    findings = [
+        {"partition": partition, "file": "raw.json", "row": row, "kind": kind, "kept": kept,
+         "value": "0"}
+        for partition, kind, kept, count in (
+            ("train", "box clipped", True, 1234), ("test", "box clipped", True, 2),
+            ("train", "unknown class", False, 3),
+        )
+        for row in range(count)
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(findings, schema=schema.FINDINGS)
+    schema.write_table(paths.findings, table, schema.FINDINGS, {})
     rows = []
     for step in range(0, 3000, 5):
         epoch = step / 100
@@ -163,6 +223,15 @@ def write_optional(paths: ReportInputs, *, seeds: int = 3) -> None:
         {"seconds": 754.2, "best_epoch": 28, "steps": 3000, "threads": 2},
     )
     write_json(paths.runs / "predict/summary.json", {"seconds": 41.5})
+    counts = {"train images": 3000, "test images": 800, "HOI classes": 44}
+    published = [
+        {"what": "train images", "found": 3000, "published": 3001, "equal": False},
+        {"what": "test images", "found": 800, "published": 800, "equal": True},
+    ]
+    write_json(
+        paths.runs / "dataset/summary.json",
+        {"seconds": 17.5, "counts": counts, "published": published, "findings": {}},
+    )
     ablation = [
         {
             "row": row, "length": length, "seed": seed, "steps": 3000 if length == "full" else 750,

@@ -15,8 +15,8 @@ from hoiclip.report.page import build_report, duration, number
 SOURCE = {"commit": "abc1234", "dirty": False, "data_hash": None}
 VOID = {"meta", "img", "line", "br", "link"}
 REQUIRED = (
-    "metrics", "per_class", "curves", "predictions", "annotations", "images", "vocabulary",
-    "params",
+    "metrics", "per_class", "per_verb", "curves", "diagnosis", "predictions", "annotations",
+    "images", "vocabulary", "params",
 )  # fmt: skip
 
 
@@ -55,9 +55,9 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.seen if name == tag]
 
 
-def build(paths: ReportInputs, **source) -> str:
+def build(paths: ReportInputs, published: str | None = None, **source) -> str:
     out = paths.params.parent / "report/index.html"
-    build_report(paths, out, {**SOURCE, **source})
+    build_report(paths, out, {**SOURCE, **source}, published)
     return out.read_text(encoding="utf-8")
 
 
@@ -67,7 +67,7 @@ def test_a_run_without_optional_files(run_paths):
     assert text.startswith("<!DOCTYPE html>")
     assert "67.12" in page.text
     assert page.text.count("not run") == 5  # losses, validation, and three committed results
-    assert page.text.count("not recorded") == 7
+    assert page.text.count("not recorded") == 10  # eight stages, counts and findings of the data
     assert len(page.all("article")) == 6 + 6
     assert "plus changes" not in page.text
 
@@ -109,21 +109,10 @@ def test_texts_of_the_data_are_escaped(tmp_path):
     assert not page.all("script")
     assert SCRIPT not in text
     assert SCRIPT in page.text
+    assert page.text.count(SCRIPT) >= 5  # commit, an object, and a verb in tables and gallery
     assert "\"quoted'<b>.png" in page.text
     assert any("\"quoted'<b>.png" in a["alt"] for a in page.all("img"))
     assert "# a comment <&>" in page.text
-
-
-def test_published_numbers_stand_beside_hico_det_alone(run_paths):
-    write_optional(run_paths)
-    toy = Page(build(run_paths)).text
-    hico = Page(build(run_paths, dataset="hico_det")).text
-    assert "HOICLIP on toy" in toy
-    assert "34.69" not in toy
-    assert "published HOICLIP" not in toy
-    assert "published HOICLIP" in hico
-    assert "34.69" in hico
-    assert "32.09 / 26.68 / 33.71" in hico
 
 
 def test_unseen_subsets_are_shown_where_there_are_some(run_paths):
@@ -154,6 +143,13 @@ def test_malformed_files_are_named(run_paths):
     run_paths.metrics.write_text("[]")
     with pytest.raises(InputError, match=r"metrics\.json: a JSON list, expected an object"):
         build(run_paths)
+
+
+def test_a_malformed_table_of_verbs_is_named(run_paths):
+    for text in ("verb,ap\nhold,3\n", run_paths.per_verb.read_text() + "walk,x,3,4.5,,\n"):
+        run_paths.per_verb.write_text(text)
+        with pytest.raises(InputError, match=r"per_verb\.csv: not a table of verb, hoi_classes"):
+            build(run_paths)
 
 
 def test_predictions_of_other_data_are_refused(run_paths):

@@ -1,0 +1,402 @@
+"""The committed profiles: what each sets, that it is what is published, and that DVC plans it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hoiclip.config import load
+from hoiclip.data.sources.config import DatasetConfig
+from hoiclip.data.splits import SplitsConfig
+from hoiclip.evaluation.partition import EvaluateConfig
+from hoiclip.model.config import ModelConfig
+from hoiclip.prediction import PredictConfig
+from hoiclip.prompts import PromptTemplates
+from hoiclip.report.published import ROWS, ReportConfig
+from hoiclip.training.config import TrainConfig
+from hoiclip.verb_vectors import VerbVectorsConfig
+from hoiclip.weights import WeightsConfig
+from pipelines.errors import PipelineError
+from pipelines.profile import apply_profile, main, profile_names, read_profile
+
+ROOT = Path(__file__).parents[2]
+SECTIONS = {
+    "dataset": DatasetConfig,
+    "weights": WeightsConfig,
+    "splits": SplitsConfig,
+    "text_embeddings": PromptTemplates,
+    "verb_vectors": VerbVectorsConfig,
+    "model": ModelConfig,
+    "train": TrainConfig,
+    "predict": PredictConfig,
+    "evaluate": EvaluateConfig,
+    "report": ReportConfig,
+}
+# Profiles that stand for no published figure.
+OTHERS = {"smoke", "own"}
+
+CLIP_SHA256 = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
+# HOICLIP (CVPR 2023), section 4 and the released code's settings.
+HICO = {
+    "dataset.source": "hico_det",
+    "dataset.raw": "raw/hico_det",
+    "dataset.drop_unknown": False,
+    "weights.clip": "raw/weights/ViT-B-32.pt",
+    "weights.clip_url": f"https://openaipublic.azureedge.net/clip/models/{CLIP_SHA256}/ViT-B-32.pt",
+    "weights.clip_model": "ViT-B-32-quickgelu",
+    "weights.clip_sha256": CLIP_SHA256,
+    "weights.detector": "raw/weights/detr-r50-e632da11.pth",
+    "weights.detector_url": "https://dl.fbaipublicfiles.com/detr/detr-r50-e632da11.pth",
+    "weights.detector_sha256": None,
+    "splits.validation_fraction": 0.0,
+    "splits.train_fraction": 1.0,
+    "splits.zero_shot": None,
+    "splits.unseen_hois": [],
+    "splits.fraction_file": None,
+    "splits.keep_empty_images": False,
+    "text_embeddings.hoi": "a photo of a person {verb} {a} {object}",
+    "text_embeddings.hoi_no_interaction": "a photo of a person and {a} {object}",
+    "text_embeddings.object": "a photo of {a} {object}",
+    "text_embeddings.no_object": "a photo of nothing",
+    "verb_vectors.accumulation": "correct",
+    "model.num_queries": 64,
+    "model.decoder_layers": 3,
+    "model.detector.backbone.block": "bottleneck",
+    "model.detector.backbone.layers": [3, 4, 6, 3],
+    "model.detector.backbone.channels": [64, 128, 256, 512],
+    "model.detector.backbone.stride": 32,
+    "model.detector.width": 256,
+    "model.detector.encoder_layers": 6,
+    "model.detector.heads": 8,
+    "model.detector.feed_forward": 2048,
+    "model.detector.dropout": 0.1,
+    "model.interaction.clip_attention": "shared",
+    "model.interaction.mask_detector_memory": True,
+    "model.interaction.heads": 8,
+    "model.interaction.feed_forward": 2048,
+    "model.interaction.dropout": 0.1,
+    "model.verb.representation": "arithmetic",
+    "model.verb.weight": 0.5,
+    "model.verb.adapter_hidden": 256,
+    "train.warm_start": True,
+    "train.device": "cuda",
+    "train.epochs": 90,
+    "train.lr_drop_epoch": 60,
+    "train.lr_drop_factor": 0.1,
+    "train.batch_size": 16,
+    "train.lr": 1e-4,
+    "train.lr_backbone": 1e-5,
+    "train.weight_decay": 1e-4,
+    "train.clip_norm": 0.1,
+    "train.keep": "last",
+    "train.loss.hoi": 2.0,
+    "train.loss.object": 1.0,
+    "train.loss.no_object": 0.1,
+    "train.loss.l1": 2.5,
+    "train.loss.giou": 1.0,
+    "train.loss.focal_alpha": 0.5,
+    "train.loss.focal_gamma": 2.0,
+    "train.loss.box_normaliser": "targets",
+    "train.matching.hoi": 1.0,
+    "train.matching.object": 1.0,
+    "train.matching.l1": 2.5,
+    "train.matching.giou": 1.0,
+    "train.matching.missing_object_giou": "human",
+    "train.transforms.flip": 0.5,
+    "train.transforms.color_jitter": 0.4,
+    "train.transforms.scales": list(range(480, 801, 32)),
+    "train.transforms.crop_scales": [400, 500, 600],
+    "train.transforms.crop_sides": [384, 600],
+    "train.transforms.max_side": 1333,
+    "train.transforms.test_scale": 800,
+    "predict.device": "cuda",
+    "predict.top_k": 100,
+    "predict.nms.threshold": 0.7,
+    "predict.nms.human_power": 1.0,
+    "predict.nms.object_power": 0.5,
+    "predict.nms.plus_one_extents": False,
+    "predict.enhancement_k": 10,
+    "predict.sweep_k": [],
+    "predict.enhancement_weight": 1.0,
+    "predict.enhancement_kind": "cosine",
+    "evaluate.protocol": "hico",
+    "report.published": "hico",
+}
+WITHOUT_VERB = {"model.verb.representation": "none", "predict.enhancement_k": 0}
+# What each of the others sets otherwise, `report.published` of its own name aside.
+DIFFERENCES: dict[str, dict[str, Any]] = {
+    "hico-base": {"model.interaction.clip_attention": "none", **WITHOUT_VERB},
+    "hico-clip": {"model.interaction.clip_attention": "separate", **WITHOUT_VERB},
+    "hico-integration": WITHOUT_VERB,
+    "hico-verb": {"predict.enhancement_k": 0},
+    "hico-verb-average": {"model.verb.representation": "average", "predict.enhancement_k": 0},
+    "hico-verb-text": {"model.verb.representation": "text", "predict.enhancement_k": 0},
+    **{
+        f"hico-fraction-{percent}": {"splits.train_fraction": percent / 100}
+        for percent in (5, 15, 25, 50)
+    },
+    "hico-zero-shot-rf-uc": {"splits.zero_shot": "rare_first"},
+    "hico-zero-shot-nf-uc": {"splits.zero_shot": "non_rare_first"},
+    "hico-zero-shot-uo": {"splits.zero_shot": "unseen_object"},
+    "hico-zero-shot-uv": {"splits.zero_shot": "unseen_verb"},
+    **{
+        f"hico-zero-shot-uc{number}": {
+            "splits.zero_shot": f"uc{number}",
+            "report.published": "hico-zero-shot-uc",
+        }
+        for number in range(5)
+    },
+    "vcoco": {
+        "dataset.source": "vcoco",
+        "dataset.raw": "raw/vcoco",
+        "dataset.drop_unknown": True,
+        "splits.keep_empty_images": True,
+        "text_embeddings.object": "a photo of a person and {a} {object}",
+        "model.verb.weight": 0.1,
+        "evaluate.protocol": "vcoco",
+    },
+}
+PROFILES = ["hico", *DIFFERENCES]
+
+
+def expected(name: str) -> dict[str, Any]:
+    return {**HICO, "report.published": name, **DIFFERENCES.get(name, {})}
+
+
+def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys of nested mappings and their values."""
+    found: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def read(project: Path) -> dict[str, Any]:
+    return flat(yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8")))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The committed params.yaml and profiles, in a folder of their own."""
+    folder = tmp_path / "project"
+    shutil.copytree(ROOT / "params", folder / "params")
+    shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
+    return folder
+
+
+def test_every_committed_profile_is_listed_here() -> None:
+    assert set(profile_names(ROOT)) - OTHERS == set(PROFILES)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_has_the_published_settings(project: Path, name: str) -> None:
+    apply_profile(project, name)
+    values = read(project)
+    assert {key: values[key] for key in HICO} == expected(name)
+
+
+@pytest.mark.parametrize("name", [*PROFILES, "smoke"])
+def test_every_section_reads_strictly(project: Path, name: str) -> None:
+    apply_profile(project, name)
+    path = project / "params.yaml"
+    assert set(yaml.safe_load(path.read_text())) == set(SECTIONS)
+    for section, config in SECTIONS.items():
+        load(config, section, path)
+
+
+def test_a_derived_profile_sets_no_more_than_is_listed_here(project: Path) -> None:
+    base = flat(read_profile(project, "hico"))
+    for name in set(PROFILES) - {"hico", "vcoco"}:
+        values = flat(read_profile(project, name))
+        changed = {key for key in values if values[key] != base.get(key)}
+        assert changed == {key for key, value in expected(name).items() if value != HICO[key]}
+
+
+def test_a_profile_sets_the_same_after_any_other(project: Path) -> None:
+    """So every key that some profile changes is stated by all."""
+    committed = (project / "params.yaml").read_text()
+    alone = {}
+    for name in PROFILES:
+        (project / "params.yaml").write_text(committed)
+        apply_profile(project, name)
+        alone[name] = read(project)
+    for name in [*PROFILES, "hico"]:
+        apply_profile(project, name)
+        assert read(project) == alone[name], name
+
+
+def test_what_the_toy_run_needs_is_left_behind(project: Path) -> None:
+    """Nothing of a profile still names the toy's weights, sizes or data."""
+    apply_profile(project, "hico")
+    values = read(project)
+    named = {key: value for key, value in values.items() if not key.startswith("dataset.toy.")}
+    assert not [key for key, value in named.items() if isinstance(value, str) and "toy" in value]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_comments_and_order_of_params_survive(project: Path, name: str) -> None:
+    path = project / "params.yaml"
+    before = path.read_text(encoding="utf-8")
+    apply_profile(project, name)
+    after = path.read_text(encoding="utf-8")
+    comments = re.compile(r"(?:^|\s)#\s*(.*)$", re.MULTILINE)
+    assert set(comments.findall(before)) <= set(comments.findall(after))
+    keys = re.compile(r"^ *([a-z_0-9]+):", re.MULTILINE)
+    known = set(keys.findall(before))
+    later = [key for key in keys.findall(after.replace("- path:", "")) if key in known]
+    assert [key for key in later if key in known] == keys.findall(before)
+    assert "scales: [480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800]" in after
+
+
+def test_every_published_row_has_its_profile_and_every_profile_its_row(project: Path) -> None:
+    rows = {name: read_profile(project, name)["report"]["published"] for name in PROFILES}
+    assert set(rows.values()) == set(ROWS)
+    shared = {name: row for name, row in rows.items() if name != row}
+    assert shared == {f"hico-zero-shot-uc{n}": "hico-zero-shot-uc" for n in range(5)}
+    for name, row in rows.items():
+        source = flat(read_profile(project, name))["dataset.source"]
+        assert ROWS[row].dataset == source
+
+
+def test_a_value_that_a_profile_sets_back_is_told_once(project: Path) -> None:
+    changed = apply_profile(project, "hico-verb")
+    lines = [line for line in changed if line.startswith("predict.enhancement_k:")]
+    assert lines == ["predict.enhancement_k: None -> 0"]
+    assert apply_profile(project, "hico-verb") == []
+
+
+@pytest.mark.parametrize(
+    ("extends", "message"),
+    [
+        ("a", "params/a.yaml: extends: a circle, a -> a. "),
+        ("b", "params/b.yaml: extends: a circle, a -> b -> a. "),
+        ("nowhere", "params/a.yaml: extends: no profile 'nowhere'. Profiles in params/: a, b"),
+        ("../params", "params/a.yaml: extends: no profile '../params'. "),
+        ("[smoke]", "params/a.yaml: extends: no profile ['smoke']. "),
+        ("1", "params/a.yaml: extends: no profile 1. "),
+    ],
+)
+def test_a_bad_base_is_one_line_and_changes_nothing(
+    project: Path, extends: str, message: str
+) -> None:
+    (project / "params/a.yaml").write_text(f"extends: {extends}\ntrain:\n  epochs: 9\n")
+    (project / "params/b.yaml").write_text("extends: a\n")
+    before = (project / "params.yaml").read_bytes()
+    with pytest.raises(PipelineError) as error:
+        apply_profile(project, "a")
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+    assert (project / "params.yaml").read_bytes() == before
+
+
+def test_a_base_applies_first_and_sections_are_joined(project: Path) -> None:
+    (project / "params/a.yaml").write_text("train:\n  epochs: 9\n  lr: 0.5\n  loss:\n    l1: 4.0\n")
+    (project / "params/b.yaml").write_text("extends: a\ntrain:\n  epochs: 7\n")
+    (project / "params/c.yaml").write_text("extends: b\ntrain:\n  loss:\n    giou: 3.0\n")
+    assert read_profile(project, "c") == {
+        "train": {"epochs": 7, "lr": 0.5, "loss": {"l1": 4.0, "giou": 3.0}}
+    }
+    apply_profile(project, "c", ["train.epochs=5"])
+    values = read(project)
+    assert values["train.epochs"] == 5
+    assert values["train.lr"] == 0.5
+    assert "extends" not in values
+
+
+def test_extends_is_no_key_of_params(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    assert main(["--set", "extends=hico"]) == 2
+    assert "no key extends" in capsys.readouterr().err
+
+
+@pytest.fixture
+def made(project: Path, tmp_path: Path) -> list[str]:
+    """`make` in a copy of the project, with the interpreter of the tests for an environment."""
+    shutil.copytree(ROOT / "pipelines", project / "pipelines")
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, project / name)
+    environment = tmp_path / "environment"
+    (environment / "bin").mkdir(parents=True)
+    (environment / ".installed").touch()
+    return ["make", "--silent", f"--directory={project}", f"VENV={environment}", "profile"]
+
+
+def test_one_command_applies_a_profile(made: list[str], project: Path) -> None:
+    done = subprocess.run([*made, "NAME=hico"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "train.epochs: 4 -> 90" in done.stdout
+    assert read(project)["train.epochs"] == 90
+
+
+@pytest.mark.parametrize("name", ["hicco", ""])
+def test_a_wrong_name_lists_the_profiles(made: list[str], project: Path, name: str) -> None:
+    before = (project / "params.yaml").read_bytes()
+    done = subprocess.run([*made, f"NAME={name}"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert ", ".join(profile_names(project)) in done.stdout + done.stderr
+    assert (project / "params.yaml").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git and DVC repository of the tracked files as they stand, every output in place.
+
+    Empty files stand for them: DVC plans a stage where what it reads is there.
+    """
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs the project's git repository")
+    folder = tmp_path_factory.mktemp("repository")
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in names.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "Start"]):
+        subprocess.run(["git", *identity, *command], cwd=folder, check=True)
+    for stage in yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values():
+        for key in ("outs", "metrics", "plots", "deps"):
+            for entry in stage.get(key, []):
+                (name,) = [entry] if isinstance(entry, str) else entry
+                path = folder / name if Path(name).suffix else folder / name / "part"
+                if "$" not in name and not (folder / name).exists():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.touch()
+    return folder
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hico", "hico-zero-shot-uo", "hico-fraction-5", "vcoco"])
+def test_dvc_plans_the_profile_and_tells_what_it_changed(repository: Path, name: str) -> None:
+    subprocess.run(["git", "checkout", "--quiet", "params.yaml"], cwd=repository, check=True)
+    before = read(repository)
+    apply_profile(repository, name)
+    after = read(repository)
+    plan = dvc(repository, "repro", "--dry", "--allow-missing")
+    stages = yaml.safe_load((repository / "dvc.yaml").read_text())["stages"]
+    assert re.findall(r"^Running stage '(\w+)':", plan, re.MULTILINE) == list(stages)
+    told = json.loads(dvc(repository, "params", "diff", "--json"))["params.yaml"]
+    assert set(told) == {key for key in after if after[key] != before[key]}
+    assert told["train.epochs"] == {"old": 4, "new": 90, "diff": 86}
+    assert told["dataset.source"]["new"] == expected(name)["dataset.source"]
