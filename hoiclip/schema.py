@@ -63,6 +63,22 @@ VOCABULARY = pa.schema(
         pa.field("object", pa.int32()),
     ]
 )
+UNLABELLED = pa.schema(
+    [
+        _required("image_id", pa.int64()),
+        _required("box_xyxy", _box(pa.float64())),
+    ]
+)
+FINDINGS = pa.schema(
+    [
+        _required("partition", pa.string()),
+        _required("file", pa.string()),
+        _required("row", pa.int64()),
+        _required("kind", pa.string()),
+        _required("kept", pa.bool_()),
+        _required("value", pa.string()),
+    ]
+)
 CLASSES = pa.schema(
     [
         _required("hoi", pa.int32()),
@@ -148,6 +164,9 @@ def write_table(
     Raises:
         ValueError: a column is missing, of another type, or null where it may not be.
     """
+    absent = [name for name in schema.names if name not in table.column_names]
+    if absent:
+        raise ValueError(f"column {absent[0]} is missing")
     table = table.select(schema.names).cast(schema)
     for field in schema:
         if not field.nullable and table[field.name].null_count:

@@ -3,26 +3,23 @@
 from pathlib import Path
 
 from hoiclip.config import load
-from hoiclip.data.toy import PARTITIONS, ToyConfig, toy_vocabulary, write_toy_partition
+from hoiclip.data.sources import prepare
+from hoiclip.data.sources.config import DatasetConfig
+from hoiclip.data.sources.summary import summary_lines
 from hoiclip.entry import run_stage
 
 
+def plan(params: Path) -> list[str]:
+    """What `main` needs: which files are there, and how the others come."""
+    return prepare.plan(load(DatasetConfig, "dataset", params))
+
+
 def main(params: Path) -> dict:
-    """Renders the toy world."""
-    config = load(ToyConfig, "dataset", params)
-    sizes = {"train": config.train_images, "test": config.test_images}
-    toy_vocabulary().write("data/vocabulary.parquet", {"source": "toy"})
-    for partition in PARTITIONS:
-        write_toy_partition(
-            partition,
-            seed=config.seed,
-            num_images=sizes[partition],
-            annotations=Path("data/annotations") / partition,
-            images=Path("data/images") / partition,
-            workers=config.workers,
-        )
-    return sizes
+    """Renders the toy world, or checks and converts a real data set."""
+    summary = prepare.prepare(load(DatasetConfig, "dataset", params), Path("data"))
+    print("\n".join(summary_lines(summary)))
+    return summary
 
 
 if __name__ == "__main__":
-    run_stage("dataset", main)
+    run_stage("dataset", main, plan)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hoiclip import schema
+from hoiclip.data.instance_rows import InstanceRows
 from hoiclip.errors import InputError
 from hoiclip.files import atomic_folder
 from hoiclip.vocabulary import Vocabulary
@@ -46,9 +47,25 @@ class Annotations:
             schema.read_table(folder / "interactions.parquet", schema.INTERACTIONS),
         )
 
-    def write(self, folder: str | Path, provenance: dict[str, Any]) -> None:
-        """Writes the three tables; the folder appears complete or not at all."""
+    def write(
+        self,
+        folder: str | Path,
+        provenance: dict[str, Any],
+        *,
+        unlabelled_people: pa.Table | None = None,
+    ) -> None:
+        """Writes the three tables; the folder appears complete or not at all.
+
+        Args:
+            folder: replaced if it exists.
+            provenance: for the footer of each table.
+            unlabelled_people: rows of `schema.UNLABELLED`: people in these images for whom no
+                interaction was labelled either way; none writes no such file.
+        """
         with atomic_folder(folder) as aside:
+            if unlabelled_people is not None:
+                path = aside / "unlabelled_people.parquet"
+                schema.write_table(path, unlabelled_people, schema.UNLABELLED, provenance)
             for name, table_schema in (
                 ("images", schema.IMAGES),
                 ("instances", schema.INSTANCES),
@@ -74,64 +91,60 @@ class Annotations:
 
     def _check_images(self, path: Path) -> None:
         ids = self.images["image_id"].to_numpy()
-        _, first = np.unique(ids, return_index=True)
-        repeated = np.ones(len(ids), bool)
-        repeated[first] = False
-        _refuse(path, "image_id", ids, repeated, "appears twice")
+        _refuse(path, "image_id", ids, _repeated(ids), "{} appears twice")
         for key in ("width", "height"):
             values = self.images[key].to_numpy()
-            _refuse(path, key, values, values < 1, "is not a size in pixels")
+            _refuse(path, key, values, values < 1, "{} is not a size in pixels")
 
     def _check_instances(self, path: Path, vocabulary: Vocabulary) -> None:
         table = self.instances
         image_ids, instance = table["image_id"].to_numpy(), table["instance"].to_numpy()
         known = np.isin(image_ids, self.images["image_id"].to_numpy())
-        _refuse(path, "image_id", image_ids, ~known, "is not in images.parquet")
-        _refuse(
-            path, "instance", instance, self.instance_rows.duplicated, "appears twice in its image"
-        )
+        _refuse(path, "image_id", image_ids, ~known, "{} is not in images.parquet")
+        repeated = self.instance_rows.duplicated
+        _refuse(path, "instance", instance, repeated, "{} appears twice in its image")
         objects = table["object"].to_numpy()
         wrong = (objects < 0) | (objects >= vocabulary.num_objects)
-        _refuse(path, "object", objects, wrong, f"is out of range 0..{vocabulary.num_objects - 1}")
+        problem = f"{{}} is out of range 0..{vocabulary.num_objects - 1}"
+        _refuse(path, "object", objects, wrong, problem)
         boxes = schema.fixed_lists_to_numpy(table["box_xyxy"])
         bad = ~np.isfinite(boxes).all(1) | ~(boxes[:, 2:] > boxes[:, :2]).all(1)
-        _refuse(path, "box_xyxy", boxes, bad, "is not x1 < x2, y1 < y2")
+        _refuse(path, "box_xyxy", boxes, bad, "{} is not x1 < x2, y1 < y2")
 
     def _check_interactions(self, path: Path, vocabulary: Vocabulary) -> None:
         table = self.interactions
         image_ids = table["image_id"].to_numpy()
         human, rows = table["human"].to_numpy(), self.instance_rows
         human_rows = rows.find(image_ids, human)
-        _refuse(path, "human", human, human_rows < 0, "is not an instance of its image")
+        _refuse(path, "human", human, human_rows < 0, "{} is not an instance of its image")
         objects = self.instances["object"].to_numpy()
         not_human = objects[human_rows] != vocabulary.person
-        _refuse(path, "human", human, not_human, "is an instance of another class than person")
+        _refuse(path, "human", human, not_human, "{} is an instance of another class than person")
         has_object = table["object_instance"].is_valid().to_numpy()
         object_instance = table["object_instance"].fill_null(0).to_numpy()
         object_rows = rows.find(image_ids, object_instance)
         unknown = has_object & (object_rows < 0)
         _refuse(
-            path, "object_instance", object_instance, unknown, "is not an instance of its image"
+            path, "object_instance", object_instance, unknown, "{} is not an instance of its image"
         )
         hoi = table["hoi"].to_numpy()
         out = (hoi < 0) | (hoi >= vocabulary.num_hois)
-        _refuse(path, "hoi", hoi, out, f"is out of range 0..{vocabulary.num_hois - 1}")
+        _refuse(path, "hoi", hoi, out, f"{{}} is out of range 0..{vocabulary.num_hois - 1}")
         verb = table["verb"].to_numpy()
         _refuse(
-            path, "verb", verb, verb != vocabulary.verb_of_hoi[hoi], "is not the verb of its hoi"
+            path, "verb", verb, verb != vocabulary.verb_of_hoi[hoi], "{} is not the verb of its hoi"
         )
         expected = vocabulary.object_of_hoi[hoi]
-        actual = np.where(has_object, objects[object_rows], vocabulary.num_objects)
-        if not vocabulary.has_missing_objects:
-            _refuse(
-                path,
-                "object_instance",
-                object_instance,
-                ~has_object,
-                "is null, but every hoi has an object",
-            )
-        contradicts = (expected != actual) & has_object
-        _refuse(path, "hoi", hoi, contradicts, "has another object class than its object_instance")
+        alone = expected == vocabulary.num_objects
+        absent = ~alone & ~has_object
+        _refuse(path, "object_instance", hoi, absent, "is null, but hoi {} has an object class")
+        surplus = alone & has_object
+        problem = "{} has another object class than its object_instance: it has none"
+        _refuse(path, "hoi", hoi, surplus, problem)
+        differs = ~alone & (expected != objects[object_rows])
+        _refuse(path, "hoi", hoi, differs, "{} has another object class than its object_instance")
+        rows_of_pair = np.stack([image_ids, human, object_rows, hoi], 1)
+        _refuse(path, "hoi", hoi, _repeated(rows_of_pair), "{} appears twice for its pair")
 
     @cached_property
     def instance_rows(self) -> InstanceRows:
@@ -153,24 +166,6 @@ class Annotations:
     def pairs(self) -> Pairs:
         """The annotated pairs, each with its HOI classes, ordered by image, human, object."""
         return Pairs.from_annotations(self)
-
-
-class InstanceRows:
-    """Finds rows of `instances` by (image_id, instance)."""
-
-    def __init__(self, image_ids: np.ndarray, instances: np.ndarray) -> None:
-        self._order = np.lexsort((instances, image_ids))
-        self._keys = np.rec.fromarrays([image_ids[self._order], instances[self._order]])
-        self.duplicated = np.zeros(len(image_ids), bool)
-        self.duplicated[self._order[1:]] = self._keys[1:] == self._keys[:-1]
-
-    def find(self, image_ids: np.ndarray, instances: np.ndarray) -> np.ndarray:
-        """Row of each (image_id, instance); -1 where there is none."""
-        wanted = np.rec.fromarrays([image_ids, instances.astype(np.int32)], dtype=self._keys.dtype)
-        if not len(self._keys):
-            return np.full(len(wanted), -1)
-        place = np.searchsorted(self._keys, wanted).clip(max=len(self._keys) - 1)
-        return np.where(self._keys[place] == wanted, self._order[place], -1)
 
 
 @dataclass(frozen=True)
@@ -233,10 +228,17 @@ class Pairs:
         return [slice(a, b) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
 
 
+def _repeated(keys: np.ndarray) -> np.ndarray:
+    """(N,) bool: rows of `keys`, (N,) or (N, K), that an earlier row equals."""
+    _, first = np.unique(keys, axis=0, return_index=True)
+    repeated = np.ones(len(keys), bool)
+    repeated[first] = False
+    return repeated
+
+
 def _refuse(path: Path, key: str, values: np.ndarray, wrong: np.ndarray, problem: str) -> None:
+    """An `InputError` at the first row that is `wrong`; `problem` has a place for its value."""
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        value = values[row].tolist()
-        raise InputError(
-            path, f"{value} {problem}", row=row, key=key, fix="Mend the row and run the stage again"
-        )
+        told = problem.format(values[row].tolist())
+        raise InputError(path, told, row=row, key=key, fix="Mend the row and run the stage again")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import lzma
 import stat
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 from hoiclip.errors import InputError
 from hoiclip.files import atomic_folder
+from hoiclip.progress import track
 
 LIMIT_BYTES = 1 << 37
 """Most that an archive may unpack to (128 GiB), so that a bomb does not fill the disk."""
@@ -18,6 +20,8 @@ LIMIT_BYTES = 1 << 37
 
 def unpack(archive: str | Path, folder: str | Path, *, limit_bytes: int = LIMIT_BYTES) -> None:
     """Unpacks a tar (plain, gzip, bzip2, xz) or zip archive into `folder`, all or nothing.
+
+    Where everything in the archive stands in one folder, `folder` gets what is in that one.
 
     Args:
         archive: the file.
@@ -35,6 +39,7 @@ def unpack(archive: str | Path, folder: str | Path, *, limit_bytes: int = LIMIT_
                 _unpack_zip(archive, aside, limit_bytes)
             else:
                 _unpack_tar(archive, aside, limit_bytes)
+            _lift_only_folder(aside)
     except FileNotFoundError:
         raise InputError(archive, "no such file") from None
     except tarfile.FilterError as error:
@@ -49,13 +54,14 @@ def unpack(archive: str | Path, folder: str | Path, *, limit_bytes: int = LIMIT_
         RuntimeError,
         OSError,
     ) as error:
-        raise InputError(archive, f"cannot be unpacked ({error})") from None
+        fix = "If the file is damaged, delete it and get it anew"
+        raise InputError(archive, f"cannot be unpacked ({error})", fix=fix) from None
 
 
 def _unpack_tar(archive: Path, folder: Path, limit_bytes: int) -> None:
     size = 0
     with tarfile.open(archive) as tar:
-        for member in tar:
+        for member in track(tar, f"unpack {archive.name}"):
             size += member.size
             _check_size(archive, size, limit_bytes)
             tar.extract(member, folder, filter="data")
@@ -72,7 +78,20 @@ def _unpack_zip(archive: Path, folder: Path, limit_bytes: int) -> None:
             if not inside or "\\" in member.filename or link:
                 problem = f"unsafe member {member.filename!r}"
                 raise InputError(archive, problem, fix="Do not use this file")
-        file.extractall(folder)
+        for member in track(members, f"unpack {archive.name}"):
+            file.extract(member, folder)
+
+
+def _lift_only_folder(folder: Path) -> None:
+    entries = list(folder.iterdir())
+    if len(entries) == 1 and entries[0].is_dir():
+        # Out of the way first: it may hold an entry of its own name.
+        aside = Path(tempfile.mkdtemp(dir=folder))
+        inner = entries[0].rename(aside / "inner")
+        for entry in list(inner.iterdir()):
+            entry.rename(folder / entry.name)
+        inner.rmdir()
+        aside.rmdir()
 
 
 def _check_size(archive: Path, size: int, limit_bytes: int) -> None:

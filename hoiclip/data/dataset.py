@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -99,7 +99,8 @@ class TrainingDataset(Dataset):
         store: where the images are.
         vocabulary: the data set's.
         transforms: sizes and augmentation.
-        max_pairs: pairs of an image that are used; the number of queries.
+        max_boxes: instances of an image that are used, the first ones; the number of queries. Pairs
+            that point at another one are left out, so that an image may keep more pairs than that.
         seed: of the augmentation.
         clip_preprocess: CLIP's own transform, applied to the augmented image; None leaves CLIP's
             input out.
@@ -112,7 +113,7 @@ class TrainingDataset(Dataset):
         vocabulary: Vocabulary,
         transforms: TransformsConfig,
         *,
-        max_pairs: int,
+        max_boxes: int,
         seed: int,
         clip_preprocess: Callable[[Image.Image], Tensor] | None,
     ) -> None:
@@ -120,11 +121,10 @@ class TrainingDataset(Dataset):
         self.store = store
         self.vocabulary = vocabulary
         self.transforms = transforms
-        self.max_pairs = max_pairs
         self.seed = seed
         self.clip_preprocess = clip_preprocess
         self.epoch = 0
-        self.pairs = annotations.pairs()
+        self.pairs = _of_first_instances(annotations, max_boxes).pairs()
         self.slices = self.pairs.image_slices(annotations.images["image_id"].to_pylist())
         self.labels = self.pairs.hoi_labels(vocabulary.num_hois)
 
@@ -134,7 +134,7 @@ class TrainingDataset(Dataset):
     def __getitem__(self, index: int) -> _Sample:
         image = self.store.read(self.file_names[index])
         pairs = self.slices[index]
-        rows = np.arange(pairs.start, min(pairs.stop, pairs.start + self.max_pairs))
+        rows = np.arange(pairs.start, pairs.stop)
         view = View(
             image,
             self.pairs.human_boxes_xyxy[rows],
@@ -164,6 +164,16 @@ class TrainingDataset(Dataset):
             object_.nan_to_num(0.0),
             ~torch.isnan(object_).any(1),
         )
+
+
+def _of_first_instances(annotations: Annotations, limit: int) -> Annotations:
+    """Without the interactions whose human or object is not among its image's first instances."""
+    human, object_ = (
+        annotations.interactions[key].fill_null(-1).to_numpy()
+        for key in ("human", "object_instance")
+    )
+    kept = annotations.interactions.filter(pa.array((human < limit) & (object_ < limit)))
+    return replace(annotations, interactions=kept)
 
 
 def no_targets(vocabulary: Vocabulary) -> Targets:

@@ -16,6 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from hoiclip.data.archives import unpack
 from hoiclip.errors import InputError
 from hoiclip.files import read_json, sha256_file, write_json
 
@@ -35,18 +36,22 @@ class Source:
         url: address, http or https; None where a person has to get it.
         sha256: its hash in hex where one is published or known; else the first one seen counts.
         note: where a person gets it, what its licence allows.
+        unpack: folder, relative to the download folder, that the file, an archive, is unpacked to;
+            where that folder exists, the file itself need not. None: the file is what is needed.
     """
 
     path: str
     url: str | None
     sha256: str | None
     note: str
+    unpack: str | None = None
 
 
 class State(Enum):
     """What is to be done about a source."""
 
     PRESENT = "is there"
+    UNPACK = "is there, will be unpacked"
     FETCH = "will be fetched"
     RESUME = "will be fetched, from where it stopped"
     PLACE = "has to be placed by a person"
@@ -61,6 +66,8 @@ class Step:
 
     def __str__(self) -> str:
         told = f"{self.source.path}: {self.state.value}"
+        if self.state is State.PRESENT and self.source.unpack is not None:
+            told += f" as {self.source.unpack}/"
         if self.state in (State.FETCH, State.RESUME):
             told += f" from {self.source.url}"
         return f"{told} ({self.source.note})" if self.source.note else told
@@ -73,8 +80,10 @@ def plan(sources: Sequence[Source], folder: str | Path) -> list[Step]:
 
 def _state(source: Source, folder: Path) -> State:
     path = folder / source.path
-    if path.exists():
+    if source.unpack is not None and (folder / source.unpack).exists():
         return State.PRESENT
+    if path.exists():
+        return State.PRESENT if source.unpack is None else State.UNPACK
     if source.url is None:
         return State.PLACE
     return State.RESUME if _part(path).exists() else State.FETCH
@@ -83,6 +92,8 @@ def _state(source: Source, folder: Path) -> State:
 def fetch(sources: Sequence[Source], folder: str | Path, *, progress: bool = True) -> None:
     """Fetches what is absent and checks every file; hashes not known before are recorded.
 
+    Archives are unpacked; one that was fetched is deleted then, one that a person placed stays.
+
     Args:
         sources: the files.
         folder: where they go.
@@ -90,7 +101,8 @@ def fetch(sources: Sequence[Source], folder: str | Path, *, progress: bool = Tru
 
     Raises:
         InputError: files that a person has to place are absent (told before anything is fetched),
-            a file has another hash than expected, or an address cannot be read.
+            a file has another hash than expected, an address cannot be read, or an archive cannot
+            be unpacked.
     """
     folder = Path(folder)
     missing = [step for step in plan(sources, folder) if step.state is State.PLACE]
@@ -99,15 +111,21 @@ def fetch(sources: Sequence[Source], folder: str | Path, *, progress: bool = Tru
     record = read_json(folder / RECORD) if (folder / RECORD).exists() else {}
     for source in sources:
         path = folder / source.path
+        if source.unpack is not None and (folder / source.unpack).exists():
+            continue
         expected = source.sha256 or record.get(source.path)
         if not path.exists():
             found = download(source.url or "", path, sha256=expected, progress=progress)
         else:
             found = sha256_file(path)
             _compare(path, found, expected)
+        if source.unpack is not None:
+            unpack(path, folder / source.unpack)
         if expected is None:
             record[source.path] = found
             write_json(folder / RECORD, record)
+        if source.unpack is not None and source.url is not None:
+            path.unlink()
 
 
 def download(

@@ -57,14 +57,15 @@ class ImageStore:
             shard, offset, size = self._members[file_name]
             with open(shard, "rb") as file:
                 return os.pread(file.fileno(), size, offset)
-        path = self.folder / file_name
-        if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise InputError(
-                self.folder, f"{file_name!r} points outside the folder", key="file_name"
-            )
         try:
+            path = (self.folder / file_name).resolve()
+            if not path.is_relative_to(self.folder.resolve()):
+                raise InputError(
+                    self.folder, f"{file_name!r} points outside the folder", key="file_name"
+                )
             return path.read_bytes()
-        except OSError:
+        except (OSError, ValueError):
+            # ValueError: no file can have such a name, as one with a zero byte.
             raise InputError(
                 self.folder,
                 f"image {file_name!r} is missing",
@@ -92,7 +93,7 @@ def decode(data: bytes, name: str) -> Image.Image:
         return ImageOps.exif_transpose(image).convert("RGB")
     except UnidentifiedImageError:
         raise InputError(name, "not an image that can be read") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow lets errors of any type out of a damaged file.
         raise InputError(name, f"damaged image ({error})") from None
 
 
@@ -108,7 +109,7 @@ def write_shards(folder: str | Path, images: Iterable[tuple[str, bytes]]) -> Non
                 if tar is not None:
                     tar.close()
                 shard = aside / f"{index // IMAGES_PER_SHARD:05d}.tar"
-                tar = tarfile.open(shard, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+                tar = tarfile.open(shard, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,13 @@ import pyarrow as pa
 
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
+from hoiclip.data.zero_shot import published_settings, unseen_hois
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.files import read_json
 from hoiclip.vocabulary import Vocabulary
 
 RARE_BELOW = 10
 """A class with fewer training instances is rare (HICO-DET's definition)."""
-
-
-def _zero_shot_lists() -> dict[str, list[int]]:
-    with resources.as_file(resources.files("hoiclip.data") / "zero_shot_splits.json") as path:
-        return read_json(path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +35,7 @@ class SplitsConfig:
         validation_fraction: share of the images held out for validation, 0..0.5 (paper: 0).
         train_fraction: share of the images left after validation that trains, above 0 up to 1
             (paper: 0.05, 0.15, 0.25, 0.5, 1). Equal seeds give nested subsets.
-        zero_shot: name of a published zero-shot setting of HICO-DET, or null.
+        zero_shot: name of a published zero-shot setting of HICO-DET (see `zero_shot`), or null.
         unseen_hois: HOI classes that training does not see; excludes `zero_shot`.
         fraction_file: HOIA JSON whose file names are the only images used, or null; the way to
             take the paper's own fractions. Excludes `train_fraction` below 1.
@@ -63,7 +58,7 @@ class SplitsConfig:
         if not 0 < self.train_fraction <= 1:
             raise ValueError(f"train_fraction: {self.train_fraction}, expected 0 < fraction <= 1")
         if self.zero_shot is not None:
-            names = sorted(_zero_shot_lists())
+            names = sorted(published_settings())
             if self.zero_shot not in names:
                 raise ValueError(
                     f"zero_shot: {self.zero_shot!r}, expected one of {', '.join(names)}"
@@ -79,18 +74,15 @@ class SplitsConfig:
         """(num_hois,) bool: HOI classes that training does not see.
 
         Raises:
-            ParamsError: a class that the vocabulary does not have.
+            ParamsError: a class that the vocabulary does not have, or a setting of HICO-DET where
+                the vocabulary is another.
         """
-        listed = _zero_shot_lists()[self.zero_shot] if self.zero_shot else self.unseen_hois
-        unseen = np.zeros(vocabulary.num_hois, bool)
+        listed = unseen_hois(self.zero_shot, vocabulary) if self.zero_shot else self.unseen_hois
         for hoi in listed:
             if not 0 <= hoi < vocabulary.num_hois:
-                key = (
-                    f"splits.zero_shot {self.zero_shot}" if self.zero_shot else "splits.unseen_hois"
-                )
-                raise ParamsError(f"{key}: HOI class {hoi}, the data set has {vocabulary.num_hois}")
-            unseen[hoi] = True
-        return unseen
+                problem = f"HOI class {hoi}, the data set has {vocabulary.num_hois}"
+                raise ParamsError(f"splits.unseen_hois: {problem}")
+        return np.isin(np.arange(vocabulary.num_hois), listed)
 
 
 @dataclass(frozen=True)
@@ -122,7 +114,7 @@ def make_splits(train: Annotations, vocabulary: Vocabulary, config: SplitsConfig
 
     Raises:
         InputError: `fraction_file` is not such a file, or names an image that is not in `train`.
-        ParamsError: an unseen class that the vocabulary does not have, or nothing left to train on.
+        ParamsError: unseen classes of another vocabulary, or nothing left to train on.
     """
     unseen = config.unseen(vocabulary)
     classes = classes_table(train, vocabulary, unseen)

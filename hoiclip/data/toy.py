@@ -28,19 +28,17 @@ MINIMUM_INSTANCES = {"train": 2, "test": 10}
 
 @dataclass(frozen=True, kw_only=True)
 class ToyConfig:
-    """The toy world (`dataset` in params.yaml).
+    """The toy world.
 
     Attributes:
         seed: of the world; the toy weights belong to it.
         train_images: scenes of the train partition.
         test_images: scenes of the test partition.
-        workers: processes that render; the result does not depend on it.
     """
 
     seed: int
     train_images: int
     test_images: int
-    workers: int
 
 
 def toy_vocabulary() -> Vocabulary:

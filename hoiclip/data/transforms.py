@@ -28,7 +28,7 @@ class TransformsConfig:
         crop_scales: shorter sides before a random crop, which half of the images get (400, 500,
             600); none never crops.
         crop_sides: least and largest side of the crop, px (384, 600).
-        max_side: longest side after resizing, px (1333).
+        max_side: longest side after resizing, px (1333); the resize before a crop has no limit.
         test_scale: shorter side in inference, px (800); 0 leaves the image as it is.
     """
 
@@ -95,7 +95,7 @@ class View:
         image = self.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return replace(self, image=image, flipped=not self.flipped, **self._boxes_mapped(mirror))
 
-    def resized(self, shorter: int, longest: int) -> View:
+    def resized(self, shorter: int, longest: int | None = None) -> View:
         """Resized so that the shorter side is `shorter`, or the longer one about `longest`."""
         width, height = resized_size(*self.image.size, shorter, longest)
         if (width, height) == self.image.size:
@@ -111,10 +111,10 @@ class View:
         return replace(self, image=image, **self._boxes_mapped(lambda b: b - offset)).clamped()
 
 
-def resized_size(width: int, height: int, shorter: int, longest: int) -> tuple[int, int]:
+def resized_size(width: int, height: int, shorter: int, longest: int | None) -> tuple[int, int]:
     """Size after resizing, by DETR's rule: the other side is truncated to an integer."""
     low, high = min(width, height), max(width, height)
-    if high / low * shorter > longest:
+    if longest is not None and high / low * shorter > longest:
         shorter = round(longest * low / high)
     if low == shorter:
         return width, height
@@ -131,7 +131,7 @@ def augment(view: View, config: TransformsConfig, rng: np.random.Generator) -> V
     if config.color_jitter > 0:
         view = replace(view, image=_color_jitter(view.image, config.color_jitter, rng))
     if config.crop_scales and rng.random() < 0.5:
-        view = view.resized(int(rng.choice(config.crop_scales)), config.max_side)
+        view = view.resized(int(rng.choice(config.crop_scales)))
         view = _random_crop(view, *config.crop_sides, rng)
     if config.scales:
         view = view.resized(int(rng.choice(config.scales)), config.max_side)

@@ -114,6 +114,32 @@ def test_a_missing_object_passes_where_the_class_has_none():
     annotations([row]).check("part", WITH_MISSING)
 
 
+def test_a_null_object_of_a_class_that_has_one_is_refused():
+    bad = annotations([("interactions", 3, {"object_instance": None})])
+    message = "row 3, object_instance: is null, but hoi 2 has an object class"
+    with pytest.raises(InputError, match=message):
+        bad.check("part", WITH_MISSING)
+
+
+@pytest.mark.parametrize("hoi", [1, 4], ids=["with object", "without"])
+def test_an_interaction_that_is_there_twice_is_refused(hoi):
+    row = TABLES["interactions"][1]
+    if hoi == 4:
+        row = row | {"object_instance": None, "verb": 1, "hoi": 4}
+    rows = [row, *TABLES["interactions"][2:], row]
+    with pytest.raises(InputError, match=f"row 3, hoi: {hoi} appears twice for its pair"):
+        annotations(interactions=rows).check("part", WITH_MISSING)
+
+
+def test_unlabelled_people_are_beside_the_tables(tmp_path):
+    people = pa.Table.from_pylist([{"image_id": 7, "box_xyxy": BOX}], schema.UNLABELLED)
+    annotations().write(tmp_path / "part", {"a": 1}, unlabelled_people=people)
+    path = tmp_path / "part/unlabelled_people.parquet"
+    assert schema.read_table(path, schema.UNLABELLED).equals(people)
+    annotations().write(tmp_path / "part", {"a": 1})
+    assert not path.exists()
+
+
 def test_an_object_of_a_class_without_object_is_refused():
     with pytest.raises(InputError, match="row 3, hoi: 4 has another object class"):
         annotations([("interactions", 3, {"verb": 1, "hoi": 4})]).check("part", WITH_MISSING)

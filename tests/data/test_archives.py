@@ -50,6 +50,22 @@ def test_round_trip_replaces_the_folder(tmp_path, write, files):
     assert contents(tmp_path / "out") == files
 
 
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"top/a.txt": b"1", "top/deep/b.txt": b"2"}, {"a.txt": b"1", "deep/b.txt": b"2"}),
+        ({"top/top/a.txt": b"1"}, {"top/a.txt": b"1"}),
+        ({"top/top/a.txt": b"1", "top/b.txt": b"2"}, {"top/a.txt": b"1", "b.txt": b"2"}),
+        ({"only.txt": b"1"}, {"only.txt": b"1"}),
+    ],
+)
+def test_an_archive_of_one_folder_becomes_that_folder(tmp_path, write, files, expected):
+    unpack(write(tmp_path / "archive", files), tmp_path / "out")
+    assert contents(tmp_path / "out") == expected
+    assert [path.name for path in tmp_path.iterdir()].count("out") == 1
+
+
 @pytest.mark.parametrize("mode", ["w:", "w:bz2", "w:xz"])
 def test_other_compressions(tmp_path, mode):
     unpack(write_tar(tmp_path / "archive", FILES, mode), tmp_path / "out")

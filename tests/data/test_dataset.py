@@ -71,13 +71,13 @@ def annotations():
 
 @pytest.fixture
 def make(annotations, store):
-    def dataset(clip_preprocess=None, max_pairs=10, seed=0, **transforms):
+    def dataset(clip_preprocess=None, max_boxes=10, seed=0, **transforms):
         return TrainingDataset(
             annotations,
             store,
             VOCABULARY,
             dataclasses.replace(PLAIN, **transforms),
-            max_pairs=max_pairs,
+            max_boxes=max_boxes,
             seed=seed,
             clip_preprocess=clip_preprocess,
         )
@@ -113,10 +113,40 @@ def test_images_without_pairs_have_empty_targets(make):
     assert targets.has_object.dtype == torch.bool
 
 
-def test_more_pairs_than_queries_are_left_out(make):
-    targets = make(max_pairs=2)[0].targets
-    assert targets.counts == [2]
-    assert targets.objects.tolist() == [2, 1]
+@pytest.mark.parametrize(
+    ("max_boxes", "objects"),
+    [(3, [2, 1, 0, 1]), (2, [2, 1]), (1, [2]), (10, [2, 1, 0, 1])],
+)
+def test_pairs_of_the_first_boxes_alone_are_kept_however_many_they_are(make, max_boxes, objects):
+    """The pairs of image 4 are (0, none), (0, 1), (0, 2) and (2, 1)."""
+    targets = make(max_boxes=max_boxes)[0].targets
+    assert targets.counts == [len(objects)]
+    assert targets.objects.tolist() == objects
+    assert make(max_boxes=max_boxes)[1].targets.counts == [1]
+
+
+def slow_pairs(annotations, image_id, limit):
+    """As the released loader walks through an image: boxes cut off, then pairs skipped."""
+    rows = [r for r in annotations.instances.to_pylist() if r["image_id"] == image_id]
+    boxes = [r["instance"] for r in sorted(rows, key=lambda r: r["instance"])][:limit]
+    pairs: dict[tuple, set] = {}
+    for row in annotations.interactions.to_pylist():
+        human, object_ = row["human"], row["object_instance"]
+        if row["image_id"] != image_id or human not in boxes:
+            continue
+        if object_ is not None and object_ not in boxes:
+            continue
+        pairs.setdefault((human, object_), set()).add(row["hoi"])
+    return sorted((tuple(sorted(hois)) for hois in pairs.values()), key=str)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4])
+def test_pairs_are_those_of_the_slow_walk(make, annotations, limit):
+    dataset = make(max_boxes=limit)
+    for index, image_id in enumerate(SIZES):
+        labels = dataset[index].targets.hoi_labels
+        found = [tuple(row.nonzero().flatten().tolist()) for row in labels]
+        assert sorted(found, key=str) == slow_pairs(annotations, image_id, limit)
 
 
 def test_collate_pads_right_and_bottom_with_zeros(make):

@@ -1,6 +1,8 @@
 import hashlib
+import io
 import json
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -144,6 +146,45 @@ def test_plan_and_fetch(tmp_path, server):
     fetch([fetched, placed], tmp_path, progress=False)
     assert len(server.requests) == 1
     assert {step.state for step in plan([fetched, placed], tmp_path)} == {State.PRESENT}
+
+
+def zipped(files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, data in files.items():
+            file.writestr(name, data)
+    return buffer.getvalue()
+
+
+def test_a_fetched_archive_is_unpacked_and_deleted(tmp_path, server):
+    server.data = zipped({"top/a.txt": b"one"})
+    source = Source(path="a.zip", url=server.url, sha256=None, note="", unpack="images/a")
+    fetch([source], tmp_path, progress=False)
+    assert names(tmp_path) == ["images", RECORD]
+    assert (tmp_path / "images/a/a.txt").read_bytes() == b"one"
+    found = json.loads((tmp_path / RECORD).read_text())
+    assert found == {"a.zip": hashlib.sha256(server.data).hexdigest()}
+    assert [str(step) for step in plan([source], tmp_path)] == ["a.zip: is there as images/a/"]
+    fetch([source], tmp_path, progress=False)
+    assert len(server.requests) == 1
+
+
+def test_a_placed_archive_is_unpacked_and_stays(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped({"top/a.txt": b"one"}))
+    source = Source(path="a.zip", url=None, sha256=None, note="", unpack="out")
+    assert [step.state for step in plan([source], tmp_path)] == [State.UNPACK]
+    fetch([source], tmp_path, progress=False)
+    assert names(tmp_path) == ["a.zip", "out", RECORD]
+    (tmp_path / "a.zip").unlink()
+    assert [step.state for step in plan([source], tmp_path)] == [State.PRESENT]
+    fetch([source], tmp_path, progress=False)
+
+
+def test_of_a_damaged_archive_no_hash_is_recorded(tmp_path, server):
+    source = Source(path="a.zip", url=server.url, sha256=None, note="", unpack="out")
+    with pytest.raises(InputError, match=r"a\.zip: cannot be unpacked .* delete it"):
+        fetch([source], tmp_path, progress=False)
+    assert names(tmp_path) == ["a.zip"]
 
 
 def test_fetch_checks_what_is_there(tmp_path, server):

@@ -82,8 +82,17 @@ def test_missing_things_are_named(tmp_path):
     with pytest.raises(InputError, match=r"image 'a\.png' is missing"):
         ImageStore(tmp_path).read("a.png")
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(InputError, match="is missing"):
-        ImageStore(tmp_path).read("folder.png")
+    for name in ("folder.png", "a\0.png", "a" * 300, "\ud800.png"):
+        with pytest.raises(InputError, match="is missing") as info:
+            ImageStore(tmp_path).read(name)
+        str(info.value).encode()
+
+
+@pytest.mark.parametrize("name", ["ein Hünd 犬.png", "a" * 120 + ".png", "deep/" * 60 + "a.png"])
+def test_shards_take_names_of_any_length_and_script(tmp_path, name):
+    write_shards(tmp_path / "images", [(name, RED), ("a.png", BLUE)])
+    store = ImageStore(tmp_path / "images")
+    assert [store.read_bytes(n) for n in (name, "a.png")] == [RED, BLUE]
 
 
 @pytest.mark.parametrize("content", [b"no tar at all" * 100, b"x"])

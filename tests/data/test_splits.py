@@ -1,8 +1,6 @@
 import dataclasses
 import json
-from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -15,7 +13,6 @@ from hoiclip.data.splits import SplitsConfig, make_splits
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
-SHARED = Path(__file__).parents[3] / "shared"
 VERBS, OBJECTS = 3, 2
 VOCABULARY = Vocabulary(
     ("person", "cup"),
@@ -245,6 +242,28 @@ def test_fraction_file(tmp_path):
     assert splits.classes["train_instances"].to_pylist()[3] == 6
 
 
+def test_the_authors_fraction_files_are_hoia_documents(tmp_path):
+    document = [
+        {
+            "file_name": f"{number}.jpg",
+            "annotations": [{"bbox": [0, 0, 9, 9], "category_id": 1}] * 2,
+            "hoi_annotation": [
+                {"subject_id": 0, "object_id": 1, "category_id": 1, "hoi_category_id": 1}
+            ],
+        }
+        for number in (4, 2)
+    ]
+    path = tmp_path / "trainval_hico_5%.json"
+    path.write_text(json.dumps(document))
+    train = partition({i: [(0, 1, 3), (2, 1, 4)] for i in range(6)})
+    splits = make_splits(train, VOCABULARY, config(fraction_file=str(path)))
+    # Names alone are taken; the pairs are those of the complete partition.
+    assert ids(splits.train) == [2, 4]
+    assert rows(splits.train) == [(2, 0, 1, 3), (2, 2, 1, 4), (4, 0, 1, 3), (4, 2, 1, 4)]
+    unseen = make_splits(train, VOCABULARY, config(fraction_file=str(path), unseen_hois=[3]))
+    assert rows(unseen.train) == [(2, 2, 1, 4), (4, 2, 1, 4)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -283,22 +302,3 @@ def test_unseen_class_out_of_range():
     for changes in ({"unseen_hois": [6]}, {"unseen_hois": [-1]}, {"zero_shot": "rare_first"}):
         with pytest.raises(ParamsError, match="the data set has 6"):
             make_splits(partition({1: [(0, 1, 3)]}), VOCABULARY, config(**changes))
-
-
-@pytest.mark.parametrize(
-    ("name", "count"),
-    [("rare_first", 120), ("non_rare_first", 120), ("unseen_object", 100), ("unseen_verb", 84)]
-    + [(f"uc{i}", 120) for i in range(5)],
-)
-def test_published_zero_shot_lists(name, count):
-    hois = tuple(Hoi(v, 0) for v in range(600))
-    vocabulary = Vocabulary(("person",), tuple(Verb(str(v), None) for v in range(600)), hois)
-    assert config(zero_shot=name).unseen(vocabulary).sum() == count
-
-
-@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared")
-def test_packaged_lists_are_the_published_ones():
-    packaged = Path(__file__).parents[2] / "hoiclip/data/zero_shot_splits.json"
-    published = SHARED / "spec/zero_shot_splits.json"
-    assert json.loads(packaged.read_text()) == json.loads(published.read_text())
-    assert np.unique(json.loads(packaged.read_text())["unseen_verb"]).size == 84

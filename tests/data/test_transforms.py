@@ -5,8 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageEnhance
+from torchvision.transforms import functional as TF
 
+from hoiclip.clip_encoder import ClipVisual
 from hoiclip.data.transforms import (
     MEAN,
     STD,
@@ -45,7 +47,7 @@ def view(image, human, object_):
 
 def detr_size(width, height, size, max_size):
     """Another wording of the rule: round the shorter side down first, then truncate the longer."""
-    if max(width, height) / min(width, height) * size > max_size:
+    if max_size and max(width, height) / min(width, height) * size > max_size:
         size = int(np.rint(max_size * min(width, height) / max(width, height)))
     if width <= height:
         return (width, height) if width == size else (size, int(size * height / width))
@@ -67,6 +69,8 @@ def detr_size(width, height, size, max_size):
         ((1333, 500), 800, 1333, (1333, 500)),
         ((2000, 100), 800, 1333, (1340, 67)),  # 66.65 rounds to 67: the side may pass the limit
         ((3, 1000), 800, 1333, (4, 1333)),
+        ((2000, 500), 400, None, (1600, 400)),
+        ((3, 1000), 600, None, (600, 200_000)),
     ],
 )
 def test_size_after_resizing(size, shorter, longest, expected):
@@ -74,9 +78,13 @@ def test_size_after_resizing(size, shorter, longest, expected):
 
 
 @settings(deadline=None)
-@given(st.integers(1, 2000), st.integers(1, 2000), st.integers(1, 900))
-def test_size_after_resizing_follows_the_rule(width, height, shorter):
-    assert resized_size(width, height, shorter, 1333) == detr_size(width, height, shorter, 1333)
+@given(
+    st.integers(1, 2000), st.integers(1, 2000), st.integers(1, 900), st.sampled_from([1333, None])
+)
+def test_size_after_resizing_follows_the_rule(width, height, shorter, longest):
+    assert resized_size(width, height, shorter, longest) == detr_size(
+        width, height, shorter, longest
+    )
 
 
 def test_flip_mirrors_image_and_boxes():
@@ -159,6 +167,96 @@ def test_augmented_boxes_lie_in_the_image_and_follow_the_content(seed):
         assert (columns.max() + 1, rows.max() + 1) == pytest.approx((x2, y2), abs=2)
 
 
+class Script:
+    """A generator that draws what it is told, and notes what it was asked for."""
+
+    def __init__(self, flip, crop, factors, order, crop_scale, scale, size, corner):
+        self.randoms = iter([0.0 if flip else 0.9, 0.0 if crop else 0.9])
+        self.choices = iter([crop_scale, scale] if crop else [scale])
+        self.factors, self.order = factors, order
+        self.draws = iter([*size, *corner])
+        self.limits = []
+
+    def random(self):
+        return next(self.randoms)
+
+    def uniform(self, low, high, count):
+        assert (low, high, count) == (0.6, 1.4, 3)
+        return np.array(self.factors)
+
+    def permutation(self, count):
+        assert count == 3
+        return np.array(self.order)
+
+    def choice(self, options):
+        value = next(self.choices)
+        assert value in options
+        return value
+
+    def integers(self, low, high=None):
+        self.limits.append((0, low - 1) if high is None else (low, high - 1))
+        return next(self.draws)
+
+
+def slow_augment(image, boxes, flip, crop, factors, order, crop_scale, scale, size, corner):
+    """The released augmentation with given draws: torchvision and PIL, box after box."""
+    width, height = image.size
+    limits = (width, height, width, height)
+    boxes = [[min(max(v, 0), m) for v, m in zip(b, limits, strict=True)] for b in boxes]
+    kept = [b[2] > b[0] and b[3] > b[1] for b in boxes]
+    if flip:
+        image = TF.hflip(image)
+        boxes = [[width - x2, y1, width - x1, y2] for x1, y1, x2, y2 in boxes]
+    enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+    for index in order:
+        image = enhancers[index](image).enhance(factors[index])
+
+    def resize(image, boxes, shorter, longest):
+        w, h = detr_size(*image.size, shorter, longest)
+        scale = (w / image.width, h / image.height) * 2
+        boxes = [[v * s for v, s in zip(b, scale, strict=True)] for b in boxes]
+        return TF.resize(image, [h, w]), boxes
+
+    if crop:
+        image, boxes = resize(image, boxes, crop_scale, None)
+        (w, h), (left, top) = size, corner
+        image = TF.crop(image, top, left, h, w)
+        boxes = [[x1 - left, y1 - top, x2 - left, y2 - top] for x1, y1, x2, y2 in boxes]
+        limits = (w, h, w, h)
+        boxes = [[min(max(v, 0), m) for v, m in zip(b, limits, strict=True)] for b in boxes]
+        kept = [k and b[2] > b[0] and b[3] > b[1] for k, b in zip(kept, boxes, strict=True)]
+    image, boxes = resize(image, boxes, scale, 1333)
+    return image, boxes, kept
+
+
+@pytest.mark.parametrize("size", [(640, 480), (300, 900), (1500, 260)])
+@pytest.mark.parametrize(("flip", "crop"), [(False, False), (True, False), (False, True)])
+def test_augmentation_equals_the_slow_transcription(size, flip, crop):
+    image = noise(*size)
+    w, h = size
+    boxes = [[-5, 3, w / 2, h + 9], [w - 20.5, 4, w - 1, 30], [w + 2, 5, w + 9, 9], [0, 0, 9, 9]]
+    draws = {
+        "flip": flip, "crop": crop, "factors": [0.7, 1.3, 0.9], "order": [2, 0, 1],
+        "crop_scale": 500, "scale": 512, "size": (450, 390), "corner": (37, 41),
+    }  # fmt: skip
+    script = Script(**draws)
+    found = augment(view(image, boxes, boxes), PAPER, script)
+    expected, expected_boxes, kept = slow_augment(image, boxes, **draws)
+    assert found.image.size == expected.size
+    assert found.image.tobytes() == expected.tobytes()
+    assert found.kept.tolist() == kept
+    np.testing.assert_allclose(found.human_boxes_xyxy, expected_boxes, atol=1e-9)
+    np.testing.assert_array_equal(found.human_boxes_xyxy, found.object_boxes_xyxy)
+    if crop:
+        # Crop sides are drawn from 384 to 600 or the image's side, corners from what is left.
+        w, h = detr_size(*size, 500, None)
+        sides = [(384, min(w, 600)), (384, min(h, 600))]
+        assert script.limits == [*sides, (0, w - 450), (0, h - 390)]
+        assert min(w, h) == 500
+    else:
+        assert script.limits == []
+
+
 def test_augmentation_depends_on_the_generator_alone():
     original = view(noise(60, 40), [[1, 2, 30, 35]], [[5, 5, 20, 20]])
     first, second, third = (
@@ -215,3 +313,36 @@ def test_to_tensor_normalises_channels_first():
 def test_values_out_of_range_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         dataclasses.replace(PAPER, **change)
+
+
+@pytest.mark.parametrize("size", [(640, 427), (333, 500), (224, 224), (1000, 230), (90, 61)])
+def test_inference_equals_torchvision(size):
+    image = noise(*size, seed=3)
+    w, h = detr_size(*size, 800, 1333)
+    expected = TF.to_tensor(TF.resize(image, [h, w]))
+    expected = TF.normalize(expected, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    assert torch.equal(to_tensor(inference_view(image, PAPER).image), expected)
+
+
+@pytest.mark.parametrize("size", [(640, 427), (333, 500), (224, 224), (1333, 311), (90, 61)])
+def test_clip_sees_the_central_square_of_the_resized_image(size):
+    """Bicubic to 224 px on the short side, the central 224 px, CLIP's mean and deviation."""
+    config = {
+        "embed_dim": 8, "quick_gelu": True,
+        "vision_cfg": {
+            "image_size": 224, "patch_size": 112, "width": 16, "layers": 1, "head_width": 8,
+        },
+    }  # fmt: skip
+    image = noise(*size, seed=4)
+    short, long = min(size), max(size)
+    scaled = {short: 224, long: int(224 * long / short)}
+    resized = image.resize((scaled[size[0]], scaled[size[1]]), Image.Resampling.BICUBIC)
+    left, top = (round((side - 224) / 2) for side in resized.size)
+    pixels = np.asarray(resized, np.float32)[top : top + 224, left : left + 224] / np.float32(255)
+    mean, deviation = (
+        np.array(v, np.float32)
+        for v in ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+    )
+    expected = ((pixels - mean) / deviation).transpose(2, 0, 1)
+    found = ClipVisual({"model_cfg": config}).preprocess(image)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)

@@ -1,0 +1,64 @@
+"""The section `dataset` of params.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from hoiclip.config import check
+from hoiclip.data.download import Source
+from hoiclip.data.sources.hico_det import HicoDetConfig
+from hoiclip.data.sources.own import OwnConfig
+from hoiclip.data.sources.vcoco import VcocoConfig
+from hoiclip.data.toy import ToyConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download(Source):
+    """A file of the data set.
+
+    Attributes:
+        form: the form of annotations that needs the file (`mat`, `original`, ...); None: any.
+    """
+
+    form: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetConfig:
+    """Which data set is prepared, and from what.
+
+    Attributes:
+        source: the data set; of the sections below, its own alone is read.
+        raw: folder with its files.
+        workers: processes that render or check images; the result does not depend on it.
+        bad_images: what becomes of images that are missing, unreadable or of another size than
+            stated: `error`, or `drop`, which leaves them out with their rows and reports them.
+        drop_unknown: leaves out and reports boxes and interactions outside the vocabulary;
+            otherwise they are an error.
+        toy: the toy world.
+        hico_det: HICO-DET.
+        vcoco: V-COCO.
+        own: people's own data.
+        downloads: files that are fetched or have to be placed; paths are relative to `raw`.
+    """
+
+    source: Literal["toy", "hico_det", "vcoco", "own"]
+    raw: str
+    workers: int
+    bad_images: Literal["error", "drop"]
+    drop_unknown: bool
+    toy: ToyConfig
+    hico_det: HicoDetConfig
+    vcoco: VcocoConfig
+    own: OwnConfig
+    downloads: list[Download]
+
+    def __post_init__(self) -> None:
+        check(self.workers >= 1, f"workers: {self.workers}, expected at least 1")
+        for index, entry in enumerate(self.downloads):
+            for path in (entry.path, entry.unpack or entry.path):
+                inside = not path.startswith("/") and ".." not in PurePosixPath(path).parts
+                problem = "is not a path inside dataset.raw"
+                check(inside and path.strip("./") != "", f"downloads[{index}]: {path!r} {problem}")

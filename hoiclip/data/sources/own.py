@@ -1,0 +1,77 @@
+"""People's own images and annotations in `dataset.raw`."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from hoiclip.data.readers import own
+from hoiclip.data.sources.partition import SourcePartition, provenance
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnConfig:
+    """Files in `dataset.raw`; their layouts are in docs/data.md.
+
+    Attributes:
+        vocabulary: JSON with objects, verbs and HOI classes.
+        train: annotations of the train partition, `.json` (COCO-like) or `.csv`.
+        test: annotations of the test partition.
+        images: folder of the images of both.
+    """
+
+    vocabulary: str
+    train: str
+    test: str
+    images: str
+
+
+def form(config: OwnConfig) -> str:
+    """Name of the form in which the annotations are."""
+    return "own"
+
+
+def needed(config: OwnConfig) -> list[Path]:
+    """Files and folders that have to be there, relative to `dataset.raw`."""
+    return [Path(p) for p in (config.vocabulary, config.train, config.test, config.images)]
+
+
+def optional(config: OwnConfig) -> list[Path]:
+    """Files that are used where they are there: none."""
+    return []
+
+
+def read(
+    raw: Path, config: OwnConfig, partition: Literal["train", "test"], *, drop_unknown: bool
+) -> SourcePartition:
+    """Reads the annotations of a partition.
+
+    Raises:
+        InputError: a file is absent or malformed.
+    """
+    path, classes = raw / getattr(config, partition), raw / config.vocabulary
+    annotations, vocabulary, report = own.read(path, classes, drop_unknown=drop_unknown)
+    rows = np.arange(annotations.images.num_rows)
+    kind = path.suffix.lower().removeprefix(".")
+    return SourcePartition(
+        annotations=annotations,
+        vocabulary=vocabulary,
+        report=report,
+        images=raw / config.images,
+        image_rows=_first_rows(path) if kind == "csv" else rows,
+        provenance=provenance("own", kind, partition, [path, classes]),
+    )
+
+
+def _first_rows(path: Path) -> np.ndarray:
+    """(I,) first row of each image in a CSV file that was read before; images in their order."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        names = [fields["file_name"].strip() for fields in csv.DictReader(file)]
+    rows: dict[str, int] = {}
+    for row, name in enumerate(names):
+        rows.setdefault(name, row)
+    return np.array(list(rows.values()), np.int64)
