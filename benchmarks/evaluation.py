@@ -1,19 +1,23 @@
 """Times post-processing and HICO-DET evaluation against the plain-loop reference of the tests.
 
 Run from the repository root: `python benchmarks/evaluation.py [--images 500 1000 2000] [--full]`.
-`--full` is HICO-DET's size: 9,658 images, 64 queries, 600 classes, scores held in memory. Each size
-runs in a process of its own; times are the best of three, memory is the peak above what was held
-before.
+`--full` is HICO-DET's size: 9,658 images, 64 queries, 600 classes, scores held in memory;
+`--annotations instances_test2015.json` takes HICO-DET's own test annotations at that size. Each
+size runs in a process of its own; times are the median of `--repeats` runs, memory is the peak
+above what was held before. The load of the machine is printed, since times depend on it.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +28,17 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "evaluation")]
 
 import hico_reference as reference  # noqa: E402
-from evaluation_inputs import HOIS, world  # noqa: E402
+from evaluation_inputs import HOIS, made_up, world  # noqa: E402
 
 from hoiclip import schema  # noqa: E402
+from hoiclip.data.readers import hico_instances  # noqa: E402
+from hoiclip.evaluation.diagnosis import diagnose  # noqa: E402
 from hoiclip.evaluation.hico import PROTOCOLS, evaluate_hico  # noqa: E402
 from hoiclip.evaluation.outputs import metrics  # noqa: E402
 from hoiclip.pair_nms import PairNms  # noqa: E402
 from hoiclip.postprocess import enhancement, fuse, postprocess  # noqa: E402
 
 HICO_DET_IMAGES = 9658
-REPEATS = 3
 
 
 def predictions_of(world: dict[str, Any], k: int = 10) -> pa.Table:
@@ -42,7 +47,7 @@ def predictions_of(world: dict[str, Any], k: int = 10) -> pa.Table:
     _, _, human, object_, _ = world["network"]
     place = found.image, found.query
     columns = {
-        "image_id": found.image,
+        "image_id": world["images"]["image_id"].to_numpy()[found.image],
         "query": found.query,
         "hoi": found.hoi,
         "human_box_xyxy": schema.numpy_to_fixed_lists(human[place]),
@@ -88,14 +93,16 @@ def as_lists(world: dict[str, Any], predictions: pa.Table) -> tuple[list[dict], 
     return detections, truths
 
 
-def timed(work: Callable[[], Any], repeats: int = REPEATS) -> tuple[float, Any]:
-    """Fastest of some runs, in seconds, and the last result."""
-    best, result = float("inf"), None
+def timed(row: dict[str, float], name: str, work: Callable[[], Any], repeats: int) -> Any:
+    """Medians of some runs, in seconds on the clock and of the processors; the last result."""
+    wall, cpu, result = [], [], None
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         result = work()
-        best = min(best, time.perf_counter() - start)
-    return best, result
+        wall.append(time.perf_counter() - start[0])
+        cpu.append(time.process_time() - start[1])
+    row[f"{name} s"], row[f"{name} CPU s"] = statistics.median(wall), statistics.median(cpu)
+    return result
 
 
 class Memory:
@@ -122,12 +129,14 @@ def sort_everything(world: dict[str, Any]) -> np.ndarray:
     return np.argsort(-scores.reshape(len(scores), -1), axis=1, kind="stable")[:, :100]
 
 
-def measure(num_images: int, slow: bool) -> dict[str, float]:
+def measure(num_images: int, annotations: Path | None, slow: bool, repeats: int) -> dict:
     """Seconds and megabytes of one size; runs in a fresh process."""
-    inputs = world(num_images, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    truth = made_up(num_images, rng) if annotations is None else hico_instances.read(annotations)
+    inputs = world(*truth[:2], rng)
     memory = Memory()
-    row: dict[str, float] = {"images": num_images}
-    row["select s"], predictions = timed(lambda: predictions_of(inputs))
+    row: dict[str, float] = {"images": len(inputs["images"])}
+    predictions = timed(row, "select", lambda: predictions_of(inputs), repeats)
     row["select MB"] = memory.peak_mb()
     row["rows"] = len(predictions)
     with tempfile.TemporaryDirectory() as folder:
@@ -140,14 +149,20 @@ def measure(num_images: int, slow: bool) -> dict[str, float]:
             return evaluate(inputs, schema.read_table(path, schema.PREDICTIONS), protocol)
 
         for protocol in PROTOCOLS:
-            row[f"{protocol} s"], values = timed(lambda name=protocol: from_file(name))
+            values = timed(row, protocol, lambda p=protocol: from_file(p), repeats)
         row["evaluate MB"] = memory.peak_mb()
+        memory = Memory()
+        names = ("images", "instances", "interactions", "vocabulary")
+        tables = {name: inputs[name] for name in names}
+        diagnosed = partial(diagnose, **tables)
+        read = partial(schema.read_table, path, schema.PREDICTIONS)
+        timed(row, "diagnosis", lambda: diagnosed(read()), repeats)
+        row["diagnosis MB"] = memory.peak_mb()
 
     memory = Memory()
-    start = time.process_time()
-    row["all, no file s"], _ = timed(lambda: evaluate(inputs, predictions_of(inputs), "hico"))
-    row["all, no file, CPU s"] = (time.process_time() - start) / REPEATS
+    timed(row, "all, no file", lambda: evaluate(inputs, predictions_of(inputs), "hico"), repeats)
     row["all, no file MB"] = memory.peak_mb()
+    row["load"] = os.getloadavg()[0]
     if slow:
         measure_references(inputs, row, values["default"]["full"])
     return row
@@ -156,7 +171,7 @@ def measure(num_images: int, slow: bool) -> dict[str, float]:
 def measure_references(inputs: dict[str, Any], row: dict[str, float], expected: float) -> None:
     """Adds to `row` what sorting everything and plain loops take; checks that they agree."""
     memory = Memory()
-    row["full sort s"], top = timed(lambda: sort_everything(inputs), repeats=1)
+    top = timed(row, "full sort", lambda: sort_everything(inputs), 1)
     row["full sort MB"] = memory.peak_mb()
     added = enhancement(inputs["similarity"], 10, 1.0)
     (found,) = postprocess(*inputs["network"], [added])
@@ -165,15 +180,14 @@ def measure_references(inputs: dict[str, Any], row: dict[str, float], expected: 
     predictions = predictions_of(inputs)
     objects = inputs["vocabulary"].object_of_hoi.tolist()
     memory = Memory()
-    row["loops s"], (results, _) = timed(
-        lambda: reference.evaluate(*as_lists(inputs, predictions), objects, "pocket"), repeats=1
-    )
+    loops = partial(reference.evaluate, object_of_hoi=objects, protocol="pocket")
+    results, _ = timed(row, "loops", lambda: loops(*as_lists(inputs, predictions)), 1)
     row["loops MB"] = memory.peak_mb()
     mean = reference.subset_mean(results["default"], [True] * len(objects))
     assert abs(mean - expected) < 1e-9, (mean, expected)
-    row["full sort / select, s"] = row["full sort s"] / row["select s"]
+    row["full sort / select, CPU s"] = row["full sort CPU s"] / row["select CPU s"]
     row["full sort / select, MB"] = row["full sort MB"] / row["select MB"]
-    row["loops / evaluate, s"] = row["loops s"] / row["pocket s"]
+    row["loops / evaluate, CPU s"] = row["loops CPU s"] / row["pocket CPU s"]
     row["loops / evaluate, MB"] = row["loops MB"] / row["evaluate MB"]
 
 
@@ -181,15 +195,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=[500, 1000, 2000])
     parser.add_argument("--full", action="store_true", help="HICO-DET's size, without references")
+    parser.add_argument("--annotations", type=Path, help="HICO-DET's, without references")
+    parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    jobs = [(HICO_DET_IMAGES, False)] if args.full else [(n, True) for n in args.images]
+    jobs = [(n, None, True, args.repeats) for n in args.images]
+    if args.full or args.annotations:
+        jobs = [(HICO_DET_IMAGES, args.annotations, False, args.repeats)]
     context = multiprocessing.get_context("spawn")
     rows = []
     for job in jobs:
         with context.Pool(1) as pool:
             rows.append(pool.apply(measure, job))
     for key in rows[0]:
-        print(f"{key:>24}", *(f"{row[key]:12.3f}" for row in rows))
+        print(f"{key:>28}", *(f"{row[key]:12.3f}" for row in rows))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Made-up partitions and network outputs of HICO-DET's shape, in any number of images."""
+"""Made-up partitions of HICO-DET's shape in any number of images, and network outputs for any."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
+from hoiclip.data.annotations import Annotations
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 QUERIES, OBJECTS, VERBS, HOIS = 64, 80, 117, 600
@@ -20,8 +21,8 @@ def vocabulary() -> Vocabulary:
     return Vocabulary(objects, verbs, hois)
 
 
-def world(num_images: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Some 3.5 interactions per image, and network outputs that find many of them."""
+def made_up(num_images: int, rng: np.random.Generator) -> tuple[Annotations, Vocabulary]:
+    """Some 3.5 interactions per image."""
     vocab = vocabulary()
     truths = rng.poisson(3.5, num_images)
     image = np.repeat(np.arange(num_images), truths)
@@ -48,7 +49,28 @@ def world(num_images: int, rng: np.random.Generator) -> dict[str, Any]:
         "width": np.full(num_images, 640),
         "height": np.full(num_images, 640),
     }
-    rare = np.bincount(hoi, minlength=HOIS) < 10
+    return Annotations(
+        pa.table(images).cast(schema.IMAGES),
+        pa.table(instances).cast(schema.INSTANCES),
+        pa.table(interactions).cast(schema.INTERACTIONS),
+    ), vocab
+
+
+def world(annotations: Annotations, vocab: Vocabulary, rng: np.random.Generator) -> dict[str, Any]:
+    """The tables, and network outputs that find many of the interactions."""
+    num_images = len(annotations.images)
+    pairs = annotations.pairs()
+    ids = annotations.images["image_id"].to_numpy()
+    places = np.argsort(ids)
+    image = places[np.searchsorted(ids[places], pairs.image_ids)]
+    order = np.argsort(image, kind="stable")
+    first = np.searchsorted(image[order], np.arange(num_images))
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order)) - first[image[order]]
+    boxes = np.stack([pairs.human_boxes_xyxy, pairs.object_boxes_xyxy], 1)
+    hoi = np.empty(len(image), np.int64)
+    hoi[pairs.pair_of_row] = pairs.hoi_of_row
+    rare = np.bincount(pairs.hoi_of_row, minlength=HOIS) < 10
     classes = {
         "hoi": np.arange(HOIS),
         "train_instances": np.where(rare, 5, 50),
@@ -61,20 +83,20 @@ def world(num_images: int, rng: np.random.Generator) -> dict[str, Any]:
         np.power(row, 8, out=row)
     object_prob = rng.random((num_images, QUERIES, OBJECTS), dtype=np.float32) ** 8
     corner = rng.uniform(0, 400, (num_images, QUERIES, 2, 2))
-    pairs = np.concatenate([corner, corner + rng.uniform(20, 240, corner.shape)], -1)
-    pairs = pairs.astype(np.float32)
-    # Eight queries stand for each of the first eight interactions of an image.
+    found = np.concatenate([corner, corner + rng.uniform(20, 240, corner.shape)], -1)
+    found = found.astype(np.float32)
+    # Eight queries stand for each of the first eight pairs of an image.
     for copy in range(8):
         rows = number < 8
         query = number[rows] * 8 + copy
-        pairs[image[rows], query] = boxes[rows] + rng.normal(0, 8, (rows.sum(), 2, 4))
+        found[image[rows], query] = boxes[rows] + rng.normal(0, 8, (rows.sum(), 2, 4))
         hoi_prob[image[rows], query, hoi[rows]] += rng.random(rows.sum(), dtype=np.float32)
     return {
         "vocabulary": vocab,
-        "images": pa.table(images).cast(schema.IMAGES),
-        "instances": pa.table(instances).cast(schema.INSTANCES),
-        "interactions": pa.table(interactions).cast(schema.INTERACTIONS),
+        "images": annotations.images,
+        "instances": annotations.instances,
+        "interactions": annotations.interactions,
         "classes": pa.table(classes).cast(schema.CLASSES),
-        "network": (hoi_prob, object_prob, pairs[:, :, 0], pairs[:, :, 1], vocab.object_of_hoi),
+        "network": (hoi_prob, object_prob, found[:, :, 0], found[:, :, 1], vocab.object_of_hoi),
         "similarity": rng.normal(0.2, 0.05, (num_images, HOIS)).astype(np.float32),
     }

@@ -1,9 +1,13 @@
-"""Random outputs and targets for matcher and criterion."""
+"""Random outputs and targets for matcher and criterion, and the matching done slowly."""
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import torch
 
+from hoiclip.matcher import LayerOutputs, MatchingConfig
 from hoiclip.model.hoiclip import Outputs
 from hoiclip.targets import Targets
 
@@ -39,8 +43,8 @@ def random_outputs(images: int, queries: int, layers: int = 2) -> Outputs:
     )
 
 
-def layer_of(outputs: Outputs, layer: int) -> tuple[torch.Tensor, ...]:
-    return (
+def layer_of(outputs: Outputs, layer: int) -> LayerOutputs:
+    return LayerOutputs(
         outputs.hoi_logits[layer],
         outputs.object_logits[layer],
         outputs.human_boxes_cxcywh[layer],
@@ -59,6 +63,57 @@ def slow_giou(a_cxcywh: list[float], b_cxcywh: list[float]) -> float:
     hull_height = max(ay + ah / 2, by + bh / 2) - min(ay - ah / 2, by - bh / 2)
     hull = hull_width * hull_height
     return both / union - (hull - union) / hull
+
+
+def slow_cost(
+    layer: LayerOutputs, image: int, query: int, targets: Targets, target: int, c: MatchingConfig
+) -> float:
+    """The cost formula, in plain numbers."""
+    p = [1 / (1 + math.exp(-x)) for x in layer.hoi_logits[image, query].tolist()]
+    label = targets.hoi_labels[target].tolist()
+    positive = sum(a * b for a, b in zip(p, label, strict=True))
+    negative = sum((1 - a) * (1 - b) for a, b in zip(p, label, strict=True))
+    of_hoi = -0.5 * (positive / (sum(label) + 1e-4) + negative / (len(label) - sum(label) + 1e-4))
+    exponentials = [math.exp(x) for x in layer.object_logits[image, query].tolist()]
+    of_object = -exponentials[int(targets.objects[target])] / sum(exponentials)
+    human = (
+        layer.human_boxes_cxcywh[image, query].tolist(),
+        targets.human_boxes_cxcywh[target].tolist(),
+    )
+    found = layer.object_boxes_cxcywh[image, query].tolist()
+    l1, giou = slow_l1(*human), -slow_giou(*human)
+    if targets.has_object[target]:
+        object_ = (found, targets.object_boxes_cxcywh[target].tolist())
+        l1, giou = max(l1, slow_l1(*object_)), max(giou, -slow_giou(*object_))
+    elif c.missing_object_giou == "released":
+        giou += -slow_giou(found, [0.0] * 4)
+    return c.hoi * of_hoi + c.object * of_object + c.l1 * l1 + c.giou * giou
+
+
+def slow_matching(
+    layer: LayerOutputs, targets: Targets, config: MatchingConfig
+) -> dict[tuple[int, int], int]:
+    """(image, query) → target, by trying every assignment of each image."""
+    queries, matched, start = layer.hoi_logits.shape[1], {}, 0
+    for image, count in enumerate(targets.counts):
+        own = range(start, start + count)
+        costs = {
+            (q, t): slow_cost(layer, image, q, targets, t, config)
+            for q in range(queries)
+            for t in own
+        }
+        size = min(queries, count)
+        best = min(
+            (
+                list(zip(qs, ts, strict=True))
+                for qs in itertools.combinations(range(queries), size)
+                for ts in itertools.permutations(own, size)
+            ),
+            key=lambda pairs: sum(costs[pair] for pair in pairs),
+        )
+        matched |= {(image, q): t for q, t in best}
+        start += count
+    return matched
 
 
 def slow_l1(a: list[float], b: list[float]) -> float:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -168,6 +170,25 @@ def test_an_overlap_of_exactly_the_threshold_stays():
     args = boxes, boxes[:1].repeat(2, 0), np.zeros(2), np.array([0.9, 0.8])
     assert pair_nms(*args, 0.5).tolist() == [True, True]
     assert pair_nms(*args, 0.5, plus_one_extents=True).tolist() == [True, False]
+
+
+def test_the_papers_settings_by_hand():
+    # 0.9 * 0.64 ** 0.5 = 0.72 suppresses, 0.9 * 0.6 ** 0.5 = 0.697 does not.
+    human = np.array([[0, 0, 10, 100], [0, 0, 10, 90]], float)
+    for extent, kept in ((64, False), (60, True)):
+        object_ = np.array([[0, 0, 10, 100], [0, 0, 10, extent]], float)
+        found = pair_nms(human, object_, np.zeros(2), np.array([0.9, 0.8]), **asdict(PairNms()))
+        assert found.tolist() == [True, kept]
+
+
+def test_missing_objects_are_the_same_object_to_pair_nms():
+    box, missing = [0.0, 0.0, 10.0, 10.0], [np.nan] * 4
+    human = np.array([box] * 4)
+    object_ = np.array([missing, box, missing, box])
+    scores = np.array([0.5, 0.5, 0.5, 0.6])
+    # Of equal scores the first row stays; a missing object and a box are different objects.
+    kept = pair_nms(human, object_, np.zeros(4), scores)
+    assert kept.tolist() == [True, False, False, True]
 
 
 def test_overlap_of_missing_boxes():

@@ -50,6 +50,13 @@ class PrecisionCurves:
         needed = floating_needed if floating_steps else exact_needed
         return self.at_recall(needed(self.ground_truths, 10)).mean(axis=1)
 
+    def area(self) -> np.ndarray:
+        """Area under the envelope over recall, (C,) float64 in [0, 1]; NaN as in `at_recall`."""
+        classes = np.repeat(np.arange(len(self.found)), self.found)
+        total = np.bincount(classes, self.envelope, minlength=len(self.found))
+        empty = np.full(len(self.found), np.nan)
+        return np.divide(total, self.ground_truths, out=empty, where=self.ground_truths > 0)
+
 
 def exact_needed(ground_truths: np.ndarray, steps: int) -> np.ndarray:
     """Fewest true positives t with t / n >= i / steps, by integers, (C, steps + 1)."""

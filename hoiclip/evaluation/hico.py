@@ -7,7 +7,6 @@ the name of its protocol.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,25 +20,17 @@ from hoiclip.evaluation.matching import (
     true_positives,
 )
 from hoiclip.evaluation.tables import (
+    BoxConvention,
     ImageIndex,
+    Offset,
     class_groups,
     detections_of,
     ground_truth_of,
+    offset_of,
 )
 from hoiclip.vocabulary import Vocabulary
 
 SETTINGS = ("default", "known_object")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """Evaluation (`evaluate` in params.yaml).
-
-    Attributes:
-        protocol: `hico` (the original), `hoiclip` (the released port) or `pocket`.
-    """
-
-    protocol: Literal["hico", "hoiclip", "pocket"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +48,7 @@ class Protocol:
     """
 
     name: str
-    offset_xyxy: tuple[float, float, float, float]
+    offset_xyxy: Offset
     rule: OverlapRule
     floating_steps: bool = False
     skip_unpredicted: bool = False
@@ -80,6 +71,17 @@ PROTOCOLS = {
         Protocol("pocket", (0, 0, 0, 0), OverlapRule(inclusive=False, least_extent=0, strict=True)),
     )
 }
+
+
+def protocol_named(name: str) -> Protocol:
+    """The rules of that name.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if name not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {name!r}, expected one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,8 @@ def evaluate_hico(
     vocabulary: Vocabulary,
     classes: pa.Table,
     protocol: str = "hico",
+    *,
+    boxes: BoxConvention = "schema",
 ) -> HicoResult:
     """Scores a predictions table against a partition.
 
@@ -166,24 +170,26 @@ def evaluate_hico(
     query. Every image counts, also one without a pair. Missing objects match missing objects.
 
     Args:
-        predictions: rows of `schema.PREDICTIONS`, in any order.
+        predictions: rows of `schema.PREDICTIONS`, in any order; those of one query have the same
+            boxes. Boxes and scores may be of any floating type.
         images: the partition's `schema.IMAGES`.
         instances: the partition's `schema.INSTANCES`.
         interactions: the partition's `schema.INTERACTIONS`.
         vocabulary: the classes.
         classes: rows of `schema.CLASSES`, one per HOI class in order.
         protocol: `hico`, `hoiclip` or `pocket`.
+        boxes: `schema` for predicted boxes as the schema has them, `protocol` for boxes in the
+            protocol's own convention.
 
     Raises:
         InputError: a row names an image, instance or class that does not exist, a prediction is
             not finite or lacks its object's box, or `classes` are not the vocabulary's.
-        ValueError: unknown protocol.
+        ValueError: unknown protocol or box convention.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {protocol!r}, expected one of {', '.join(PROTOCOLS)}")
-    rules = PROTOCOLS[protocol]
+    rules = protocol_named(protocol)
     index = ImageIndex.of(images)
-    detections, scores = detections_of(predictions, index, vocabulary, rules.offset_xyxy)
+    offset = offset_of(boxes, rules.offset_xyxy)
+    detections, scores = detections_of(predictions, index, vocabulary, offset)
     ground_truth = ground_truth_of(instances, interactions, index, vocabulary, rules.offset_xyxy)
     groups = class_groups(classes, vocabulary.num_hois)
     return HicoResult(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
@@ -34,6 +34,10 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.hoi)
+
+    def take(self, rows: np.ndarray) -> Pairs:
+        """The pairs at positions `rows`."""
+        return Pairs(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 @dataclass(frozen=True)

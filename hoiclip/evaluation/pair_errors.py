@@ -23,12 +23,11 @@ the annotations that no detection finds and no wrong detection belongs to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from hoiclip.evaluation.hico import Protocol
 from hoiclip.evaluation.matching import Pairs, candidates
+from hoiclip.evaluation.oracle import RIGHT, Errors, best_of, unfound
 from hoiclip.overlap import row_iou
 from hoiclip.vocabulary import Vocabulary
 
@@ -43,30 +42,9 @@ DETECTION_KINDS = (
     "both_boxes",
     "background",
 )
-RIGHT = -1
+RECLASSED = ("verb", "object", "verb_and_object")
 
 _DUPLICATE, _BACKGROUND = (DETECTION_KINDS.index(kind) for kind in ("duplicate", "background"))
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Kinds of N detections and M annotations.
-
-    Attributes:
-        kind: (N,) position in `DETECTION_KINDS`; -1 for right detections.
-        target: (N,) annotation the detection belongs to; -1 for `background`.
-        missed: (M,) bool.
-    """
-
-    kind: np.ndarray
-    target: np.ndarray
-    missed: np.ndarray
-
-    def counts(self) -> dict[str, int]:
-        """Kind → detections, or annotations of `missed`."""
-        wrong = np.bincount(self.kind[self.kind != RIGHT], minlength=len(DETECTION_KINDS))
-        counts = dict(zip(DETECTION_KINDS, wrong.tolist(), strict=True))
-        return counts | {"missed": int(self.missed.sum())}
 
 
 def find_errors(
@@ -90,28 +68,17 @@ def find_errors(
     found = np.zeros(len(truth), bool)
     rows, others, relation, overlap = _related(detections, truth, vocabulary, protocol)
     own = np.flatnonzero(correct[rows] & (relation == _DUPLICATE))
-    starts, best = _best_of(rows[own], -overlap[own])
+    starts, best = best_of(rows[own], -overlap[own])
     target[rows[own][starts]] = others[own][best]
     found[others[own][best]] = True
     wrong = np.flatnonzero(~correct[rows])
     # First the kind counts, then whether the annotation is found, then the overlap, at most 1.
     worse = (2.0 * relation[wrong] + (found[others[wrong]] & (relation[wrong] != _DUPLICATE))) * 2
-    starts, best = _best_of(rows[wrong], worse - overlap[wrong])
+    starts, best = best_of(rows[wrong], worse - overlap[wrong])
     kind[rows[wrong][starts]] = relation[wrong][best]
     target[rows[wrong][starts]] = others[wrong][best]
-    missed = ~found
-    missed[target[(kind != RIGHT) & (kind != _BACKGROUND)]] = False
-    return Errors(kind, target, missed)
-
-
-def _best_of(rows: np.ndarray, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each of the rising `rows` begins, and the first place of its least cost."""
-    if not len(rows):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    starts = np.flatnonzero(np.diff(rows, prepend=-1))
-    least = np.minimum.reduceat(cost, starts)
-    level = np.flatnonzero(cost == np.repeat(least, np.diff(starts, append=len(rows))))
-    return starts, level[np.searchsorted(level, starts)]
+    missed = unfound(target, correct, ~correct, len(truth))
+    return Errors(DETECTION_KINDS, RECLASSED, kind, target, missed)
 
 
 def _related(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,26 @@ from hoiclip.errors import InputError
 from hoiclip.evaluation.matching import Pairs
 from hoiclip.schema import fixed_lists_to_numpy
 from hoiclip.vocabulary import Vocabulary
+
+BoxConvention = Literal["schema", "protocol"]
+"""Whose boxes predictions have: the schema's, or already those that the protocol compares."""
+
+Offset = tuple[float, float, float, float]
+
+
+def offset_of(boxes: BoxConvention, offset_xyxy: Offset) -> Offset:
+    """What is added to predicted boxes so that they become the protocol's.
+
+    Args:
+        boxes: whose they are.
+        offset_xyxy: from the schema's boxes to the protocol's.
+
+    Raises:
+        ValueError: unknown convention.
+    """
+    if boxes not in ("schema", "protocol"):
+        raise ValueError(f"unknown box convention {boxes!r}, expected 'schema' or 'protocol'")
+    return offset_xyxy if boxes == "schema" else (0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -56,9 +77,11 @@ def detections_of(
     predictions: pa.Table,
     index: ImageIndex,
     vocabulary: Vocabulary,
-    offset_xyxy: tuple[float, float, float, float],
+    offset_xyxy: Offset,
 ) -> tuple[Pairs, np.ndarray]:
-    """Predictions by image and query, and their scores (N,) float32.
+    """Predictions by image and query, and their scores (N,) as the table has them.
+
+    Boxes become float64, so that nothing of a float64 table is rounded.
 
     Raises:
         InputError: see `hico.evaluate_hico`.
@@ -84,13 +107,13 @@ def detections_of(
     )
     finite = missing | np.isfinite(object_).all(axis=1)
     _check(finite, table, "object_box_xyxy", object_, "is not finite")
-    human, object_ = human + np.asarray(offset_xyxy), object_ + np.asarray(offset_xyxy)
+    offset = np.asarray(offset_xyxy, np.float64)
+    human, object_ = human + offset, object_ + offset
     place = (image << 32) + query
     if (np.diff(place) >= 0).all():
         return Pairs(image, hoi, human, object_, query), scores
     order = np.argsort(place, kind="stable")
-    pairs = Pairs(image[order], hoi[order], human[order], object_[order], query[order])
-    return pairs, scores[order]
+    return Pairs(image, hoi, human, object_, query).take(order), scores[order]
 
 
 def ground_truth_of(
@@ -98,7 +121,7 @@ def ground_truth_of(
     interactions: pa.Table,
     index: ImageIndex,
     vocabulary: Vocabulary,
-    offset_xyxy: tuple[float, float, float, float],
+    offset_xyxy: Offset,
 ) -> Pairs:
     """Interactions with the boxes of their instances, in the order of the table.
 

@@ -15,6 +15,9 @@ from hoiclip.vocabulary import Vocabulary
 INCLUSIVE_OFFSET = (0, 0, -1, -1)
 """From the schema's continuous boxes to the last pixel inside."""
 
+LEFT_OUT = "point_instr"
+"""The role with too few positives, which published means leave out."""
+
 _ROLE_SUFFIXES = ("_obj", "_instr")
 
 
@@ -38,15 +41,34 @@ class Actions:
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> Actions:
-        """Splits verbs named `<action>`, `<action>_obj` and `<action>_instr`."""
+        """Splits verbs named `<action>`, `<action>_obj` and `<action>_instr`.
+
+        Raises:
+            InputError: no verb has a role, or one without a role has an object.
+        """
+        fix = "Score it by the protocol hico, hoiclip or pocket"
         verbs = [verb.name for verb in vocabulary.verbs]
         is_role = np.array([verb.endswith(_ROLE_SUFFIXES) for verb in verbs], bool)
+        if not is_role.any():
+            problem = "no verb named <action>_obj or <action>_instr, as the protocol vcoco needs"
+            raise InputError("vocabulary", problem, fix=fix)
+        has_object = vocabulary.object_of_hoi != vocabulary.num_objects
+        wrong = np.flatnonzero(has_object & ~is_role[vocabulary.verb_of_hoi])
+        if len(wrong):
+            name = vocabulary.hoi_name(int(wrong[0]))
+            problem = f"{name!r} has an object, but its verb names no role (_obj or _instr)"
+            raise InputError("vocabulary", problem, row=int(wrong[0]), key="hoi", fix=fix)
         stems = [v.rsplit("_", 1)[0] if r else v for v, r in zip(verbs, is_role, strict=True)]
         names = tuple(dict.fromkeys(stems))
         of_verb = np.array([names.index(stem) for stem in stems], np.int64)
         role_of_verb = np.where(is_role, np.cumsum(is_role) - 1, -1)
         roles = tuple(v for v, r in zip(verbs, is_role, strict=True) if r)
         return cls(names, roles, of_verb, role_of_verb, of_verb[is_role])
+
+    @property
+    def published(self) -> np.ndarray:
+        """(R,) bool: the roles whose mean is published."""
+        return np.array([role != LEFT_OUT for role in self.roles], bool)
 
 
 @dataclass(frozen=True)
@@ -58,20 +80,30 @@ class Truth:
     Attributes:
         image: (P,) position in the images table.
         boxes_xyxy: (P, 4).
-        unannotated: (P + 1,) bool, people whom V-COCO does not label.
+        unlabelled: (P + 1,) bool, people whom V-COCO does not label.
         does: (P + 1, A) bool.
-        object_key: (O,) person * R + role; each role of each action done has at least one.
+        object_key: (O,) person * R + role, rising; each role of each action done has at least one.
         object_boxes_xyxy: (O, 4); NaN where none is annotated.
         num_roles: R.
     """
 
     image: np.ndarray
     boxes_xyxy: np.ndarray
-    unannotated: np.ndarray
+    unlabelled: np.ndarray
     does: np.ndarray
     object_key: np.ndarray
     object_boxes_xyxy: np.ndarray
     num_roles: int
+
+    @property
+    def object_person(self) -> np.ndarray:
+        """(O,) person of each object."""
+        return self.object_key // self.num_roles
+
+    @property
+    def object_role(self) -> np.ndarray:
+        """(O,) role of each object."""
+        return self.object_key % self.num_roles
 
 
 def inclusive_truth_boxes(boxes_xyxy: np.ndarray, image_sizes: np.ndarray) -> np.ndarray:
@@ -84,8 +116,8 @@ def inclusive_truth_boxes(boxes_xyxy: np.ndarray, image_sizes: np.ndarray) -> np
         boxes_xyxy: (N, 4) pixels, continuous; NaN stays NaN.
         image_sizes: (N, 2) width, height of each box's image.
     """
-    corners = boxes_xyxy + np.asarray(INCLUSIVE_OFFSET)
-    corners[:, 2:] = np.maximum(corners[:, :2], corners[:, 2:])
+    first, last = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
+    corners = np.hstack([first, first + np.maximum(last - first - 1, 0)])
     return np.clip(corners, 0, np.tile(image_sizes - 1, 2))
 
 
@@ -95,7 +127,7 @@ def truth_of(
     interactions: pa.Table,
     vocabulary: Vocabulary,
     actions: Actions,
-    unannotated: pa.Table | None,
+    unlabelled_people: pa.Table | None,
 ) -> Truth:
     """Collects the people and roles of a partition; arguments as of `vcoco.evaluate_vcoco`.
 
@@ -107,13 +139,13 @@ def truth_of(
     pairs = ground_truth_of(instances, interactions, index, vocabulary, (0, 0, 0, 0))
     image, keys, boxes = _people(instances, index, vocabulary)
     num_other = 0
-    if unannotated is not None:
+    if unlabelled_people is not None:
         # Ahead of the partition's: a person in both, as an object of somebody's role, is one that
         # V-COCO does not label.
-        other = index(unannotated["image_id"].to_numpy(), "unannotated")
+        other = index(unlabelled_people["image_id"].to_numpy(), "unlabelled_people")
         num_other = len(other)
         image = np.concatenate([other, image])
-        boxes = np.concatenate([fixed_lists_to_numpy(unannotated["box_xyxy"]), boxes])
+        boxes = np.concatenate([fixed_lists_to_numpy(unlabelled_people["box_xyxy"]), boxes])
 
     wanted = (pairs.image << 32) + interactions["human"].to_numpy()
     place = np.searchsorted(keys, wanted)
@@ -135,13 +167,15 @@ def truth_of(
     object_role = np.concatenate([role[has_role], silent_role])
     missing = np.full((len(silent_role), 4), np.nan)
     object_boxes = np.concatenate([pairs.object_boxes_xyxy[has_role], missing])
+    object_key = object_person * len(actions.roles) + object_role
+    order = np.argsort(object_key, kind="stable")
     return Truth(
         image,
         inclusive_truth_boxes(boxes, sizes[image]),
         np.arange(len(image) + 1) < num_other,
         does,
-        object_person * len(actions.roles) + object_role,
-        inclusive_truth_boxes(object_boxes, sizes[image[object_person]]),
+        object_key[order],
+        inclusive_truth_boxes(object_boxes[order], sizes[image[object_person[order]]]),
         len(actions.roles),
     )
 

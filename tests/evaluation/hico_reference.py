@@ -33,10 +33,28 @@ def continuous_iou(a, b):
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
+def with_missing(convert, iou):
+    """Boxes that are None match one another and no others."""
+
+    def convert_all(box):
+        return None if box is None else convert(box)
+
+    def iou_all(a, b):
+        return float(a is b) if a is None or b is None else iou(a, b)
+
+    return convert_all, iou_all
+
+
 PROTOCOLS = {
-    "hico": (lambda b: (b[0] + 1, b[1] + 1, b[2], b[3]), matlab_iou, lambda v: v >= 0.5),
-    "hoiclip": (lambda b: (b[0], b[1], b[2] - 1, b[3] - 1), port_iou, lambda v: v >= 0.5),
-    "pocket": (lambda b: tuple(b), continuous_iou, lambda v: v > 0.5),
+    "hico": (
+        *with_missing(lambda b: (b[0] + 1, b[1] + 1, b[2], b[3]), matlab_iou),
+        lambda v: v >= 0.5,
+    ),
+    "hoiclip": (
+        *with_missing(lambda b: (b[0], b[1], b[2] - 1, b[3] - 1), port_iou),
+        lambda v: v >= 0.5,
+    ),
+    "pocket": (*with_missing(tuple, continuous_iou), lambda v: v > 0.5),
 }
 
 
@@ -121,7 +139,8 @@ def pair_recall(detections, truths, object_of_hoi, protocol):
     """Percent of distinct annotated (human, object of a class) that a detection covers."""
     convert, iou, enough = PROTOCOLS[protocol]
     pairs = {
-        (t["image"], tuple(t["human"]), tuple(t["object"]), object_of_hoi[t["hoi"]]) for t in truths
+        (t["image"], tuple(t["human"]), t["object"] and tuple(t["object"]), object_of_hoi[t["hoi"]])
+        for t in truths
     }
     of_image = {}
     for d in detections:

@@ -15,6 +15,15 @@ from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 HICO_TEST = SHARED / "data" / "hico_det" / "instances_test2015.json"
 
+FLOAT64 = pa.schema(
+    [
+        pa.field(f.name, pa.list_(pa.float64(), 4) if pa.types.is_fixed_size_list(f.type) else kind)
+        for f in schema.PREDICTIONS
+        for kind in [pa.float64() if f.type == pa.float32() else f.type]
+    ]
+)
+"""The predictions of somebody else, whose numbers nobody rounded."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -27,10 +36,11 @@ class World:
     instances: pa.Table
     interactions: pa.Table
     classes: pa.Table
+    float64: bool = False
 
     @property
     def predictions(self) -> pa.Table:
-        return predictions_table(self.detections, self.images)
+        return predictions_table(self.detections, self.images, self.float64)
 
     @property
     def tables(self) -> dict:
@@ -38,7 +48,7 @@ class World:
         return {name: getattr(self, name) for name in names}
 
 
-def predictions_table(detections: list[dict], images: pa.Table) -> pa.Table:
+def predictions_table(detections: list[dict], images: pa.Table, float64: bool = False) -> pa.Table:
     ids = images["image_id"].to_pylist()
     rows = [
         {
@@ -54,7 +64,7 @@ def predictions_table(detections: list[dict], images: pa.Table) -> pa.Table:
         }
         for d in detections
     ]
-    return pa.Table.from_pylist(rows, schema=schema.PREDICTIONS)
+    return pa.Table.from_pylist(rows, schema=FLOAT64 if float64 else schema.PREDICTIONS)
 
 
 def partition(truths: list[dict], image_ids: list[int], vocabulary: Vocabulary) -> dict:
@@ -162,28 +172,45 @@ def random_world(seed: int) -> World:
 
 
 def hico_world(num_images: int | None, rows_per_image: int, seed: int = 0) -> World:
-    """HICO-DET's test annotations (1-based inclusive in the file) and detections made from them."""
+    """HICO-DET's test annotations (1-based inclusive in the file) and detections made from them.
+
+    Boxes are jittered, copied exactly, or cut in half (an IoU of exactly 1/2); rows repeat, many
+    scores are equal, and images without a pair are detected in, too. No number is rounded.
+    """
     data = json.loads(HICO_TEST.read_text())
     verbs = tuple(Verb(name, name) for name in data["verbs"])
     pairs = {hoi: (verb, object_) for hoi, object_, verb in data["correspondence"]}
     hois = tuple(Hoi(*pairs[hoi]) for hoi in range(len(pairs)))
     vocabulary = Vocabulary(tuple(data["objects"]), verbs, hois)
     annotations = data["annotation"][:num_images]
+    rng = np.random.default_rng(seed)
 
     def continuous(box: list[float]) -> tuple:
         return (box[0] - 1, box[1] - 1, box[2], box[3])
+
+    def changed(box: tuple) -> tuple:
+        x1, y1, x2, y2 = box
+        way = rng.random()
+        if way < 0.2:
+            return box
+        if way < 0.3:
+            return (x1, y1, x2, (y1 + y2) / 2)
+        return tuple((np.array(box) + rng.normal(0, 6, 4)).tolist())
 
     truths = [
         {"image": i, "hoi": hoi, "human": continuous(h), "object": continuous(o)}
         for i, a in enumerate(annotations)
         for h, o, hoi in zip(a["boxes_h"], a["boxes_o"], a["hoi"], strict=True)
     ]
-    rng = np.random.default_rng(seed)
-    detections = []
+    detections: list[dict] = []
     for image, a in enumerate(annotations):
         classes = a["hoi"] + rng.integers(0, len(hois), 6).tolist()
         boxes = [continuous(b) for b in (*a["boxes_h"], *a["boxes_o"])] or [(0.0, 0.0, 99.0, 99.0)]
         for row in range(rows_per_image):
+            if row and rng.random() < 0.1:
+                again = {"query": row, "score": float(rng.integers(1, 500) / 500)}
+                detections.append(detections[-1] | again)
+                continue
             near = len(a["hoi"]) and rng.random() < 0.7
             pick = int(rng.integers(len(a["hoi"]))) if near else 0
             sides = (
@@ -191,16 +218,16 @@ def hico_world(num_images: int | None, rows_per_image: int, seed: int = 0) -> Wo
                 if near
                 else tuple(boxes[int(j)] for j in rng.integers(0, len(boxes), 2))
             )
-            human, object_ = (np.round(s + rng.normal(0, 6, 4)).tolist() for s in sides)
             hoi = a["hoi"][pick] if near and rng.random() < 0.6 else rng.choice(classes)
+            score = rng.random() if rng.random() < 0.5 else rng.integers(1, 500) / 500
             detections.append(
                 {
                     "image": image,
                     "query": row,
                     "hoi": int(hoi),
-                    "human": human,
-                    "object": object_,
-                    "score": float(np.float32(rng.integers(1, 500) / 500)),
+                    "human": changed(sides[0]),
+                    "object": changed(sides[1]),
+                    "score": float(score),
                 }
             )
     rare = set(data["rare"])
@@ -210,4 +237,5 @@ def hico_world(num_images: int | None, rows_per_image: int, seed: int = 0) -> Wo
         vocabulary,
         **partition(truths, list(range(len(annotations))), vocabulary),
         classes=classes_table([h in rare for h in range(len(hois))], [True] * len(hois)),
+        float64=True,
     )

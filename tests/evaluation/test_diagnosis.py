@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import diagnosis_reference as reference
 import hico_worlds as worlds
 import numpy as np
 import pytest
@@ -142,6 +143,18 @@ def test_a_mended_class_is_removed_from_its_own():
     only(result, "verb", 75)
 
 
+def test_equally_scored_classes_of_a_query_are_taken_in_their_order():
+    # Mending the verb brings a right detection beside its query's duplicate, with the same score.
+    near = (0.0, 0.0, 10.0, 9.0)
+    found = {"score": 0.9, "query": 0}
+    duplicate, verb = ({"score": 0.5, "query": 1, "hoi": hoi} for hoi in (HOLD_CUP, RIDE_CUP))
+    for rows in ([found, duplicate, verb], [verb, duplicate, found]):
+        result = diagnosis(rows, [{}, {"human": near}])
+        assert result["count"]["duplicate"] == result["count"]["verb"] == 1
+        assert result["map"] == pytest.approx(100 * 6 / 11)
+        assert result["delta_ap"]["verb"] == pytest.approx(100 * 5 / 11 * 2 / 3)
+
+
 def test_pairs_that_nothing_finds_are_preferred():
     # The wrong verb covers two pairs; the one with the larger overlap is found already.
     near = (0.0, 0.0, 10.0, 9.0)
@@ -170,6 +183,28 @@ def test_missing_objects():
     only(diagnose(predictions, **tables, vocabulary=vocabulary), "verb", 100)
 
 
+def compare(world: worlds.World, protocol: str) -> dict:
+    tables = {k: v for k, v in world.tables.items() if k != "classes"}
+    found = diagnose(world.predictions, **tables, protocol=protocol)
+    expected = reference.of_hico(world.detections, world.truths, world.vocabulary, protocol)
+    reference.assert_equal(found, expected)
+    return found
+
+
+@pytest.mark.parametrize("protocol", NAMES)
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_random_worlds_equal_the_reference(protocol, seed):
+    compare(worlds.random_world(seed), protocol)
+
+
+@pytest.mark.skipif(not worlds.HICO_TEST.exists(), reason="HICO-DET's annotations are absent")
+@pytest.mark.parametrize("protocol", NAMES)
+def test_real_annotations_equal_the_reference(protocol):
+    found = compare(worlds.hico_world(60, rows_per_image=20), protocol)
+    assert min(found["count"].values()) > 0
+
+
 @pytest.mark.parametrize("protocol", NAMES)
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
@@ -191,6 +226,19 @@ def test_random_worlds(protocol, seed):
     wrong = sum(count for kind, count in result["count"].items() if kind != "missed")
     assert found + wrong == len(world.detections)
     assert result["count"]["missed"] <= len(world.truths) - found
+
+
+@pytest.mark.parametrize("protocol", NAMES)
+def test_boxes_in_the_protocols_own_convention(protocol):
+    world = worlds.random_world(7)
+    tables = {k: v for k, v in world.tables.items() if k != "classes"}
+    expected = diagnose(world.predictions, **tables, protocol=protocol)
+    convert = reference.hico.PROTOCOLS[protocol][0]
+    own = [
+        d | {"human": convert(d["human"]), "object": convert(d["object"])} for d in world.detections
+    ]
+    table = worlds.predictions_table(own, world.images)
+    assert diagnose(table, **tables, protocol=protocol, boxes="protocol") == expected
 
 
 @pytest.mark.parametrize("protocol", NAMES)

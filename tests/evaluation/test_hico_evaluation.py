@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import hico_reference as reference
@@ -7,12 +8,15 @@ import hico_worlds as worlds
 import numpy as np
 import pyarrow as pa
 import pytest
+import vcoco_worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hoiclip.data.readers.vocabularies import vcoco
 from hoiclip.errors import InputError
 from hoiclip.evaluation.hico import PROTOCOLS, SETTINGS, evaluate_hico
 from hoiclip.evaluation.outputs import metrics
+from hoiclip.evaluation.tables import ImageIndex, detections_of
 
 NAMES = sorted(PROTOCOLS)
 BOX = (0.0, 0.0, 10.0, 10.0)
@@ -90,7 +94,98 @@ def test_real_annotations_equal_the_reference(protocol, num_images):
     world = worlds.hico_world(num_images, rows_per_image=20)
     if num_images is None:
         assert len(world.truths) == 33405
+        empty = set(range(len(world.images))) - {t["image"] for t in world.truths}
+        assert len(empty) == 112
+        assert empty <= {d["image"] for d in world.detections}
     compare(world, protocol)
+
+
+def vcoco_world(
+    detections: list[dict], people: list[list[dict]], vocabulary: worlds.Vocabulary
+) -> worlds.World:
+    # One pair of boxes per query, as in every predictions table.
+    of_query = {(d["image"], d["query"]): d["object"] for d in detections}
+    detections = [d | {"object": of_query[d["image"], d["query"]]} for d in detections]
+    truths = vcoco_worlds.truths_of(people, vocabulary)
+    partition = worlds.partition(truths, list(range(len(people))), vocabulary)
+    num = vocabulary.num_hois
+    classes = worlds.classes_table([i % 3 == 0 for i in range(num)], [True] * num)
+    return worlds.World(detections, truths, vocabulary, **partition, classes=classes, float64=True)
+
+
+@pytest.mark.parametrize("protocol", NAMES)
+def test_missing_objects_equal_the_reference(protocol):
+    for seed in range(40):
+        detections, people, _ = vcoco_worlds.random_case(seed)
+        compare(vcoco_world(detections, people, vcoco_worlds.VOCABULARY), protocol)
+
+
+@pytest.mark.skipif(not vcoco_worlds.VCOCO_TEST.exists(), reason="V-COCO's annotations are absent")
+@pytest.mark.parametrize("protocol", NAMES)
+def test_real_annotations_with_missing_objects_equal_the_reference(protocol):
+    detections, people, _ = vcoco_worlds.real_case(150)
+    compare(vcoco_world(detections, people, vcoco()), protocol)
+
+
+def test_known_object_of_classes_without_an_object():
+    # Images with a pair without object are those in which such classes are looked for.
+    names = ("stand", "run", "hold")
+    hois = (worlds.Hoi(0, None), worlds.Hoi(1, None), worlds.Hoi(2, 0))
+    verbs = tuple(worlds.Verb(name, None, name) for name in names)
+    vocabulary = worlds.Vocabulary(("person",), verbs, hois)
+    truths = [
+        {"image": 0, "hoi": 0, "human": BOX, "object": None},
+        {"image": 1, "hoi": 1, "human": BOX, "object": None},
+        {"image": 2, "hoi": 2, "human": BOX, "object": FAR},
+    ]
+    row = {"query": 0, "hoi": 0, "human": BOX, "object": None}
+    scores = {0: 0.5, 1: 0.6, 2: 0.7}
+    detections = [row | {"image": image, "score": score} for image, score in scores.items()]
+    partition = worlds.partition(truths, [0, 1, 2], vocabulary)
+    classes = worlds.classes_table([True] * 3, [True] * 3)
+    world = worlds.World(detections, truths, vocabulary, **partition, classes=classes)
+    for protocol in NAMES:
+        assert ap(world, protocol)[0] == pytest.approx(1 / 3)
+        assert ap(world, protocol, "known_object")[0] == pytest.approx(1 / 2)
+
+
+def test_numbers_of_float64_are_not_rounded():
+    # The nearest float32 of the first box has an IoU of 1/2, and of the second score the first's.
+    half = (0.0, 0.0, 10.0, 5.0 - 1e-9)
+    right, wrong = {"score": 0.5 + 1e-9}, {"score": 0.5, "human": FAR}
+    for float64, expected in ((False, 1), (True, 0)):
+        world = world_of([{"score": 0.9, "human": half}], [{}])
+        assert ap(dataclasses.replace(world, float64=float64), "hico")[0] == expected
+    for float64, expected in ((False, 0.5), (True, 1)):
+        world = world_of([wrong, right], [{}])
+        assert ap(dataclasses.replace(world, float64=float64), "hico")[0] == expected
+
+
+def test_shifting_boxes_of_float32_rounds_nothing():
+    world = world_of([{"score": 0.9, "human": (0.1, 0.2, 10.3, 10.4)}], [{}])
+    offset = PROTOCOLS["hico"].offset_xyxy
+    index = ImageIndex.of(world.images)
+    pairs, _ = detections_of(world.predictions, index, world.vocabulary, offset)
+    expected = np.array([[0.1, 0.2, 10.3, 10.4]], np.float32).astype(np.float64) + offset
+    np.testing.assert_array_equal(pairs.human_boxes_xyxy, expected)
+
+
+@pytest.mark.parametrize("protocol", NAMES)
+def test_boxes_in_the_protocols_own_convention(protocol):
+    world = worlds.random_world(7)
+    expected = evaluate_hico(world.predictions, **world.tables, protocol=protocol)
+    convert = reference.PROTOCOLS[protocol][0]
+    own = [
+        d | {"human": convert(d["human"]), "object": convert(d["object"])} for d in world.detections
+    ]
+    table = worlds.predictions_table(own, world.images)
+    found = evaluate_hico(table, **world.tables, protocol=protocol, boxes="protocol")
+    for setting in SETTINGS:
+        np.testing.assert_array_equal(
+            found.scores.average_precision[setting], expected.scores.average_precision[setting]
+        )
+    with pytest.raises(ValueError, match="unknown box convention 'file'"):
+        evaluate_hico(table, **world.tables, protocol=protocol, boxes="file")
 
 
 def test_hand_computed_average_precision():

@@ -6,102 +6,31 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import vcoco_reference as reference
+import vcoco_worlds as worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vcoco_worlds import (
+    CUP,
+    FAR,
+    HIT_INSTR,
+    HIT_OBJ,
+    HOLD,
+    SIZE,
+    VOCABULARY,
+    detection,
+    hoi,
+    holding,
+    person,
+    predictions,
+    random_case,
+    tables,
+)
 
-from hoiclip import schema
 from hoiclip.data.readers.vocabularies import vcoco
 from hoiclip.errors import InputError
 from hoiclip.evaluation.vcoco import VcocoResult, evaluate_vcoco
 from hoiclip.evaluation.vcoco_truth import inclusive_truth_boxes
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
-
-VERBS = ("hold_obj", "stand", "hit_instr", "hit_obj", "point_instr")
-HOLD, STAND, HIT_INSTR, HIT_OBJ, POINT = range(5)
-VOCABULARY = Vocabulary(
-    ("person", "cup"),
-    tuple(Verb(name, None) for name in VERBS),
-    tuple(Hoi(v, o) for v in range(5) for o in ((None,) if v == STAND else (0, 1, None))),
-)
-SIZE = (64, 48)
-BOX = (0.0, 0.0, 10.0, 10.0)
-CUP = (20.0, 20.0, 30.0, 30.0)
-FAR = (40.0, 30.0, 50.0, 40.0)
-
-
-def hoi(verb: int, object_: int | None = 1) -> int:
-    return VOCABULARY.hoi_ids[verb, object_]
-
-
-def person(actions: dict | None = None, box: tuple = BOX, labelled: bool = True) -> dict:
-    return {"box": box, "labelled": labelled, "actions": actions or {}}
-
-
-def holding(object_: tuple | None = CUP, **kwargs) -> dict:
-    return person({"hold": {"hold_obj": object_}}, **kwargs)
-
-
-def detection(score: float, **kwargs) -> dict:
-    return {
-        "image": 0, "query": 0, "hoi": hoi(HOLD), "human": BOX, "object": CUP, "score": score,
-    } | kwargs  # fmt: skip
-
-
-def tables(people_of_images: list[list[dict]], ids: list[int] | None = None) -> dict:
-    """The partition's tables; role objects are cups, unlabelled people with `listed` instances."""
-    ids = list(range(len(people_of_images))) if ids is None else ids
-    instances, interactions, other = [], [], []
-    for image_id, people in zip(ids, people_of_images, strict=True):
-        count = 0
-
-        def add(box: tuple, object_: int, image_id: int = image_id) -> int:
-            nonlocal count
-            instances.append(
-                {"image_id": image_id, "instance": count, "object": object_, "box_xyxy": box}
-            )
-            count += 1
-            return count - 1
-
-        for p in people:
-            if not p["labelled"]:
-                other.append({"image_id": image_id, "box_xyxy": p["box"]})
-                if not p.get("listed"):
-                    continue
-            human = add(p["box"], 0)
-            for action, objects in p["actions"].items():
-                for verb, name in enumerate(VERBS):
-                    if name == action or name in objects:
-                        box = objects.get(name)
-                        object_ = None if box is None else add(box, 1)
-                        interactions.append(
-                            {
-                                "image_id": image_id, "human": human, "object_instance": object_,
-                                "verb": verb, "hoi": hoi(verb, None if box is None else 1),
-                            }
-                        )  # fmt: skip
-    images = [
-        {"image_id": i, "file_name": f"{i}.jpg", "width": SIZE[0], "height": SIZE[1]} for i in ids
-    ]
-    other_schema = pa.schema([schema.INSTANCES.field(n) for n in ("image_id", "box_xyxy")])
-    return {
-        "images": pa.Table.from_pylist(images, schema=schema.IMAGES),
-        "instances": pa.Table.from_pylist(instances, schema=schema.INSTANCES),
-        "interactions": pa.Table.from_pylist(interactions, schema=schema.INTERACTIONS),
-        "unannotated": pa.Table.from_pylist(other, schema=other_schema),
-    }
-
-
-def predictions(detections: list[dict], ids: list[int] | None = None) -> pa.Table:
-    rows = [
-        {
-            "image_id": d["image"] if ids is None else ids[d["image"]],
-            "query": d["query"], "hoi": d["hoi"], "human_box_xyxy": d["human"],
-            "object_box_xyxy": d["object"], "score": d["score"],
-            "hoi_score": 0.0, "object_score": 0.0, "clip_score": 0.0,
-        }
-        for d in detections
-    ]  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=schema.PREDICTIONS)
+from hoiclip.vocabulary import Vocabulary
 
 
 def evaluate(
@@ -114,71 +43,26 @@ def evaluate(
 
 def role_ap(detections: list[dict], people: list[dict], role: str = "hold_obj") -> list[float]:
     result = evaluate(detections, [people])
-    return [float(result.role_ap[s][result.roles.index(role)]) for s in (1, 2)]
+    return [float(result.role_ap[s][result.actions.roles.index(role)]) for s in (1, 2)]
 
 
-def random_case(seed: int) -> tuple[list[dict], list[list[dict]], list[int]]:
-    """Boxes from a coarse grid that also leave the image, few scores, images without people."""
-    rng = np.random.default_rng(seed)
-    pool = [
-        tuple(float(v) for v in (x - 2, y - 2, x - 2 + w, y - 2 + h))
-        for x, y, w, h in rng.choice([1, 2, 3, 4, 6, 8], (7, 4))
-    ] + [(55.0, 40.0, 70.0, 60.0), (57.0, 40.0, 64.0, 48.0)]
-
-    def box() -> tuple:
-        return pool[rng.integers(len(pool))]
-
-    def role() -> tuple | None:
-        return box() if rng.random() < 0.6 else None
-
-    choices = {
-        "hold": lambda: {"hold_obj": role()},
-        "stand": dict,
-        "hit": lambda: {"hit_instr": role(), "hit_obj": role()},
-        "point": lambda: {"point_instr": role()},
-    }
-    num_images = int(rng.integers(1, 6))
-    people = [
-        [
-            person({a: make() for a, make in choices.items() if rng.random() < 0.5}, box())
-            if rng.random() < 0.8
-            else person(box=box(), labelled=False) | {"listed": rng.random() < 0.5}
-            for _ in range(rng.integers(0, 5))
-        ]
-        for _ in range(num_images)
-    ]
-    detections = []
-    for image in range(num_images):
-        for query in range(int(rng.integers(0, 8))):
-            human, object_ = box(), role()
-            detections += [
-                {
-                    "image": image, "query": query, "hoi": int(h), "human": human,
-                    "object": role() if rng.random() < 0.2 else object_,
-                    "score": float(rng.integers(1, 5)) / 8,
-                }
-                for h in rng.choice(VOCABULARY.num_hois, rng.integers(0, 8), replace=False)
-            ]  # fmt: skip
-    order = rng.permutation(len(detections))
-    ids = [int(v) for v in rng.permutation(1000)[:num_images]]
-    return [detections[i] for i in order], people, ids
-
-
-def compare(seed: int) -> None:
+def compare_random(seed: int) -> None:
     detections, people, ids = random_case(seed)
-    result = evaluate(detections, people, ids)
-    expected = reference.evaluate(
-        [{"size": SIZE, "people": p} for p in people],
-        detections,
-        VERBS,
-        VOCABULARY.verb_of_hoi.tolist(),
-    )
+    images = [{"size": SIZE, "people": p} for p in people]
+    compare(evaluate(detections, people, ids), images, detections, VOCABULARY)
+
+
+def compare(
+    result: VcocoResult, images: list[dict], detections: list[dict], vocabulary: Vocabulary
+) -> None:
+    verbs = [verb.name for verb in vocabulary.verbs]
+    expected = reference.evaluate(images, detections, verbs, vocabulary.verb_of_hoi.tolist())
     for scenario, values in zip((1, 2), expected[:2], strict=True):
-        assert list(values) == list(result.roles)
+        assert list(values) == list(result.actions.roles)
         np.testing.assert_allclose(
             result.role_ap[scenario], list(values.values()), rtol=0, atol=1e-9
         )
-    assert list(expected[2]) == list(result.actions)
+    assert list(expected[2]) == list(result.actions.names)
     np.testing.assert_allclose(result.agent_ap, list(expected[2].values()), rtol=0, atol=1e-9)
     means = {
         "ap_role_scenario_1": reference.mean(expected[0], ["point_instr"]),
@@ -196,22 +80,36 @@ def compare(seed: int) -> None:
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_random_cases_equal_the_reference(seed):
-    compare(seed)
+    compare_random(seed)
 
 
 def test_small_chunks_give_the_same(monkeypatch):
     monkeypatch.setattr("hoiclip.evaluation.matching.PAIRS_PER_CHUNK", 3)
     for seed in range(20):
-        compare(seed)
+        compare_random(seed)
+
+
+@pytest.mark.skipif(not worlds.VCOCO_TEST.exists(), reason="V-COCO's annotations are absent")
+@pytest.mark.parametrize(
+    "num_images", [150, pytest.param(None, marks=pytest.mark.slow)], ids=["sample", "all"]
+)
+def test_real_annotations_equal_the_reference(num_images):
+    detections, people, sizes = worlds.real_case(num_images)
+    partition = tables(people, vocabulary=vcoco(), sizes=sizes)
+    table = predictions(detections, float64=True)
+    result = evaluate_vcoco(table, vocabulary=vcoco(), **partition)
+    images = [{"size": s, "people": p} for s, p in zip(sizes, people, strict=True)]
+    assert 5 < result.metrics()["vcoco"]["ap_role_scenario_1"] < 80
+    compare(result, images, detections, vcoco())
 
 
 def test_the_vocabulary_has_25_roles_24_of_them_published_and_26_actions():
     images = tables([[]])
     result = evaluate_vcoco(predictions([]), vocabulary=vcoco(), **images)
-    assert len(result.roles) == 25
-    assert len(result.actions) == 26
-    assert "talk_on_phone" in result.actions
-    assert "point_instr" in result.roles
+    assert len(result.actions.roles) == 25
+    assert len(result.actions.names) == 26
+    assert "talk_on_phone" in result.actions.names
+    assert "point_instr" in result.actions.roles
     assert set(result.metrics()["vcoco"].values()) == {None}
 
 
@@ -263,7 +161,15 @@ def test_both_roles_have_the_positives_of_their_action():
     assert role_ap(detections, people, "hit_obj") == [0, 1]
     result = evaluate(detections, [people])
     assert result.role_positives.tolist() == [0, 1, 1, 0]
-    assert result.agent_ap[result.actions.index("hit")] == 1
+    assert result.agent_ap[result.actions.names.index("hit")] == 1
+
+
+def test_one_of_several_objects_of_a_role_is_enough():
+    for object_ in (CUP, FAR):
+        again = detection(0.8, query=1, object=CUP)
+        people = [holding([CUP, FAR])]
+        assert role_ap([detection(0.9, object=object_), again], people) == [1, 1]
+    assert evaluate([], [people]).role_positives.tolist() == [1, 0, 0, 0]
 
 
 def test_a_role_without_a_row_has_no_object():
@@ -308,7 +214,7 @@ def test_a_person_is_found_once_and_the_best_scored_right_detection_finds_it():
     again = [detection(0.9, object=FAR), detection(0.8, query=1), detection(0.7, query=2)]
     assert role_ap(again, [holding()]) == [0.5, 0.5]
     result = evaluate(again, [[holding()]])
-    assert result.agent_ap[result.actions.index("hold")] == 1
+    assert result.agent_ap[result.actions.names.index("hold")] == 1
 
 
 def test_detections_of_people_without_labels_are_not_counted():

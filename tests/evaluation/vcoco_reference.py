@@ -56,7 +56,7 @@ def evaluate(images, detections, verbs, verb_of_hoi):
 
     Args:
         images: dicts size (width, height) and people: dicts box, labelled, and actions: action →
-            role name → object box or None.
+            role name → object box, list of boxes, or None.
         detections: dicts image (position), query, hoi, human, object (box or None), score.
         verbs: names.
         verb_of_hoi: verb of each HOI class.
@@ -98,13 +98,7 @@ def score(images, detections, action, role, scenario):
     found, flags = set(), []
     for d in sorted(detections, key=lambda d: (-d["score"], d["image"], d["query"])):
         image = images[d["image"]]
-        best, best_overlap = None, -1.0
-        for number, person in enumerate(image["people"]):
-            overlap = iou(inclusive(d["human"]), truth_box(person["box"], image["size"]))
-            # Of equal ones, a person who is not labelled.
-            better = overlap == best_overlap and not person["labelled"]
-            if overlap > best_overlap or better:
-                best, best_overlap = number, overlap
+        best, best_overlap = best_person(d, image)
         if best is None:
             flags.append(0)
             continue
@@ -120,12 +114,33 @@ def score(images, detections, action, role, scenario):
     return area(flags, positives)
 
 
-def role_overlap(detection, box, image, scenario):
-    if box is None:
-        return 1.0 if scenario == 2 or detection["object"] is None else 0.0
-    if detection["object"] is None:
-        return 0.0
-    return iou(inclusive(detection["object"]), truth_box(box, image["size"]))
+def best_person(detection, image):
+    """Position of the person overlapped most, and the overlap; None and -1 without people."""
+    best, best_overlap = None, -1.0
+    for number, person in enumerate(image["people"]):
+        overlap = iou(inclusive(detection["human"]), truth_box(person["box"], image["size"]))
+        # Of equal ones, a person who is not labelled.
+        better = overlap == best_overlap and not person["labelled"]
+        if overlap > best_overlap or better:
+            best, best_overlap = number, overlap
+    return best, best_overlap
+
+
+def boxes_of(objects):
+    """The objects of a role: a list of boxes, one box, or None."""
+    return objects if isinstance(objects, list) else [objects]
+
+
+def role_overlap(detection, objects, image, scenario):
+    overlaps = []
+    for box in boxes_of(objects):
+        if box is None:
+            overlaps.append(1.0 if scenario == 2 or detection["object"] is None else 0.0)
+        elif detection["object"] is None:
+            overlaps.append(0.0)
+        else:
+            overlaps.append(iou(inclusive(detection["object"]), truth_box(box, image["size"])))
+    return max(overlaps)
 
 
 def mean(values, leave_out=()):
