@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
-from hoiclip.matcher import HungarianMatcher
+from hoiclip.matcher import HungarianMatcher, LayerOutputs
 from hoiclip.model.hoiclip import Outputs
 from hoiclip.targets import Targets
 
@@ -28,6 +30,9 @@ class LossConfig:
         giou: generalised IoU of human and of object boxes (1).
         focal_alpha: (0.5).
         focal_gamma: (2).
+        box_normaliser: what the box losses are divided by. `targets`: annotated pairs that have
+            that box, averaged over ranks, at least 1. `released`: for object boxes, as the released
+            code, the matched pairs that have one, plus 1e-4.
     """
 
     hoi: float
@@ -37,6 +42,7 @@ class LossConfig:
     giou: float
     focal_alpha: float
     focal_gamma: float
+    box_normaliser: Literal["targets", "released"] = "targets"
 
 
 def focal_loss(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
@@ -81,7 +87,7 @@ class Criterion(nn.Module):
         Returns:
             `hoi`, `object`, `l1`, `giou` and their sum `total`, scalars.
         """
-        labels = targets.hoi_labels[:, self.seen]
+        targets = replace(targets, hoi_labels=targets.hoi_labels[:, self.seen])
         layers = zip(
             outputs.hoi_logits[..., self.seen],
             outputs.object_logits,
@@ -89,53 +95,59 @@ class Criterion(nn.Module):
             outputs.object_boxes_cxcywh,
             strict=True,
         )
-        terms = [self._layer(*layer, targets, labels) for layer in layers]
+        humans, objects = _box_counts(targets)
+        terms = [self._layer(LayerOutputs(*layer), targets, humans, objects) for layer in layers]
         losses = {name: torch.stack([t[name] for t in terms]).sum() for name in terms[0]}
         return {**losses, "total": sum(losses.values())}
 
     def _layer(
-        self,
-        hoi_logits: Tensor,
-        object_logits: Tensor,
-        human_boxes_cxcywh: Tensor,
-        object_boxes_cxcywh: Tensor,
-        targets: Targets,
-        labels: Tensor,
+        self, outputs: LayerOutputs, targets: Targets, humans: float, objects: float | Tensor
     ) -> dict[str, Tensor]:
+        """Loss terms of one decoder layer; box losses are divided by `humans` and `objects`."""
         config = self.config
-        matched = self.matcher(
-            hoi_logits, object_logits, human_boxes_cxcywh, object_boxes_cxcywh, targets, labels
-        )
-        images, queries, columns = (index.to(hoi_logits.device) for index in matched)
+        matched = self.matcher(outputs, targets)
+        images, queries, columns = (index.to(outputs.hoi_logits.device) for index in matched)
 
-        hoi_labels = torch.zeros_like(hoi_logits)
-        hoi_labels[images, queries] = labels[columns]
-        object_labels = torch.full_like(object_logits[..., 0], object_logits.shape[-1] - 1).long()
+        hoi_labels = torch.zeros_like(outputs.hoi_logits)
+        hoi_labels[images, queries] = targets.hoi_labels[columns]
+        nothing = outputs.object_logits.shape[-1] - 1
+        object_labels = torch.full_like(outputs.object_logits[..., 0], nothing).long()
         object_labels[images, queries] = targets.objects[columns]
 
         human = _box_losses(
-            human_boxes_cxcywh[images, queries], targets.human_boxes_cxcywh[columns]
+            outputs.human_boxes_cxcywh[images, queries], targets.human_boxes_cxcywh[columns]
         )
         has_object = targets.has_object[columns]
         object_ = _box_losses(
-            object_boxes_cxcywh[images, queries][has_object],
+            outputs.object_boxes_cxcywh[images, queries][has_object],
             targets.object_boxes_cxcywh[columns][has_object],
         )
+        if config.box_normaliser == "released":
+            objects = has_object.sum() + 1e-4
         return {
             "hoi": config.hoi
-            * focal_loss(hoi_logits, hoi_labels, config.focal_alpha, config.focal_gamma),
+            * focal_loss(outputs.hoi_logits, hoi_labels, config.focal_alpha, config.focal_gamma),
             "object": config.object
             * F.cross_entropy(
-                object_logits.flatten(0, 1), object_labels.flatten(), self.object_weight
+                outputs.object_logits.flatten(0, 1), object_labels.flatten(), self.object_weight
             ),
-            "l1": config.l1 * (human[0] + object_[0]),
-            "giou": config.giou * (human[1] + object_[1]),
+            "l1": config.l1 * (human[0] / humans + object_[0] / objects),
+            "giou": config.giou * (human[1] / humans + object_[1] / objects),
         }
 
 
+def _box_counts(targets: Targets) -> tuple[float, float]:
+    """Annotated pairs, and those with an object, averaged over ranks, each at least 1."""
+    counts = [sum(targets.counts), targets.has_object.sum().item()]
+    if torch.distributed.is_initialized():
+        summed = torch.tensor(counts, dtype=torch.float32, device=targets.has_object.device)
+        torch.distributed.all_reduce(summed)
+        counts = (summed / torch.distributed.get_world_size()).tolist()
+    return max(counts[0], 1), max(counts[1], 1)
+
+
 def _box_losses(predicted_cxcywh: Tensor, target_cxcywh: Tensor) -> tuple[Tensor, Tensor]:
-    """L1 and GIoU loss of matched boxes (M, 4), each a mean over boxes (0 for none)."""
-    count = max(len(predicted_cxcywh), 1)
-    l1 = (predicted_cxcywh - target_cxcywh).abs().sum() / count
+    """L1 and GIoU loss of matched boxes (M, 4), each summed over boxes."""
+    l1 = (predicted_cxcywh - target_cxcywh).abs().sum()
     giou = generalized_iou_xyxy(cxcywh_to_xyxy(predicted_cxcywh), cxcywh_to_xyxy(target_cxcywh))
-    return l1, (1 - giou).sum() / count
+    return l1, (1 - giou).sum()

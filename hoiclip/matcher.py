@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -21,12 +22,33 @@ class MatchingConfig:
         object: object class (1).
         l1: L1 of boxes (2.5).
         giou: generalised IoU of boxes (1).
+        missing_object_giou: GIoU cost of a pair without an object: `human` is that of the human
+            box; `released` adds, as the released code does, minus the GIoU of the predicted object
+            box and an empty box at the origin, which is between 0 and 1.
     """
 
     hoi: float
     object: float
     l1: float
     giou: float
+    missing_object_giou: Literal["human", "released"] = "human"
+
+
+@dataclass(frozen=True)
+class LayerOutputs:
+    """What one decoder layer says of B images, Q pairs each.
+
+    Attributes:
+        hoi_logits: (B, Q, C), C the classes that the targets' labels have.
+        object_logits: (B, Q, O + 1); the last class is 'nothing'.
+        human_boxes_cxcywh: (B, Q, 4) in [0, 1], relative to the unpadded image.
+        object_boxes_cxcywh: likewise.
+    """
+
+    hoi_logits: Tensor
+    object_logits: Tensor
+    human_boxes_cxcywh: Tensor
+    object_boxes_cxcywh: Tensor
 
 
 def hungarian(cost: Tensor, counts: list[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,31 +84,20 @@ class HungarianMatcher:
         self.config = config
 
     @torch.no_grad()
-    def cost(
-        self,
-        hoi_logits: Tensor,
-        object_logits: Tensor,
-        human_boxes_cxcywh: Tensor,
-        object_boxes_cxcywh: Tensor,
-        targets: Targets,
-        hoi_labels: Tensor,
-    ) -> Tensor:
-        """Matching cost (B, Q, T) of one decoder layer's outputs (B, Q, ...).
-
-        `hoi_labels` (T, C) are those of the classes that `hoi_logits` (B, Q, C) has.
-        """
+    def cost(self, outputs: LayerOutputs, targets: Targets) -> Tensor:
+        """Matching cost (B, Q, T) of every query and every target of the batch."""
         config = self.config
-        probability, label = hoi_logits.sigmoid(), hoi_labels
+        probability, label = outputs.hoi_logits.sigmoid(), targets.hoi_labels
         positive = probability @ (label / (label.sum(1, keepdim=True) + 1e-4)).T
         absent = 1 - label
         negative = (1 - probability) @ (absent / (absent.sum(1, keepdim=True) + 1e-4)).T
         hoi_cost = -(positive + negative) / 2
-        object_cost = -object_logits.softmax(-1)[..., targets.objects]
+        object_cost = -outputs.object_logits.softmax(-1)[..., targets.objects]
 
         l1, giou = [], []
         for boxes, target_boxes in (
-            (human_boxes_cxcywh, targets.human_boxes_cxcywh),
-            (object_boxes_cxcywh, targets.object_boxes_cxcywh),
+            (outputs.human_boxes_cxcywh, targets.human_boxes_cxcywh),
+            (outputs.object_boxes_cxcywh, targets.object_boxes_cxcywh),
         ):
             l1.append(torch.cdist(boxes, target_boxes.expand(len(boxes), -1, -1), p=1))
             giou.append(
@@ -96,6 +107,8 @@ class HungarianMatcher:
             )
         l1_cost = torch.where(targets.has_object, torch.maximum(*l1), l1[0])
         giou_cost = torch.where(targets.has_object, torch.maximum(*giou), giou[0])
+        if config.missing_object_giou == "released":
+            giou_cost = giou_cost + torch.where(targets.has_object, 0.0, giou[1])
         return (
             config.hoi * hoi_cost
             + config.object * object_cost
@@ -103,17 +116,9 @@ class HungarianMatcher:
             + config.giou * giou_cost
         )
 
-    def __call__(
-        self,
-        hoi_logits: Tensor,
-        object_logits: Tensor,
-        human_boxes_cxcywh: Tensor,
-        object_boxes_cxcywh: Tensor,
-        targets: Targets,
-        hoi_labels: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Matched (images, queries, targets) of one decoder layer; see `cost` and `hungarian`."""
-        cost = self.cost(
-            hoi_logits, object_logits, human_boxes_cxcywh, object_boxes_cxcywh, targets, hoi_labels
-        )
-        return hungarian(cost, targets.counts)
+    def __call__(self, outputs: LayerOutputs, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
+        """Matched (images, queries, targets); see `cost` and `hungarian`.
+
+        Of an image with more targets than queries, the targets that cost most stay unmatched.
+        """
+        return hungarian(self.cost(outputs, targets), targets.counts)

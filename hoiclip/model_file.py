@@ -37,8 +37,9 @@ class Detector:
         vocabulary: what its classes mean.
         config: the network's sizes and switches.
         transforms: sizes of images in inference.
-        scores: how scores are made where a released model departs from the default, e.g.
-            `{"enhancement_kind": "sigmoid"}`; empty otherwise.
+        scores: what of `hoiclip.prediction.PredictConfig` belongs to the model rather than to the
+            run, as for a converted one: `enhancement_kind`, `enhancement_k`, `enhancement_weight`,
+            `nms`, `top_k`, or a part of them; empty where the run decides.
         provenance: how the weights came to be.
     """
 
@@ -66,6 +67,7 @@ class Detector:
         tensors = {k: v.detach().cpu().clone().contiguous() for k, v in state.items()}
         with atomic_file(path) as aside:
             save_file(tensors, aside, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
+            aside.chmod(0o644)  # which safetensors makes private
 
 
 def tables_of_state(state: dict[str, Tensor]) -> Tables:

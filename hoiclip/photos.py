@@ -1,13 +1,15 @@
-"""A model file over anybody's images: predictions as Parquet and JSON, and a picture of each."""
+"""A model file over anybody's images or a partition's: predictions, and a picture of each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from hoiclip import schema
 from hoiclip.data.images import ImageStore, decode
@@ -15,7 +17,7 @@ from hoiclip.errors import InputError
 from hoiclip.files import atomic_file, write_json
 from hoiclip.model_file import Detector, load_detector
 from hoiclip.pictures import DrawnPair, draw_pairs, jpeg, style_of
-from hoiclip.prediction import PredictConfig, predict
+from hoiclip.prediction import SCORES, PredictConfig, as_stated, predict
 from hoiclip.progress import track
 from hoiclip.runtime import prepare
 from hoiclip.vocabulary import Vocabulary
@@ -61,15 +63,70 @@ def readable_images(paths: list[Path]) -> tuple[pa.Table, list[InputError]]:
     return pa.Table.from_pylist(rows, schema=schema.IMAGES), errors
 
 
+@dataclass(frozen=True)
+class Model:
+    """A detector ready to predict.
+
+    Attributes:
+        detector: the network; states nothing about scores.
+        config: how it predicts; `enhancement_k` is a number.
+        device: to compute on.
+    """
+
+    detector: Detector
+    config: PredictConfig
+    device: torch.device
+
+    @classmethod
+    def load(cls, weights: Path, config: PredictConfig, asked: Mapping[str, Any]) -> Model:
+        """Reads a model file.
+
+        Args:
+            weights: the file.
+            config: used where neither `asked` nor the file say otherwise.
+            asked: the keys of `hoiclip.prediction.SCORES` that go before what the file states.
+
+        Raises:
+            WeightsError: the file is absent, damaged or no model file, or a score setting is wrong.
+        """
+        detector = load_detector(weights)
+        config = as_stated(as_stated(config, detector.scores), asked, "the command line")
+        device = prepare(config.device, config.threads)
+        return cls(replace(detector, scores={}), config, device)
+
+    def predict(self, images: pa.Table, store: ImageStore, path: Path) -> pa.Table:
+        """Predictions of `images` (rows of `schema.IMAGES`), which are written to `path` too."""
+        k = self.config.enhancement_k
+        (predictions,) = predict(self.detector, images, store, self.config, [k], self.device)
+        scores = {key: value for key, value in asdict(self.config).items() if key in SCORES}
+        provenance = {"model": self.detector.provenance, "enhancement_k": k, "scores": scores}
+        schema.write_table(path, predictions, schema.PREDICTIONS, provenance)
+        return predictions
+
+
+def predict_partition(model: Model, images: Path, partition: Path, out: Path) -> None:
+    """Detects interactions in a partition's images, under its image ids.
+
+    Writes `predictions.parquet` (`schema.PREDICTIONS`) and the model's `vocabulary.parquet`, with
+    which `hoiclip evaluate` scores them, into the folder `out`.
+
+    Args:
+        model: the detector.
+        images: folder of the images, in tar shards or loose.
+        partition: folder with the partition's `images.parquet`.
+        out: folder, made if absent.
+
+    Raises:
+        InputError: the table or an image is absent or unreadable.
+    """
+    table = schema.read_table(partition / "images.parquet", schema.IMAGES)
+    model.predict(table, ImageStore(images), out / "predictions.parquet")
+    vocabulary = model.detector.vocabulary
+    vocabulary.write(out / "vocabulary.parquet", {"model": model.detector.provenance})
+
+
 def predict_photos(
-    weights: Path,
-    paths: Sequence[Path],
-    out: Path,
-    config: PredictConfig,
-    *,
-    k: int,
-    least_score: float,
-    pictures: bool,
+    model: Model, paths: Sequence[Path], out: Path, *, least_score: float, pictures: bool
 ) -> list[InputError]:
     """Detects interactions in images and writes them into the folder `out`.
 
@@ -77,26 +134,21 @@ def predict_photos(
     names, rows of at least `least_score`) and, where `pictures`, `pictures/<number>-<name>.jpg`.
 
     Args:
-        weights: a model file.
+        model: the detector.
         paths: images and folders of images.
         out: folder, made if absent.
-        config: batch size, top k, NMS.
-        k: HOI classes that the training-free enhancement keeps.
         least_score: of rows in the JSON and on pictures; fused scores range from 0 to 3.
         pictures: whether to draw.
 
     Returns:
         One error for each image that could not be read; the others are predicted all the same.
     """
-    detector = load_detector(weights)
-    device = prepare(config.device, config.threads)
     images, errors = readable_images(find_images(paths))
     store = ImageStore("/")
-    (predictions,) = predict(detector, images, store, config, [k], device)
-    provenance = {"model": detector.provenance, "enhancement_k": k}
-    schema.write_table(out / "predictions.parquet", predictions, schema.PREDICTIONS, provenance)
-    described = _described(images, predictions, detector, least_score)
-    write_json(out / "predictions.json", {"images": described, "model": detector.provenance})
+    predictions = model.predict(images, store, out / "predictions.parquet")
+    described = _described(images, predictions, model.detector, least_score)
+    provenance = model.detector.provenance
+    write_json(out / "predictions.json", {"images": described, "model": provenance})
     if pictures:
         for number, row in enumerate(track(described, "draw")):
             picture = _picture(store, row)

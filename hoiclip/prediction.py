@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader
 
 from hoiclip import schema
 from hoiclip.boxes import cxcywh_to_xyxy
-from hoiclip.config import check
+from hoiclip.config import check, from_mapping
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.dataset import Batch, InferenceDataset, collate
 from hoiclip.data.images import ImageStore
+from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.model_file import Detector
@@ -79,6 +80,34 @@ class PredictConfig:
         )
 
 
+SCORES = ("top_k", "nms", "enhancement_k", "enhancement_weight", "enhancement_kind")
+"""What of `PredictConfig` a model file may state about its scores (`Detector.scores`)."""
+
+
+def as_stated(
+    config: PredictConfig, scores: Mapping[str, Any], who: str = "the model file"
+) -> PredictConfig:
+    """`config` with the values of `scores` in the place of its own; `nms` may be stated in part.
+
+    Args:
+        config: what holds where `scores` is silent.
+        scores: some of `SCORES`.
+        who: where `scores` comes from, for messages.
+
+    Raises:
+        WeightsError: an unknown key, or a value of another type or out of range.
+    """
+    if strange := set(scores) - set(SCORES):
+        raise WeightsError(f"{who} states scores.{min(strange)}; known are {', '.join(SCORES)}")
+    merged = {**asdict(config), **scores}
+    if isinstance(nms := scores.get("nms"), Mapping):
+        merged["nms"] = {**asdict(config.nms), **nms}
+    try:
+        return from_mapping(PredictConfig, merged, "scores")
+    except ParamsError as error:
+        raise WeightsError(f"{who} states {error}") from None
+
+
 def predict(
     detector: Detector,
     images: pa.Table,
@@ -92,16 +121,17 @@ def predict(
     The network runs once; memory does not grow with the number of images beyond the tables.
 
     Args:
-        detector: network, CLIP, vocabulary and how scores are made.
+        detector: network, CLIP and vocabulary; what it states about scores goes before `config`.
         images: rows of `schema.IMAGES`.
         store: where the images are.
-        config: batch size, top k, NMS.
+        config: batch size, top k, NMS, kind and weight of the enhancement.
         ks: classes that the training-free enhancement keeps; 0 is none.
         device: to compute on.
 
     Returns:
         One table of `schema.PREDICTIONS` per k. Boxes are in pixels of the original image.
     """
+    config = as_stated(config, detector.scores)
     dataset = InferenceDataset(
         images, store, detector.vocabulary, detector.transforms, detector.clip.preprocess
     )
@@ -136,9 +166,9 @@ def _predict_batch(
     if detector.vocabulary.has_missing_objects:
         says_missing = object_logits[..., :-1].argmax(-1) == detector.vocabulary.num_objects
         object_boxes[says_missing.cpu().numpy()] = np.nan
-    kind = detector.scores.get("enhancement_kind", config.enhancement_kind)
+    weight, kind = config.enhancement_weight, config.enhancement_kind
     similarity = outputs.clip_similarity.cpu().numpy()
-    added = [enhancement(similarity, k, config.enhancement_weight, kind) for k in ks]
+    added = [enhancement(similarity, k, weight, kind) for k in ks]
     selections = postprocess(
         outputs.hoi_logits[-1].sigmoid().cpu().numpy(),
         object_logits[..., :-1].sigmoid().cpu().numpy(),

@@ -17,7 +17,7 @@ class Targets:
         hoi_labels: (T, C) 0/1.
         objects: (T,) object class, an index into the object logits.
         human_boxes_cxcywh: (T, 4) in [0, 1], relative to the unpadded image.
-        object_boxes_cxcywh: (T, 4); rows without an object are zero and never used.
+        object_boxes_cxcywh: (T, 4); rows without an object are zero.
         has_object: (T,) bool.
     """
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hoiclip.clip_weights import convert_clip
+from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.sniff import convert
 from hoiclip.data.download import Source, Step, fetch, plan
 from hoiclip.errors import WeightsError
 from hoiclip.files import atomic_file, sha256_file
-from hoiclip.tensors import read_safetensors
 
 # As torch.hub has it: a file's name ends in the first digits of its SHA-256.
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})$")
@@ -99,7 +99,7 @@ def checked_hash(path: Path) -> str:
 
 def _prepare_detector(path: Path, out: Path) -> None:
     if path.suffix == ".safetensors":
-        read_safetensors(path)
+        check_detr_file(path)
         _copy(path, out)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)

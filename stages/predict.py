@@ -9,7 +9,7 @@ from hoiclip.data.images import ImageStore
 from hoiclip.entry import run_stage
 from hoiclip.files import write_json
 from hoiclip.model_file import load_detector
-from hoiclip.prediction import PredictConfig, choose_k, predict
+from hoiclip.prediction import PredictConfig, as_stated, choose_k, predict
 from hoiclip.runtime import prepare
 
 OUT = Path("runs/predict")
@@ -21,6 +21,7 @@ def main(params: Path) -> dict:
     config = load(PredictConfig, "predict", params)
     device = prepare(config.device, config.threads)
     detector = load_detector(MODEL)
+    config = as_stated(config, detector.scores)
     k, sweep = config.enhancement_k, {}
     if config.sweep_k:
         validation = Annotations.read("data/splits/validation")

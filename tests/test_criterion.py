@@ -1,8 +1,12 @@
+import ast
 import dataclasses
+import itertools
 import math
 
 import pytest
 import torch
+import torch.distributed
+import torch.multiprocessing
 from pairs import (
     CLASSES,
     OBJECT_LOGITS,
@@ -11,6 +15,7 @@ from pairs import (
     random_targets,
     slow_giou,
     slow_l1,
+    slow_matching,
 )
 
 from hoiclip.criterion import Criterion, LossConfig, focal_loss
@@ -19,7 +24,7 @@ from hoiclip.matcher import HungarianMatcher, MatchingConfig
 PAPER = LossConfig(
     hoi=2.0, object=1.0, no_object=0.1, l1=2.5, giou=1.0, focal_alpha=0.5, focal_gamma=2.0
 )
-MATCHER = HungarianMatcher(MatchingConfig(hoi=1.0, object=1.0, l1=2.5, giou=1.0))
+MATCHING = MatchingConfig(hoi=1.0, object=1.0, l1=2.5, giou=1.0)
 ALL_SEEN = torch.ones(CLASSES, dtype=torch.bool)
 
 
@@ -28,8 +33,8 @@ def _seed():
     torch.manual_seed(0)
 
 
-def criterion(seen=ALL_SEEN, config=PAPER):
-    return Criterion(config, MATCHER, OBJECT_LOGITS, seen)
+def criterion(seen=ALL_SEEN, config=PAPER, matching=MATCHING):
+    return Criterion(config, HungarianMatcher(matching), OBJECT_LOGITS, seen)
 
 
 def slow_focal(logits, labels, alpha, gamma):
@@ -44,63 +49,140 @@ def slow_focal(logits, labels, alpha, gamma):
     return total / max(positives, 1)
 
 
-def slow_losses(outputs, targets, seen, config):
-    """The losses of the specification, one number at a time; only the matching is shared."""
+def slow_losses(outputs, targets, seen, config, matching):
+    """The losses of the specification, one number at a time, each layer matched slowly."""
     sums = dict.fromkeys(("hoi", "object", "l1", "giou"), 0.0)
-    classes = [c for c in range(CLASSES) if seen[c]]
-    for layer in range(len(outputs.hoi_logits)):
-        hoi, objects, human_boxes, object_boxes = layer_of(outputs, layer)
-        labels = targets.hoi_labels[:, seen]
-        images, queries, columns = MATCHER(
-            hoi[..., seen], objects, human_boxes, object_boxes, targets, labels
-        )
-        target_of = {
-            (i, q): t
-            for i, q, t in zip(images.tolist(), queries.tolist(), columns.tolist(), strict=True)
-        }
+    annotated = (len(targets.objects), int(targets.has_object.sum()))
+    of_seen = dataclasses.replace(targets, hoi_labels=targets.hoi_labels[:, seen])
+    for index in range(len(outputs.hoi_logits)):
+        layer = layer_of(outputs, index)
+        layer = dataclasses.replace(layer, hoi_logits=layer.hoi_logits[..., seen])
+        target_of = slow_matching(layer, of_seen, matching)
         flat_logits, flat_labels, weighted, weights = [], [], 0.0, 0.0
         human_terms, object_terms = [], []
-        for i in range(hoi.shape[0]):
-            for q in range(hoi.shape[1]):
-                t = target_of.get((i, q))
-                for c in classes:
-                    flat_logits.append(hoi[i, q, c].item())
-                    flat_labels.append(0 if t is None else targets.hoi_labels[t, c].item())
-                label = OBJECT_LOGITS - 1 if t is None else targets.objects[t].item()
-                weight = config.no_object if label == OBJECT_LOGITS - 1 else 1.0
-                exponentials = [math.exp(x) for x in objects[i, q].tolist()]
-                weighted -= weight * math.log(exponentials[label] / sum(exponentials))
-                weights += weight
-                if t is None:
-                    continue
-                human = (human_boxes[i, q].tolist(), targets.human_boxes_cxcywh[t].tolist())
-                human_terms.append((slow_l1(*human), 1 - slow_giou(*human)))
-                if targets.has_object[t]:
-                    pair = (object_boxes[i, q].tolist(), targets.object_boxes_cxcywh[t].tolist())
-                    object_terms.append((slow_l1(*pair), 1 - slow_giou(*pair)))
+        for i, q in itertools.product(*map(range, layer.hoi_logits.shape[:2])):
+            t = target_of.get((i, q))
+            flat_logits += layer.hoi_logits[i, q].tolist()
+            flat_labels += [0] * int(seen.sum()) if t is None else of_seen.hoi_labels[t].tolist()
+            label = OBJECT_LOGITS - 1 if t is None else targets.objects[t].item()
+            weight = config.no_object if label == OBJECT_LOGITS - 1 else 1.0
+            exponentials = [math.exp(x) for x in layer.object_logits[i, q].tolist()]
+            weighted -= weight * math.log(exponentials[label] / sum(exponentials))
+            weights += weight
+            if t is None:
+                continue
+            human = (
+                layer.human_boxes_cxcywh[i, q].tolist(),
+                targets.human_boxes_cxcywh[t].tolist(),
+            )
+            human_terms.append((slow_l1(*human), 1 - slow_giou(*human)))
+            if targets.has_object[t]:
+                pair = (
+                    layer.object_boxes_cxcywh[i, q].tolist(),
+                    targets.object_boxes_cxcywh[t].tolist(),
+                )
+                object_terms.append((slow_l1(*pair), 1 - slow_giou(*pair)))
         sums["hoi"] += config.hoi * slow_focal(
             flat_logits, flat_labels, config.focal_alpha, config.focal_gamma
         )
         sums["object"] += config.object * weighted / weights
-        for terms in (human_terms, object_terms):
-            sums["l1"] += config.l1 * sum(term[0] for term in terms) / max(len(terms), 1)
-            sums["giou"] += config.giou * sum(term[1] for term in terms) / max(len(terms), 1)
+        humans, objects = (max(count, 1) for count in annotated)
+        if config.box_normaliser == "released":
+            objects = len(object_terms) + 1e-4
+        for terms, count in ((human_terms, humans), (object_terms, objects)):
+            sums["l1"] += config.l1 * sum(term[0] for term in terms) / count
+            sums["giou"] += config.giou * sum(term[1] for term in terms) / count
     return sums | {"total": sum(sums.values())}
 
 
+@pytest.mark.parametrize("released", [False, True])
 @pytest.mark.parametrize("missing", [False, True])
-@pytest.mark.parametrize("counts", [[2, 3], [0, 2], [1, 0], [0, 0]])
+@pytest.mark.parametrize("counts", [[2, 3], [0, 2], [1, 0], [0, 0], [5, 1], [4, 6]])
 @pytest.mark.parametrize("unseen", [[], [1, 4]])
-def test_losses_equal_the_slow_reference(missing, counts, unseen):
+def test_losses_equal_the_slow_reference(released, missing, counts, unseen):
+    """Three decoder layers; also with no targets, and with more targets than queries."""
     seen = ALL_SEEN.clone()
     seen[unseen] = False
-    outputs, targets = random_outputs(2, 4), random_targets(counts, missing)
+    outputs, targets = random_outputs(2, 3, layers=3), random_targets(counts, missing)
     config = dataclasses.replace(PAPER, giou=1.3, focal_alpha=0.3)
-    losses = criterion(seen, config)(outputs, targets)
-    expected = slow_losses(outputs, targets, seen, config)
+    matching = MATCHING
+    if released:
+        config = dataclasses.replace(config, box_normaliser="released")
+        matching = dataclasses.replace(matching, missing_object_giou="released")
+    losses = criterion(seen, config, matching)(outputs, targets)
+    expected = slow_losses(outputs, targets, seen, config, matching)
     assert {name: value.item() for name, value in losses.items()} == pytest.approx(
         expected, rel=1e-5
     )
+
+
+def test_box_losses_are_divided_by_annotated_not_by_matched_pairs():
+    """Two queries for four pairs: the sums over two matched boxes are divided by four."""
+    outputs, targets = random_outputs(1, 2, layers=1), random_targets([4])
+    layer = layer_of(outputs, 0)
+    matched = slow_matching(layer, targets, MATCHING)
+    assert len(matched) == 2
+    total = sum(
+        slow_l1(boxes[i, q].tolist(), wanted[t].tolist())
+        for (i, q), t in matched.items()
+        for boxes, wanted in (
+            (layer.human_boxes_cxcywh, targets.human_boxes_cxcywh),
+            (layer.object_boxes_cxcywh, targets.object_boxes_cxcywh),
+        )
+    )
+    assert criterion()(outputs, targets)["l1"].item() == pytest.approx(2.5 * total / 4, rel=1e-5)
+
+
+def test_the_two_normalisers_agree_to_five_digits_where_every_pair_has_a_matched_object():
+    outputs, targets = random_outputs(2, 4), random_targets([2, 3])
+    released = dataclasses.replace(PAPER, box_normaliser="released")
+    first, second = (criterion(config=c)(outputs, targets) for c in (PAPER, released))
+    for name in ("l1", "giou"):
+        assert first[name].item() == pytest.approx(second[name].item(), rel=1e-4)
+        assert first[name].item() > second[name].item()
+
+
+def rank_losses(rank, folder):
+    torch.manual_seed(rank)
+    store = torch.distributed.FileStore(str(folder / "store"), 2)
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    losses = criterion()(*rank_inputs(rank))
+    (folder / str(rank)).write_text(repr([losses[name].item() for name in ("hoi", "l1", "giou")]))
+    torch.distributed.destroy_process_group()
+
+
+def rank_inputs(rank):
+    return random_outputs(1, 4), random_targets([[1, 4][rank]], missing=True)
+
+
+@pytest.mark.slow
+def test_box_losses_of_two_ranks_are_divided_by_the_mean_of_their_targets(tmp_path):
+    """Ranks of 1 and 4 pairs, of which 0 and 2 have an object: 2.5 and 1."""
+    torch.multiprocessing.spawn(rank_losses, (tmp_path,), nprocs=2)
+    for rank, pairs in enumerate((1, 4)):
+        torch.manual_seed(rank)
+        outputs, targets = rank_inputs(rank)
+        alone = criterion()(outputs, targets)
+        layers = [layer_of(outputs, index) for index in range(2)]
+        sums = [_human_and_object_l1(layer, targets) for layer in layers]
+        hoi, l1, _ = ast.literal_eval((tmp_path / str(rank)).read_text())
+        assert hoi == pytest.approx(alone["hoi"].item())
+        assert l1 == pytest.approx(2.5 * sum(h / 2.5 + o / 1 for h, o in sums), rel=1e-5)
+        expected = 2.5 * sum(h / pairs + o / max(pairs // 2, 1) for h, o in sums)
+        assert alone["l1"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def _human_and_object_l1(layer, targets):
+    human = object_ = 0.0
+    for (i, q), t in slow_matching(layer, targets, MATCHING).items():
+        human += slow_l1(
+            layer.human_boxes_cxcywh[i, q].tolist(), targets.human_boxes_cxcywh[t].tolist()
+        )
+        if targets.has_object[t]:
+            object_ += slow_l1(
+                layer.object_boxes_cxcywh[i, q].tolist(), targets.object_boxes_cxcywh[t].tolist()
+            )
+    return human, object_
 
 
 def test_unseen_classes_get_no_gradient_and_do_not_move_the_loss():
@@ -163,8 +245,8 @@ def test_the_no_object_weight_scales_unmatched_queries():
     """With weight 0 only matched queries count; the mean is over weights, not queries."""
     outputs, targets = random_outputs(1, 4, layers=1), random_targets([1])
     config = dataclasses.replace(PAPER, no_object=0.0)
-    matched = MATCHER(*layer_of(outputs, 0), targets, targets.hoi_labels)
-    logits = outputs.object_logits[0, 0, matched[1][0]]
+    ((_, query),) = slow_matching(layer_of(outputs, 0), targets, MATCHING)
+    logits = outputs.object_logits[0, 0, query]
     expected = -logits.log_softmax(0)[targets.objects[0]]
     value = criterion(config=config)(outputs, targets)["object"]
     torch.testing.assert_close(value, expected)

@@ -81,7 +81,14 @@ def test_json_refuses_what_is_no_json(tmp_path, value):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no such file"), (b"{", "not valid JSON"), (b"\xff", "not valid JSON")],
+    [
+        (None, "no such file"),
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"\xff", "not valid JSON"),
+        (b"[" * 200_000, "not valid JSON .*recursion"),
+        (b"9" * 5000, "not valid JSON .*4300 digits"),
+    ],
 )
 def test_unreadable_json_names_the_file(tmp_path, content, message):
     path = tmp_path / "a.json"
@@ -90,6 +97,30 @@ def test_unreadable_json_names_the_file(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as info:
         read_json(path)
     assert str(path) in str(info.value)
+
+
+def test_json_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(b"\xef\xbb\xbf[1]")
+    assert read_json(path) == [1]
+
+
+def test_a_folder_or_a_closed_file_is_no_json(tmp_path, monkeypatch):
+    for path in (tmp_path, tmp_path / "absent\0"):
+        with pytest.raises(InputError, match=r"cannot be read|not valid JSON"):
+            read_json(path)
+    path = tmp_path / "a.json"
+    path.write_text("[]")
+    with pytest.raises(InputError, match="Not a directory"):
+        read_json(path / "b.json")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    # The superuser may read everything, so that no mode would do.
+    monkeypatch.setattr("pathlib.Path.read_text", refuse)
+    with pytest.raises(InputError, match=r"a\.json: cannot be read \(Permission denied\)"):
+        read_json(path)
 
 
 def test_hashes(tmp_path):

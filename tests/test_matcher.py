@@ -1,14 +1,14 @@
 import dataclasses
 import itertools
-import math
 
 import pytest
 import torch
-from pairs import layer_of, random_outputs, random_targets, slow_giou, slow_l1
+from pairs import layer_of, random_outputs, random_targets, slow_cost, slow_giou, slow_matching
 
-from hoiclip.matcher import HungarianMatcher, MatchingConfig, hungarian
+from hoiclip.matcher import HungarianMatcher, LayerOutputs, MatchingConfig, hungarian
 
 PAPER = MatchingConfig(hoi=1.0, object=1.0, l1=2.5, giou=1.0)
+RELEASED = dataclasses.replace(PAPER, missing_object_giou="released")
 
 
 @pytest.fixture(autouse=True)
@@ -16,47 +16,52 @@ def _seed():
     torch.manual_seed(0)
 
 
-def slow_cost(layer, targets, config):
-    """The cost formula, one prediction and one target at a time."""
-    hoi, objects, human_boxes, object_boxes = (tensor.tolist() for tensor in layer)
-    table = []
-    for image in range(len(hoi)):
-        rows = []
-        for q in range(len(hoi[image])):
-            row = []
-            for t in range(len(targets.objects)):
-                label = targets.hoi_labels[t].tolist()
-                p = [1 / (1 + math.exp(-x)) for x in hoi[image][q]]
-                positive = sum(a * b for a, b in zip(p, label, strict=True))
-                negative = sum((1 - a) * (1 - b) for a, b in zip(p, label, strict=True))
-                of_hoi = -0.5 * (
-                    positive / (sum(label) + 1e-4) + negative / (len(label) - sum(label) + 1e-4)
-                )
-                exponentials = [math.exp(x) for x in objects[image][q]]
-                of_object = -exponentials[int(targets.objects[t])] / sum(exponentials)
-                human = (human_boxes[image][q], targets.human_boxes_cxcywh[t].tolist())
-                object_ = (object_boxes[image][q], targets.object_boxes_cxcywh[t].tolist())
-                l1, giou = slow_l1(*human), -slow_giou(*human)
-                if targets.has_object[t]:
-                    l1, giou = max(l1, slow_l1(*object_)), max(giou, -slow_giou(*object_))
-                row.append(
-                    config.hoi * of_hoi
-                    + config.object * of_object
-                    + config.l1 * l1
-                    + config.giou * giou
-                )
-            rows.append(row)
-        table.append(rows)
-    return torch.tensor(table)
-
-
 @pytest.mark.parametrize("missing", [False, True])
-@pytest.mark.parametrize("config", [PAPER, MatchingConfig(hoi=3, object=0.7, l1=0.2, giou=5)])
+@pytest.mark.parametrize(
+    "config",
+    [PAPER, RELEASED, MatchingConfig(hoi=3, object=0.7, l1=0.2, giou=5)],
+    ids=["paper", "released", "other weights"],
+)
 def test_cost_equals_the_formula(missing, config):
     layer = layer_of(random_outputs(2, 3), 0)
     targets = random_targets([2, 2], missing)
-    cost = HungarianMatcher(config).cost(*layer, targets, targets.hoi_labels)
-    torch.testing.assert_close(cost, slow_cost(layer, targets, config), atol=1e-5, rtol=1e-5)
+    cost = HungarianMatcher(config).cost(layer, targets)
+    expected = [
+        [[slow_cost(layer, i, q, targets, t, config) for t in range(4)] for q in range(3)]
+        for i in range(2)
+    ]
+    torch.testing.assert_close(cost, torch.tensor(expected), atol=1e-5, rtol=1e-5)
+
+
+def test_the_released_cost_of_a_pair_without_object_is_zero_to_one_higher():
+    layer, targets = layer_of(random_outputs(2, 5), 0), random_targets([3, 2], missing=True)
+    added = HungarianMatcher(RELEASED).cost(layer, targets) - HungarianMatcher(PAPER).cost(
+        layer, targets
+    )
+    assert not added[..., targets.has_object].any()
+    for image, query in itertools.product(range(2), range(5)):
+        box = layer.object_boxes_cxcywh[image, query].tolist()
+        expected = -slow_giou(box, [0.0] * 4)
+        assert 0 <= expected <= 1
+        assert added[image, query, ~targets.has_object].tolist() == pytest.approx(
+            [expected] * int((~targets.has_object).sum()), abs=1e-5
+        )
+
+
+@pytest.mark.parametrize("config", [PAPER, RELEASED], ids=["paper", "released"])
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize(
+    ("queries", "counts"), [(4, [2, 3]), (4, [4, 0]), (3, [5, 1]), (2, [4, 3]), (3, [0, 0])]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_indices_equal_trying_every_assignment(config, missing, queries, counts, seed):
+    torch.manual_seed(seed)
+    layer = layer_of(random_outputs(len(counts), queries), 0)
+    targets = random_targets(counts, missing)
+    images, rows, columns = (index.tolist() for index in HungarianMatcher(config)(layer, targets))
+    found = {(i, q): t for i, q, t in zip(images, rows, columns, strict=True)}
+    assert found == slow_matching(layer, targets, config)
+    assert len(found) == len(columns)
 
 
 def test_the_box_of_a_missing_object_does_not_matter():
@@ -66,7 +71,7 @@ def test_the_box_of_a_missing_object_does_not_matter():
     moved[~targets.has_object] = 0.9
     other = dataclasses.replace(targets, object_boxes_cxcywh=moved)
     matcher = HungarianMatcher(PAPER)
-    first, second = (matcher.cost(*layer, t, t.hoi_labels) for t in (targets, other))
+    first, second = (matcher.cost(layer, t) for t in (targets, other))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
@@ -96,7 +101,7 @@ def test_assignment_is_the_best_of_all(queries, counts, seed):
 def test_no_targets_at_all_match_nothing():
     targets = random_targets([0, 0])
     layer = layer_of(random_outputs(2, 3), 0)
-    for index in HungarianMatcher(PAPER)(*layer, targets, targets.hoi_labels):
+    for index in HungarianMatcher(PAPER)(layer, targets):
         assert index.shape == (0,)
         assert index.dtype == torch.int64
 
@@ -104,16 +109,14 @@ def test_no_targets_at_all_match_nothing():
 def test_predictions_that_equal_the_targets_are_matched_to_them():
     targets = random_targets([3, 2])
     outputs = random_outputs(2, 4, layers=1)
-    hoi, objects, human_boxes, object_boxes = (t.detach() for t in layer_of(outputs, 0))
+    layer = LayerOutputs(*(t.detach() for t in vars(layer_of(outputs, 0)).values()))
     places = [(0, 3), (0, 0), (0, 2), (1, 1), (1, 3)]
     for target, (image, query) in enumerate(places):
-        hoi[image, query] = targets.hoi_labels[target] * 20 - 10
-        objects[image, query] = 0
-        objects[image, query, targets.objects[target]] = 10
-        human_boxes[image, query] = targets.human_boxes_cxcywh[target]
-        object_boxes[image, query] = targets.object_boxes_cxcywh[target]
-    matched = HungarianMatcher(PAPER)(
-        hoi, objects, human_boxes, object_boxes, targets, targets.hoi_labels
-    )
+        layer.hoi_logits[image, query] = targets.hoi_labels[target] * 20 - 10
+        layer.object_logits[image, query] = 0
+        layer.object_logits[image, query, targets.objects[target]] = 10
+        layer.human_boxes_cxcywh[image, query] = targets.human_boxes_cxcywh[target]
+        layer.object_boxes_cxcywh[image, query] = targets.object_boxes_cxcywh[target]
+    matched = HungarianMatcher(PAPER)(layer, targets)
     found = {t: (i, q) for i, q, t in zip(*(m.tolist() for m in matched), strict=True)}
     assert [found[target] for target in range(5)] == places

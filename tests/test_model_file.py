@@ -52,6 +52,11 @@ def test_a_saved_detector_returns_with_all_it_needs(tmp_path, kinds, kind):
     assert not any(p.requires_grad for p in loaded.clip.parameters())
 
 
+def test_others_may_read_the_file(tmp_path, make_detector):
+    make_detector().save(tmp_path / "a")
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
 def test_equal_detectors_are_equal_bytes(tmp_path, make_detector):
     for name in ("a", "b"):
         make_detector().save(tmp_path / name)

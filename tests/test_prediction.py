@@ -9,7 +9,8 @@ from PIL import Image
 from hoiclip import prediction, schema
 from hoiclip.boxes import cxcywh_to_xyxy
 from hoiclip.data.images import ImageStore
-from hoiclip.prediction import choose_k, predict
+from hoiclip.errors import WeightsError
+from hoiclip.prediction import NmsConfig, as_stated, choose_k, predict
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 CPU = torch.device("cpu")
@@ -132,6 +133,60 @@ def test_the_file_of_a_released_model_decides_the_kind(toy, store, detector, pre
     images = toy.train.images.slice(0, 1)
     (table,) = predict(released, images, store, predict_config, [3], CPU)
     assert table["clip_score"].to_numpy().min() >= 0.25  # the sigmoid of zero or of a cosine
+
+
+STATED = {
+    "top_k": 17,
+    "nms": {"threshold": 0.0, "human_power": 2.0, "object_power": 0.25, "plus_one_extents": True},
+    "enhancement_k": 3,
+    "enhancement_weight": 0.5,
+    "enhancement_kind": "sigmoid",
+}
+
+
+@pytest.mark.parametrize("key", list(STATED))
+def test_what_a_file_states_goes_before_the_params(key, toy, store, detector, predict_config):
+    """Each setting alone: stated by the file, and given as params to a file that states nothing."""
+    images = toy.train.images.slice(0, 3)
+    value = NmsConfig(**STATED[key]) if key == "nms" else STATED[key]
+    in_params = dataclasses.replace(predict_config, **{key: value})
+    in_file = dataclasses.replace(detector, scores={key: STATED[key]})
+    assert as_stated(predict_config, in_file.scores) == in_params
+    k = 3 if key.startswith("enhancement") else 0
+    (stated,) = predict(in_file, images, store, predict_config, [k], CPU)
+    (given,) = predict(detector, images, store, in_params, [k], CPU)
+    (neither,) = predict(detector, images, store, predict_config, [k], CPU)
+    assert stated.equals(given)
+    if key != "enhancement_k":  # which the caller resolves
+        assert not stated.equals(neither)
+
+
+def test_a_file_that_states_nothing_leaves_the_params(predict_config):
+    assert as_stated(predict_config, {}) == predict_config
+    everything = as_stated(predict_config, STATED)
+    assert everything.nms == NmsConfig(**STATED["nms"])
+    assert (everything.device, everything.batch_size) == ("cpu", predict_config.batch_size)
+
+
+def test_a_part_of_the_nms_settings_may_be_stated(predict_config):
+    found = as_stated(predict_config, {"nms": {"plus_one_extents": True}})
+    assert found.nms == dataclasses.replace(predict_config.nms, plus_one_extents=True)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ({"batch_size": 3}, r"the model file states scores\.batch_size; known are top_k, nms, "),
+        ({"top_k": 0}, r"the model file states scores\.top_k: 0, expected at least 1"),
+        ({"enhancement_kind": "tanh"}, r"scores\.enhancement_kind: 'tanh', expected one of"),
+        ({"nms": 0.7}, r"scores\.nms: 0\.7, expected a section with keys"),
+        ({"nms": {"treshold": 0.7}}, r"scores\.nms\.treshold: unknown key"),
+        ({"enhancement_k": None}, r"scores\.sweep_k: empty"),
+    ],
+)
+def test_what_a_file_states_is_checked(predict_config, scores, message):
+    with pytest.raises(WeightsError, match=message):
+        as_stated(predict_config, scores)
 
 
 def test_training_mode_is_left_for_prediction(toy, store, make_detector, predict_config):

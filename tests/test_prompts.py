@@ -5,7 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
+from hoiclip.config import from_mapping
+from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import ParamsError
 from hoiclip.prompts import (
     HICO_DET,
@@ -18,7 +21,9 @@ from hoiclip.prompts import (
 )
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
-VCOCO_CLASSES = Path(__file__).parents[2] / "shared" / "spec" / "vcoco_classes.json"
+SHARED = Path(__file__).parents[2] / "shared"
+VCOCO_CLASSES = SHARED / "spec" / "vcoco_classes.json"
+HICO_INSTANCES = SHARED / "data" / "hico_det" / "instances_test2015.json"
 
 SIT = Verb("sit_on", "sitting on")
 NONE = Verb("no_interaction", None)
@@ -118,20 +123,111 @@ def test_templates_survive_json():
     assert PromptTemplates(**stored | {"an": tuple(stored["an"])}) == V_COCO
 
 
+AN = {"airplane", "apple", "elephant", "orange", "oven"}
+DOUBLED = {
+    "control", "cut", "drag", "flip", "hit", "hop", "hug", "pet", "run", "set", "sip", "sit",
+    "spin", "stab", "stir", "stop", "tag", "zip",
+}  # fmt: skip
+
+
+def noun(name):
+    return f"{'an' if name in AN else 'a'} {name.replace('_', ' ')}"
+
+
+def gerund(verb):
+    """The -ing form of a verb's first word, by the rules of English spelling."""
+    word, *rest = verb.split("_")
+    if word.endswith("ie"):
+        word = f"{word[:-2]}y"
+    elif word.endswith("e"):
+        word = word[:-1]
+    elif word in DOUBLED:
+        word += word[-1]
+    return " ".join([f"{word}ing", *rest])
+
+
+def slow_hico_prompt(verb, object_):
+    if verb == "no_interaction":
+        return f"a photo of a person and {noun(object_)}"
+    return f"a photo of a person {gerund(verb)} {noun(object_)}"
+
+
+def texts_of(vocabulary, templates, kind):
+    return [p.text for p in vocabulary_prompts(vocabulary, templates) if p.kind == kind]
+
+
+def test_all_of_hico_dets_prompts_follow_the_rule():
+    vocabulary = hico_det()
+    expected = [
+        slow_hico_prompt(vocabulary.verbs[hoi.verb].name, vocabulary.objects[hoi.object])
+        for hoi in vocabulary.hois
+    ]
+    found = texts_of(vocabulary, HICO_DET, "hoi")
+    assert found == expected
+    assert len(set(found)) == 600
+    objects = [f"a photo of {noun(name)}" for name in vocabulary.objects]
+    assert texts_of(vocabulary, HICO_DET, "object") == objects
+    assert len(objects) == 80
+    assert texts_of(vocabulary, HICO_DET, "no_object") == ["a photo of nothing"]
+    spots = {
+        0: "a photo of a person boarding an airplane",
+        9: "a photo of a person and an airplane",
+        101: "a photo of a person lassoing a cow",
+        204: "a photo of a person picking an apple",
+        582: "a photo of a person standing under a umbrella",
+        599: "a photo of a person and a zebra",
+    }
+    assert {index: found[index] for index in spots} == spots
+    for text in (
+        "a photo of a person brushing with a toothbrush",
+        "a photo of a person hopping on an elephant",
+        "a photo of a person picking up a skis",
+        "a photo of a person cutting with a scissors",
+        "a photo of a person tying a tie",
+        "a photo of a person and a hair drier",
+    ):
+        assert text in found
+
+
+@pytest.mark.skipif(not HICO_INSTANCES.exists(), reason="needs the shared annotations")
+def test_hico_dets_prompts_stand_in_the_order_of_the_data_set():
+    document = json.loads(HICO_INSTANCES.read_text())
+    expected = [
+        slow_hico_prompt(document["verbs"][verb], document["objects"][object_])
+        for _, object_, verb in sorted(document["correspondence"])
+    ]
+    assert texts_of(hico_det(), HICO_DET, "hoi") == expected
+
+
 @pytest.mark.skipif(not VCOCO_CLASSES.exists(), reason="needs the shared class lists")
-def test_all_263_vcoco_classes_have_distinct_prompts():
-    classes = json.loads(VCOCO_CLASSES.read_text())
-    verbs = [
-        Verb(name, phrases["with_object"], phrases["without_object"])
-        for name in classes["action_roles"]
-        for phrases in [classes["phrases"][name]]
+def test_all_of_vcocos_prompts_are_those_of_the_class_list():
+    classes, names = json.loads(VCOCO_CLASSES.read_text()), hico_det().objects
+    expected = []
+    for verb, object_ in classes["hoi_classes"]:
+        phrases = classes["phrases"][classes["action_roles"][verb]]
+        if object_ is None:
+            expected.append(f"a photo of a person {phrases['without_object']}")
+        else:
+            expected.append(f"a photo of a person {phrases['with_object']} {noun(names[object_])}")
+    found = texts_of(vcoco(), V_COCO, "hoi")
+    assert found == expected
+    assert len(set(found)) == 263
+    assert found[:3] == [
+        "a photo of a person holding a cup",
+        "a photo of a person cutting with something",
+        "a photo of a person cutting a pizza",
     ]
-    names = [f"thing_{i}" for i in range(80)]
-    texts = [
-        hoi_prompt(verbs[verb], None if object_ is None else names[object_], V_COCO)
-        for verb, object_ in classes["hoi_classes"]
-    ]
-    assert len(set(texts)) == 263
-    assert texts[0] == "a photo of a person holding a thing 41"
-    assert texts[1] == "a photo of a person cutting with something"
-    assert texts[13] == "a photo of a person standing"
+    objects = [f"a photo of a person and {noun(name)}" for name in names]
+    objects.append("a photo of a person only")
+    assert texts_of(vcoco(), V_COCO, "object") == objects
+    assert len(objects) == 81
+    assert texts_of(vcoco(), V_COCO, "no_object") == ["a photo of nothing"]
+
+
+@pytest.mark.parametrize("profile", ["hico", "vcoco"])
+def test_the_profiles_have_the_released_templates(profile, params):
+    """What `python -m pipelines.profile` sets on top of params.yaml."""
+    path = Path(__file__).parents[1] / "params" / f"{profile}.yaml"
+    overlay = yaml.safe_load(path.read_text()).get("text_embeddings", {})
+    templates = from_mapping(PromptTemplates, params["text_embeddings"] | overlay, "templates")
+    assert templates == {"hico": HICO_DET, "vcoco": V_COCO}[profile]

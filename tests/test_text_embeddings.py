@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import gzip
+import math
+import re
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
+import open_clip
 import pyarrow as pa
 import pytest
 import torch
 
 from hoiclip import schema
+from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import InputError
 from hoiclip.prompts import HICO_DET, V_COCO, vocabulary_prompts
 from hoiclip.text_embeddings import embed_vocabulary, read_text_embeddings, write_text_embeddings
@@ -108,3 +116,71 @@ def test_a_file_of_another_form_is_refused(path):
     VOCABULARY.write(path, {})
     with pytest.raises(InputError, match="embedding"):
         read_text_embeddings(path, VOCABULARY)
+
+
+def slow_bpe(word, ranks):
+    """Merges the pair of lowest rank everywhere, until none is left (Sennrich et al., 2016)."""
+    symbols = [*word[:-1], f"{word[-1]}</w>"]
+    while len(symbols) > 1:
+        pairs = [(ranks.get(pair, math.inf), pair) for pair in pairwise(symbols)]
+        rank, (first, second) = min(pairs)
+        if rank == math.inf:
+            break
+        merged, index = [], 0
+        while index < len(symbols):
+            if symbols[index : index + 2] == [first, second]:
+                merged.append(first + second)
+                index += 2
+            else:
+                merged.append(symbols[index])
+                index += 1
+        symbols = merged
+    return symbols
+
+
+def slow_tokenizer():
+    """OpenAI's rule: bytes as printable characters, merges of the vocabulary file, end of word.
+
+    Ids: 256 bytes, the same at a word's end, the merges, start, end.
+    """
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    letters = {byte: chr(byte) for byte in visible}
+    letters |= {byte: chr(256 + place) for place, byte in enumerate(hidden)}
+    path = Path(open_clip.tokenizer.__file__).with_name("bpe_simple_vocab_16e6.txt.gz")
+    lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
+    number = 49152 - 256 - 2
+    merges = [tuple(line.split()) for line in lines[1 : number + 1]]
+    ranks = {pair: rank for rank, pair in enumerate(merges)}
+    order = [letters[byte] for byte in [*visible, *hidden]]
+    symbols = [*order, *(f"{letter}</w>" for letter in order), *("".join(m) for m in merges)]
+    ids = {symbol: index for index, symbol in enumerate(symbols)}
+    start, end = len(symbols), len(symbols) + 1
+
+    def tokenize(text):
+        row = [start]
+        for word in re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", " ".join(text.lower().split())):
+            spelled = "".join(letters[byte] for byte in word.encode("utf-8"))
+            row += [ids[symbol] for symbol in slow_bpe(spelled, ranks)]
+        row.append(end)
+        return row + [0] * (77 - len(row))
+
+    return tokenize
+
+
+def test_tokens_are_those_of_openais_rule():
+    """Every prompt of HICO-DET and of V-COCO, and what the rule says of spaces and capitals."""
+    prompts = [
+        prompt.text
+        for vocabulary, templates in ((hico_det(), HICO_DET), (vcoco(), V_COCO))
+        for prompt in vocabulary_prompts(vocabulary, templates)
+    ]
+    texts = [*sorted(set(prompts)), "  A photo\tof  A person  ", "a photo of 12 hot-dogs!", ""]
+    tokenize = slow_tokenizer()
+    assert open_clip.tokenize(texts).tolist() == [tokenize(text) for text in texts]
+
+
+def test_tokens_by_hand():
+    """Ids that the field knows by heart."""
+    row = open_clip.tokenize(["a photo of a cat"])[0]
+    assert row.tolist() == [49406, 320, 1125, 539, 320, 2368, 49407, *[0] * 70]

@@ -14,6 +14,11 @@ def add(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("out", type=Path, help=".safetensors, or .parquet for verb vectors")
     verb.add_argument("--kind", choices=("official", "detr", "verb"), help="default: found out")
     verb.add_argument("--setting", help="e.g. default, rare_first, vcoco; default: found out")
+    verb.add_argument(
+        "--dilation",
+        action=argparse.BooleanOptionalAction,
+        help="whether the last stage is dilated (DC5), where a checkpoint does not say so itself",
+    )
     verb.set_defaults(run=run)
 
 
@@ -21,4 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Converts, and prints what became of the tensors."""
     from hoiclip.convert.sniff import convert
 
-    print(convert(arguments.source, arguments.out, arguments.kind, arguments.setting).summary())
+    done = convert(
+        arguments.source, arguments.out, arguments.kind, arguments.setting, arguments.dilation
+    )
+    print(done.summary())

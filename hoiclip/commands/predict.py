@@ -1,9 +1,10 @@
-"""`hoiclip predict`: a model file over anybody's images."""
+"""`hoiclip predict`: a model file over anybody's images, or over a partition of a data set."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from hoiclip.entry import fail
 
@@ -22,42 +23,90 @@ def add(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="file or folder")
     verb.add_argument("--weights", type=Path, required=True, help="model.safetensors")
     verb.add_argument("--out", type=Path, required=True, help="folder for the results")
+    verb.add_argument(
+        "--partition",
+        type=Path,
+        help="folder of a partition's tables: predict its images, which are in the folder IMAGE, "
+        "under its image ids, to be scored with `hoiclip evaluate`",
+    )
     verb.add_argument("--least-score", type=float, default=1.0, help="in JSON and pictures")
-    verb.add_argument("--enhancement-k", type=int, default=10, help="0: without CLIP's enhancement")
-    verb.add_argument("--top-k", type=int, default=100, help="rows per image before NMS")
     verb.add_argument("--batch-size", type=int, default=8)
     verb.add_argument("--threads", type=int, default=2)
     verb.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto")
     verb.add_argument("--no-pictures", action="store_true")
+    scores = verb.add_argument_group(
+        "scores", "What is not given is as the model file states it, else as said here."
+    )
+    scores.add_argument("--enhancement-k", type=int, help="10; 0: without CLIP's enhancement")
+    scores.add_argument("--enhancement-kind", choices=("cosine", "sigmoid"), help="cosine")
+    scores.add_argument("--enhancement-weight", type=float, help="1")
+    scores.add_argument("--top-k", type=int, help="rows per image before NMS, 100")
+    scores.add_argument("--nms-threshold", type=float, help="0.7; 0: without NMS")
+    scores.add_argument("--nms-human-power", type=float, help="1")
+    scores.add_argument("--nms-object-power", type=float, help="0.5")
+    scores.add_argument(
+        "--nms-plus-one-extents",
+        action=argparse.BooleanOptionalAction,
+        help="whether boxes end one pixel later in NMS; no",
+    )
     verb.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Predicts; 3 where some images could not be read."""
-    from hoiclip.photos import predict_photos
+    from hoiclip.errors import ParamsError
+    from hoiclip.photos import Model, predict_partition, predict_photos
     from hoiclip.prediction import NmsConfig, PredictConfig
 
+    if arguments.partition is not None and len(arguments.images) > 1:
+        raise ParamsError("--partition: give one IMAGE, the folder of the partition's images")
     config = PredictConfig(
         device=arguments.device,
         threads=arguments.threads,
         batch_size=arguments.batch_size,
-        top_k=arguments.top_k,
+        top_k=100,
         nms=NmsConfig(threshold=0.7, human_power=1.0, object_power=0.5, plus_one_extents=False),
-        enhancement_k=arguments.enhancement_k,
+        enhancement_k=10,
         sweep_k=[],
         enhancement_weight=1.0,
         enhancement_kind="cosine",
     )
-    errors = predict_photos(
-        arguments.weights,
-        arguments.images,
-        arguments.out,
-        config,
-        k=arguments.enhancement_k,
-        least_score=arguments.least_score,
-        pictures=not arguments.no_pictures,
-    )
+    model = Model.load(arguments.weights, config, _asked_scores(arguments))
+    errors = []
+    if arguments.partition is not None:
+        predict_partition(model, arguments.images[0], arguments.partition, arguments.out)
+    else:
+        errors = predict_photos(
+            model,
+            arguments.images,
+            arguments.out,
+            least_score=arguments.least_score,
+            pictures=not arguments.no_pictures,
+        )
     for error in errors:
         fail(error)
     print(arguments.out)
     return UNREADABLE_IMAGES if errors else 0
+
+
+def _asked_scores(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The score settings that the command line gives, as `hoiclip.prediction` names them."""
+    asked = {
+        "enhancement_k": arguments.enhancement_k,
+        "enhancement_kind": arguments.enhancement_kind,
+        "enhancement_weight": arguments.enhancement_weight,
+        "top_k": arguments.top_k,
+        "nms": _given(
+            {
+                "threshold": arguments.nms_threshold,
+                "human_power": arguments.nms_human_power,
+                "object_power": arguments.nms_object_power,
+                "plus_one_extents": arguments.nms_plus_one_extents,
+            }
+        ),
+    }
+    return _given(asked)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

@@ -9,13 +9,17 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from hoiclip.convert.arguments import DETR, read_arguments
 from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.key_map import check_fit, rename
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.sizes import detector_config
+from hoiclip.errors import WeightsError
 from hoiclip.files import atomic_file, sha256_file
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.instance_decoder import InstanceDecoder
+from hoiclip.model_file import HEADER_KEY as MODEL_HEADER_KEY
+from hoiclip.tensors import read_safetensors
 from hoiclip.training.warm_start import DETR_KEY_MAP
 
 HEADER_KEY = "provenance"
@@ -38,7 +42,8 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
     Raises:
         WeightsError: a tensor is unknown, missing or misshapen.
     """
-    path, config = checkpoint.path, detector_config(checkpoint)
+    path, arguments = checkpoint.path, read_arguments(checkpoint, DETR)
+    config = detector_config(checkpoint, arguments)
     layers = checkpoint.layers("transformer.decoder.layers.")
     key_map = {theirs: ours for theirs, ours in DETR_KEY_MAP.items() if ours}
     renamed, dropped = rename(path, checkpoint.state, key_map, _DROPPED)
@@ -53,6 +58,7 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
         "source": path.name,
         "sha256": sha256_file(path),
         "model_detector": dataclasses.asdict(config),
+        "arguments": arguments.provenance(),
         "dropped": sorted(dropped),
     }
     tensors = {
@@ -62,4 +68,21 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
     }
     with atomic_file(dst) as aside:
         save_file(tensors, aside, {HEADER_KEY: json.dumps(provenance, sort_keys=True)})
+        aside.chmod(0o644)  # which safetensors makes private
     return Conversion(Path(dst), "detr", None, dropped, provenance)
+
+
+def check_detr_file(path: str | Path) -> None:
+    """Checks that a safetensors file holds a DETR, as `convert_detr` writes it.
+
+    Raises:
+        WeightsError: absent, damaged, or with a tensor that no DETR has.
+    """
+    state, metadata = read_safetensors(path)
+    strange = [name for name in state if not name.startswith(tuple(DETR_KEY_MAP))]
+    if strange or not state:
+        what = "a HOICLIP model file" if MODEL_HEADER_KEY in metadata else "no DETR"
+        raise WeightsError(
+            f"{path}: {what} (tensor {min(strange, default=None)}). weights.detector names a DETR, "
+            "as released or as `hoiclip convert` writes it"
+        )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hoiclip.clip_encoder import ClipVisual
+from hoiclip.convert.arguments import RELEASED, Arguments, read_arguments
 from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.key_map import check_fit, official_key_map, rename
 from hoiclip.convert.report import Conversion
@@ -30,10 +31,15 @@ RELEASED_TRANSFORMS = TransformsConfig(
     max_side=1333,
     test_scale=800,
 )
-RELEASED_SCORES = {"enhancement_kind": "sigmoid"}
+RELEASED_ENHANCEMENT = {
+    "enhancement_kind": "sigmoid",
+    "enhancement_k": 10,
+    "enhancement_weight": 1.0,
+}
+RELEASED_TOP_K = 100
 
 _KEPT_ARGS = (
-    "dataset_file", "zero_shot_type", "frac", "verb_weight", "lr", "epochs", "batch_size", "seed",
+    "dataset_file", "zero_shot_type", "frac", "lr", "epochs", "batch_size", "seed",
 )  # fmt: skip
 _HOI, _OBJECT = "model.hoi_classifier.", "model.object_classifier.classifier."
 _VERB = "model.verb_classifier."
@@ -46,9 +52,9 @@ def convert_official(
 ) -> Conversion:
     """Writes a model file that gives the released model's logits and boxes.
 
-    Its header carries what the released code did differently: V_d's padding is not masked, and the
-    enhancement is a sigmoid. Biases of the frozen classifiers, and V-COCO's verb-of-HOI matrix as
-    it was in training, travel as tensors.
+    Its header carries what makes the released scores: V_d's padding is not masked, the enhancement
+    is a sigmoid, pair NMS counts inclusive pixels. Biases of the frozen classifiers, and V-COCO's
+    verb-of-HOI matrix as it was in training, travel as tensors.
 
     Args:
         checkpoint: of any published setting.
@@ -63,6 +69,8 @@ def convert_official(
         raise WeightsError(
             f"{path}: trained with no_clip_cls_init, whose random projection is in no checkpoint"
         )
+    assumed = {**RELEASED, "verb_weight": found.verb_weight}
+    arguments = read_arguments(checkpoint, assumed)
     renamed, dropped = rename(path, checkpoint.state, *official_key_map(found.zero_shot))
     state = {name: tensor.detach().float() for name, tensor in renamed.items()}
     sha256 = sha256_file(path)
@@ -71,19 +79,35 @@ def convert_official(
         "sha256": sha256,
         "setting": found.name,
         "args": {key: checkpoint.args[key] for key in _KEPT_ARGS if key in checkpoint.args},
+        "arguments": arguments.provenance(),
         "dropped": dict(Counter(dropped.values())),
     }
-    detector = _detector(checkpoint, found, state, provenance)
+    detector = _detector(checkpoint, found, arguments, state, provenance)
     detector.save(dst)
     return Conversion(Path(dst), "official", found.name, dropped, provenance)
 
 
+def _scores(arguments: Arguments) -> dict[str, Any]:
+    """How the released code makes scores, as `hoiclip.prediction.PredictConfig` names it."""
+    nms = {
+        "threshold": float(arguments["thres_nms"]) if arguments["use_nms_filter"] else 0.0,
+        "human_power": float(arguments["nms_alpha"]),
+        "object_power": float(arguments["nms_beta"]),
+        "plus_one_extents": True,
+    }
+    return {**RELEASED_ENHANCEMENT, "nms": nms, "top_k": RELEASED_TOP_K}
+
+
 def _detector(
-    checkpoint: Checkpoint, setting: Setting, state: dict[str, Tensor], provenance: dict[str, Any]
+    checkpoint: Checkpoint,
+    setting: Setting,
+    arguments: Arguments,
+    state: dict[str, Tensor],
+    provenance: dict[str, Any],
 ) -> Detector:
     """The network around the checkpoint's tensors, which are neither copied nor changed."""
     path = checkpoint.path
-    config = model_config(checkpoint, setting.verb_weight)
+    config = model_config(checkpoint, arguments)
     parts = {
         part: {k.removeprefix(part): v for k, v in state.items() if k.startswith(part)}
         for part in ("model.", "clip.")
@@ -108,7 +132,7 @@ def _detector(
         setting.vocabulary,
         config,
         RELEASED_TRANSFORMS,
-        RELEASED_SCORES,
+        _scores(arguments),
         provenance,
     )
 
@@ -130,7 +154,10 @@ def _check_tables(path: Path, setting: Setting, state: dict[str, Tensor], embed_
         if name not in state:
             if name.endswith("bias"):
                 continue
-            raise WeightsError(f"{path}: nothing fills {name}. Is the file complete?")
+            raise WeightsError(
+                f"{path}: nothing fills {name}, which setting {setting.name!r} has. "
+                "Is the file complete?"
+            )
         if tuple(state[name].shape) != shape:
             raise WeightsError(
                 f"{path}: the tensor for {name} has shape {tuple(state[name].shape)}, setting "

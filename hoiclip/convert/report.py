@@ -27,9 +27,13 @@ class Conversion:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def summary(self) -> str:
-        """Lines for people: the file, what it was, and what was left out."""
+        """Lines for people: the file, what it was, what was left out and what was assumed."""
         setting = "" if self.setting is None else f", setting {self.setting}"
         lines = [f"{self.path}: from {self.kind}{setting}"]
         for reason, count in sorted(Counter(self.dropped.values()).items()):
             lines.append(f"  {count} tensor{'s' * (count != 1)} left out: {reason}")
+        assumed = self.provenance.get("arguments", {}).get("assumed", {})
+        if assumed:
+            values = ", ".join(f"{name} {value}" for name, value in assumed.items())
+            lines.append(f"  assumed, since the file does not say: {values}")
         return "\n".join(lines)

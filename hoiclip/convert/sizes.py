@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from hoiclip.convert.arguments import Arguments
 from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.errors import WeightsError
 from hoiclip.model.config import (
@@ -17,23 +18,21 @@ from hoiclip.model.config import (
 
 _BODY = "backbone.0.body."
 _HEAD_WIDTH = 64  # of every CLIP ViT that OpenAI released
-# Shapes do not tell the number of heads and dropout; these are DETR's, where `args` is silent too.
-_HEADS, _DROPOUT = 8, 0.1
 
 
-def backbone_config(checkpoint: Checkpoint) -> BackboneConfig:
-    """The ResNet; `args.dilation` halves the stride of its last stage."""
+def backbone_config(checkpoint: Checkpoint, dilation: bool) -> BackboneConfig:
+    """The ResNet; dilation ("DC5") halves the stride of its last stage."""
     stages = [f"{_BODY}layer{stage}." for stage in range(1, 5)]
     bottleneck = f"{stages[0]}0.conv3.weight" in checkpoint.state
     return BackboneConfig(
         block="bottleneck" if bottleneck else "basic",
         layers=[checkpoint.layers(stage) for stage in stages],
         channels=[checkpoint.shape(f"{stage}0.conv1.weight", 4)[0] for stage in stages],
-        stride=16 if checkpoint.args.get("dilation") else 32,
+        stride=16 if dilation else 32,
     )
 
 
-def detector_config(checkpoint: Checkpoint) -> DetectorConfig:
+def detector_config(checkpoint: Checkpoint, arguments: Arguments) -> DetectorConfig:
     """Detector encoder and decoder layers of a DETR or of a released HOICLIP.
 
     Raises:
@@ -41,28 +40,24 @@ def detector_config(checkpoint: Checkpoint) -> DetectorConfig:
     """
     try:
         return DetectorConfig(
-            backbone=backbone_config(checkpoint),
+            backbone=backbone_config(checkpoint, arguments["dilation"]),
             width=checkpoint.shape("input_proj.weight", 4)[0],
             encoder_layers=checkpoint.layers("transformer.encoder.layers."),
-            heads=checkpoint.args.get("nheads", _HEADS),
+            heads=arguments["nheads"],
             feed_forward=checkpoint.shape("transformer.encoder.layers.0.linear1.weight", 2)[0],
-            dropout=checkpoint.args.get("dropout", _DROPOUT),
+            dropout=float(arguments["dropout"]),
         )
-    except ValueError as error:
+    except (ValueError, ZeroDivisionError) as error:
         raise WeightsError(f"{checkpoint.path}: its shapes make no network: {error}") from None
 
 
-def model_config(checkpoint: Checkpoint, verb_weight: float) -> ModelConfig:
+def model_config(checkpoint: Checkpoint, arguments: Arguments) -> ModelConfig:
     """A released HOICLIP, whose interaction decoder does not mask V_d's padding.
-
-    Args:
-        checkpoint: a released HOICLIP checkpoint.
-        verb_weight: λ_v where `args` does not say it.
 
     Raises:
         WeightsError: see `detector_config`; or instance and interaction decoder differ in depth.
     """
-    detector = detector_config(checkpoint)
+    detector = detector_config(checkpoint, arguments)
     layers = checkpoint.layers("transformer.instance_decoder.layers.")
     interaction_layers = checkpoint.layers("transformer.clip_interaction_decoder.layers.")
     if layers != interaction_layers:
@@ -84,7 +79,7 @@ def model_config(checkpoint: Checkpoint, verb_weight: float) -> ModelConfig:
         ),
         verb=VerbConfig(
             representation="arithmetic",
-            weight=checkpoint.args.get("verb_weight", verb_weight),
+            weight=float(arguments["verb_weight"]),
             adapter_hidden=checkpoint.shape("inter2verb.layers.0.weight", 2)[0],
         ),
     )

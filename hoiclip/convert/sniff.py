@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ from hoiclip.convert.report import Conversion
 from hoiclip.convert.verb_file import convert_verb_file
 from hoiclip.errors import WeightsError
 
-KINDS = ("official", "detr", "verb")
+KINDS = {
+    "official": "a released HOICLIP checkpoint, which `hoiclip predict` takes once converted",
+    "detr": "a DETR checkpoint, which weights.detector names",
+    "verb": "released verb vectors",
+}
 _SUFFIX = {"official": ".safetensors", "detr": ".safetensors", "verb": ".parquet"}
 
 # A prefix that only this kind's tensor names have; the first that is found decides.
@@ -27,7 +32,11 @@ _SIGNS = {
 
 
 def convert(
-    src: str | Path, dst: str | Path, kind: str | None = None, setting: str | None = None
+    src: str | Path,
+    dst: str | Path,
+    kind: str | None = None,
+    setting: str | None = None,
+    dilation: bool | None = None,
 ) -> Conversion:
     """Converts a foreign file; `dst` is written whole or not at all.
 
@@ -36,6 +45,8 @@ def convert(
         dst: `.safetensors`, or `.parquet` for verb vectors.
         kind: one of `KINDS` that `src` has to be, or None for whatever it is.
         setting: published setting that an official checkpoint has to be of, or None.
+        dilation: whether the backbone's last stage is dilated ("DC5"), for a checkpoint that does
+            not say so itself, as DETR's; None takes its word, or no dilation.
 
     Raises:
         WeightsError: one line: not such a file, of another kind or setting, truncated, with objects
@@ -50,13 +61,17 @@ def convert(
     checkpoint = checkpoint_of(src, content)
     found = _kind(src, content, checkpoint)
     if kind not in (None, found):
-        raise WeightsError(f"{src}: its kind is {found!r}, not {kind!r}")
+        raise WeightsError(f"{src}: its kind is {found!r} ({KINDS[found]}), not {kind!r}")
     if setting is not None and found != "official":
         raise WeightsError(f"{src}: a file of kind {found!r} has no setting; leave it out")
     if dst.suffix != _SUFFIX[found]:
         raise WeightsError(f"{dst}: kind {found!r} becomes a {_SUFFIX[found]} file; name it so")
     if found == "verb":
         return convert_verb_file(src, content, dst)
+    if dilation is not None:
+        if checkpoint.args.get("dilation", dilation) != dilation:
+            raise WeightsError(f"{src}: its args say dilation {not dilation}, not {dilation}")
+        checkpoint = replace(checkpoint, args={**checkpoint.args, "dilation": dilation})
     if found == "detr":
         return convert_detr(checkpoint, dst)
     return convert_official(checkpoint, dst, setting)

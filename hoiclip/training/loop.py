@@ -82,7 +82,7 @@ class Trainer:
             self.data.store,
             vocabulary,
             config.transforms,
-            max_pairs=model_config.num_queries,
+            max_boxes=model_config.num_queries,
             seed=config.seed,
             clip_preprocess=None if cached else self.detector.clip.preprocess,
         )

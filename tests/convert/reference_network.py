@@ -17,12 +17,13 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class ReferenceOutputs:
-    """(L, B, Q, ...) of every decoder layer."""
+    """(L, B, Q, ...) of every decoder layer, and (B, C) cosines of image and HOI prompts."""
 
     hoi_logits: Tensor
     object_logits: Tensor
     human_boxes_cxcywh: Tensor
     object_boxes_cxcywh: Tensor
+    clip_similarity: Tensor
 
 
 def linear(s: State, name: str, x: Tensor) -> Tensor:
@@ -72,7 +73,8 @@ def frozen_norm(s: State, name: str, x: Tensor) -> Tensor:
     return (x - mean) / (variance + 1e-5).sqrt() * weight + bias
 
 
-def resnet(s: State, x: Tensor) -> Tensor:
+def resnet(s: State, x: Tensor, dilated: bool) -> Tensor:
+    """With `dilated`, the last stage keeps the stride of the one before it (DC5)."""
     body = "backbone.0.body."
     x = F.conv2d(x, s[f"{body}conv1.weight"], stride=2, padding=3)
     x = F.max_pool2d(frozen_norm(s, f"{body}bn1", x).clamp(min=0), 3, stride=2, padding=1)
@@ -80,10 +82,12 @@ def resnet(s: State, x: Tensor) -> Tensor:
         block = 0
         while f"{body}layer{stage}.{block}.conv1.weight" in s:
             name = f"{body}layer{stage}.{block}"
-            stride = 2 if stage > 1 and block == 0 else 1
+            last = dilated and stage == 4
+            stride = 2 if stage > 1 and block == 0 and not last else 1
+            step = 2 if last and block > 0 else 1
             y = F.conv2d(x, s[f"{name}.conv1.weight"])
             y = frozen_norm(s, f"{name}.bn1", y).clamp(min=0)
-            y = F.conv2d(y, s[f"{name}.conv2.weight"], stride=stride, padding=1)
+            y = F.conv2d(y, s[f"{name}.conv2.weight"], None, stride, padding=step, dilation=step)
             y = frozen_norm(s, f"{name}.bn2", y).clamp(min=0)
             y = frozen_norm(s, f"{name}.bn3", F.conv2d(y, s[f"{name}.conv3.weight"]))
             if block == 0:
@@ -132,9 +136,11 @@ def clip_tokens(s: State, pixels: Tensor) -> tuple[Tensor, Tensor]:
     return x, feature / feature.norm()
 
 
-def encode(s: State, heads: int, image: Tensor, padded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def encode(
+    s: State, heads: int, image: Tensor, padded: Tensor, dilated: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """(3, H, W), (H, W) bool → V_d (N, D), positions (N, D), padded cells (N,)."""
-    features = resnet(s, image[None])
+    features = resnet(s, image[None], dilated)
     height, width = features.shape[-2:]
     rows = torch.arange(height) * padded.shape[0] // height
     columns = torch.arange(width) * padded.shape[1] // width
@@ -204,6 +210,7 @@ def reference_outputs(
     pixels: Tensor,
     *,
     mask_detector_memory: bool,
+    dilated: bool = False,
 ) -> ReferenceOutputs:
     """The network in eval mode on a padded batch; `pixels` are CLIP's inputs."""
     zero_shot = "eval_visual_projection.weight" in s
@@ -211,11 +218,13 @@ def reference_outputs(
     bias = 0 if zero_shot else s.get("visual_projection.bias", 0)
     spread = s["verb2hoi_proj_eval" if zero_shot else "verb2hoi_proj"]
     results: list[tuple[Tensor, ...]] = []
+    similarities = []
     for image, padded, pixel in zip(images, padding_mask, pixels, strict=True):
-        memory, position, hidden = encode(s, heads, image, padded)
+        memory, position, hidden = encode(s, heads, image, padded, dilated)
         instances = torch.stack(decode_instances(s, heads, memory, position, hidden))
         humans, objects = instances.chunk(2, dim=1)
-        tokens, _ = clip_tokens(s, pixel)
+        tokens, global_feature = clip_tokens(s, pixel)
+        similarities.append(table @ global_feature)
         pairs = (humans[-1] + objects[-1]) / 2
         shown = hidden if mask_detector_memory else None
         decoded = decode_interactions(s, heads, pairs, memory, shown, tokens)
@@ -229,4 +238,75 @@ def reference_outputs(
         human_boxes = mlp(s, "hum_bbox_embed", humans).sigmoid()
         object_boxes = mlp(s, "obj_bbox_embed", objects).sigmoid()
         results.append((hoi, logits, human_boxes, object_boxes))
-    return ReferenceOutputs(*(torch.stack(values, 1) for values in zip(*results, strict=True)))
+    stacked = (torch.stack(values, 1) for values in zip(*results, strict=True))
+    return ReferenceOutputs(*stacked, torch.stack(similarities))
+
+
+def pair_iou(a: list[float], b: list[float]) -> float:
+    """IoU of boxes_xyxy whose extents are x2 - x1 + 1."""
+    sides = [min(a[i + 2], b[i + 2]) - max(a[i], b[i]) + 1 for i in (0, 1)]
+    both = max(sides[0], 0.0) * max(sides[1], 0.0)
+    area_a, area_b = ((x[2] - x[0] + 1) * (x[3] - x[1] + 1) for x in (a, b))
+    return both / (area_a + area_b - both)
+
+
+@dataclass(frozen=True)
+class ReferenceRow:
+    query: int
+    hoi: int
+    score: float
+    human_box_xyxy: list[float]
+    object_box_xyxy: list[float] | None
+
+
+def reference_scores(
+    outputs: ReferenceOutputs,
+    image: int,
+    size: tuple[int, int],
+    object_of_hoi: list[int],
+    missing: int | None,
+    *,
+    k: int,
+    top: int,
+    threshold: float,
+) -> list[ReferenceRow]:
+    """The released scores of one image, best first: sigmoid enhancement, NMS with + 1 extents.
+
+    `missing` is the object that stands for 'no object' (V-COCO), or None.
+    """
+    hoi = outputs.hoi_logits[-1, image].sigmoid()
+    objects = outputs.object_logits[-1, image][:, :-1]
+    similarity = outputs.clip_similarity[image]
+    kept = set(similarity.argsort(descending=True)[:k].tolist())
+    added = torch.tensor([similarity[c] if c in kept else 0.0 for c in range(len(similarity))])
+    scores = hoi + added.sigmoid() + objects.sigmoid()[:, object_of_hoi] ** 2
+    best = scores.flatten().argsort(descending=True, stable=True)[:top].tolist()
+
+    def box(boxes: Tensor, query: int) -> list[float]:
+        x, y, w, h = boxes[-1, image, query].tolist()
+        corners = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+        return [v * s for v, s in zip(corners, size * 2, strict=True)]
+
+    rows: list[ReferenceRow] = []
+    for place in best:
+        query, c = divmod(place, scores.shape[1])
+        empty = missing is not None and objects[query].argmax() == missing
+        found = ReferenceRow(
+            query,
+            c,
+            scores[query, c].item(),
+            box(outputs.human_boxes_cxcywh, query),
+            None if empty else box(outputs.object_boxes_cxcywh, query),
+        )
+        rivals = [row for row in rows if row.hoi == c]
+        if all(_overlap(found, rival) <= threshold for rival in rivals):
+            rows.append(found)
+    return rows
+
+
+def _overlap(a: ReferenceRow, b: ReferenceRow) -> float:
+    if a.object_box_xyxy is None or b.object_box_xyxy is None:
+        same = float(a.object_box_xyxy is b.object_box_xyxy)
+        return pair_iou(a.human_box_xyxy, b.human_box_xyxy) * same
+    human = pair_iou(a.human_box_xyxy, b.human_box_xyxy)
+    return human * pair_iou(a.object_box_xyxy, b.object_box_xyxy) ** 0.5

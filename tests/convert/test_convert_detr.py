@@ -1,3 +1,4 @@
+import argparse
 import json
 from pathlib import Path
 
@@ -7,11 +8,13 @@ from fake_checkpoint import REAL, Sizes, detr_shapes, random_state
 
 from hoiclip.config import from_mapping
 from hoiclip.convert.sniff import convert
+from hoiclip.data.toy import toy_vocabulary
 from hoiclip.errors import WeightsError
-from hoiclip.model.config import DetectorConfig
+from hoiclip.model.config import DetectorConfig, InteractionConfig, ModelConfig, VerbConfig
 from hoiclip.model.detector_encoder import DetectorEncoder
+from hoiclip.model.hoiclip import HOICLIP, Tables
 from hoiclip.tensors import read_safetensors
-from hoiclip.training.warm_start import DETR_KEY_MAP
+from hoiclip.training.warm_start import DETR_KEY_MAP, read_detr, warm_start_from_detr
 
 SPEC = Path(__file__).parents[3] / "shared" / "spec"
 LAYERS = 3
@@ -60,6 +63,117 @@ def test_whatever_does_not_fit_is_named_and_nothing_is_written(tmp_path, change,
     with pytest.raises(WeightsError, match=message):
         convert(tmp_path / "detr.pth", tmp_path / "detr.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["detr.pth"]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "said", "asked", "stride"),
+    [
+        ((3, 4, 6, 3), {}, None, 32),
+        ((3, 4, 23, 3), {}, None, 32),
+        ((3, 4, 6, 3), {}, True, 16),
+        ((3, 4, 23, 3), {"dilation": True}, None, 16),
+        ((3, 4, 23, 3), {"dilation": False}, False, 32),
+    ],
+    ids=["R50", "R101", "R50-DC5", "R101-DC5 that says so", "R101 twice said"],
+)
+def test_every_released_detr(tmp_path, blocks, said, asked, stride):
+    content = {"model": random_state(detr_shapes(Sizes(heads=8, blocks=blocks), LAYERS))}
+    if said:
+        content["args"] = argparse.Namespace(**said)
+    torch.save(content, tmp_path / "detr.pth")
+    out = convert(tmp_path / "detr.pth", tmp_path / "detr.safetensors", "detr", dilation=asked)
+    backbone = out.provenance["model_detector"]["backbone"]
+    assert backbone["layers"] == list(blocks)
+    assert backbone["block"] == "bottleneck"
+    assert backbone["stride"] == stride
+    stated = out.provenance["arguments"]["stated"]
+    assert ("dilation" in stated) == (bool(said) or asked is not None)
+
+
+def test_contradicting_words_about_dilation(tmp_path):
+    content = {"model": small_detr(), "args": argparse.Namespace(dilation=False)}
+    torch.save(content, tmp_path / "detr.pth")
+    with pytest.raises(WeightsError, match="args say dilation False, not True"):
+        convert(tmp_path / "detr.pth", tmp_path / "detr.safetensors", dilation=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["detr.pth"]
+
+
+def check_warm_start(state, path, detector, decoder_layers, queries, clip_width, embed):
+    """A model warm-started from the converted file `path` has DETR's tensors and no others."""
+    vocabulary = toy_vocabulary()
+    config = ModelConfig(
+        num_queries=queries,
+        decoder_layers=decoder_layers,
+        detector=from_mapping(DetectorConfig, detector, "model.detector"),
+        interaction=InteractionConfig(
+            clip_attention="shared", mask_detector_memory=True, heads=8, feed_forward=32,
+            dropout=0.1,
+        ),
+        verb=VerbConfig(representation="none", weight=0.5, adapter_hidden=8),
+    )  # fmt: skip
+    tables = Tables(
+        torch.randn(vocabulary.num_hois, embed),
+        torch.randn(vocabulary.num_objects + 1, embed),
+        torch.from_numpy(vocabulary.verb_to_hoi),
+    )
+    model = HOICLIP(config, tables, torch.randn(clip_width, embed))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    dropped = warm_start_from_detr(model, read_detr(path), path)
+    heads = ["instance_decoder.human_box_head.", "instance_decoder.object_box_head."]
+    places = {
+        "backbone.0.": ["encoder.backbone."],
+        "input_proj.": ["encoder.input_projection."],
+        "transformer.encoder.": ["encoder.transformer."],
+        "transformer.decoder.": ["instance_decoder.decoder."],
+        "bbox_embed.": heads,
+    }
+    after, filled = model.state_dict(), set()
+    for name, tensor in state.items():
+        prefix = next((p for p in places if name.startswith(p)), None)
+        layer = name.removeprefix("transformer.decoder.layers.").split(".")[0]
+        if prefix is None or (layer.isdigit() and int(layer) >= decoder_layers):
+            continue
+        for ours in places[prefix]:
+            filled.add(ours + name.removeprefix(prefix))
+            assert torch.equal(after[ours + name.removeprefix(prefix)], tensor), name
+    rest = set(after) - filled
+    assert {name.split(".")[0] for name in rest} == {
+        "instance_decoder", "interaction_decoder", "object_classifier", "hoi_classifier",
+        "visual_projection", "logit_scale",
+    }  # fmt: skip
+    queries_of_pairs = {"human_queries.weight", "object_queries.weight", "position_guided.weight"}
+    assert {n for n in rest if n.startswith("instance_decoder.")} == {
+        f"instance_decoder.{name}" for name in queries_of_pairs
+    }
+    assert all(torch.equal(after[name], before[name]) for name in rest)
+    return dropped
+
+
+def test_a_converted_detr_is_what_training_starts_from(tmp_path):
+    state = small_detr()
+    torch.save({"model": state}, tmp_path / "detr.pth")
+    out = convert(tmp_path / "detr.pth", tmp_path / "detr.safetensors")
+    detector = out.provenance["model_detector"]
+    dropped = check_warm_start(state, out.path, detector, 2, 5, 16, 8)
+    assert dropped
+    assert all(name.startswith("transformer.decoder.layers.2.") for name in dropped)
+
+
+@pytest.mark.slow
+def test_detr_r50_at_its_real_size_is_what_training_starts_from(tmp_path):
+    state = random_state(detr_shapes(REAL, 6))
+    torch.save({"model": state}, tmp_path / "detr.pth")
+    out = convert(tmp_path / "detr.pth", tmp_path / "detr.safetensors")
+    detector = out.provenance["model_detector"]
+    assert detector == {
+        "backbone": {
+            "block": "bottleneck", "layers": [3, 4, 6, 3], "channels": [64, 128, 256, 512],
+            "stride": 32,
+        },
+        "width": 256, "encoder_layers": 6, "heads": 8, "feed_forward": 2048, "dropout": 0.1,
+    }  # fmt: skip
+    dropped = check_warm_start(state, out.path, detector, 3, 64, 768, 512)
+    assert {name.split(".")[3] for name in dropped} == {"3", "4", "5"}
 
 
 def test_the_fake_has_the_layout_of_the_released_detr():

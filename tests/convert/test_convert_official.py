@@ -1,21 +1,32 @@
+import dataclasses
 import json
 import math
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from fake_checkpoint import REAL, Sizes, official_file, official_shapes, official_state
-from reference_network import clip_tokens, reference_outputs
+from PIL import Image
+from reference_network import clip_tokens, reference_outputs, reference_scores
 
+from hoiclip import schema
 from hoiclip.convert.key_map import official_key_map, rename
+from hoiclip.convert.setting import setting_names
 from hoiclip.convert.sniff import convert
+from hoiclip.data.dataset import InferenceDataset, collate
+from hoiclip.data.images import ImageStore
 from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import WeightsError
 from hoiclip.model_file import load_detector
+from hoiclip.prediction import predict
 
 SPEC = Path(__file__).parents[3] / "shared" / "spec"
 SETTINGS = ["default", "rare_first", "unseen_verb", "vcoco"]
+NAMES = ("human_boxes_cxcywh", "object_boxes_cxcywh", "object_logits", "hoi_logits")
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +45,12 @@ def converted(tmp_path_factory):
     return get
 
 
+def convert_content(folder, content, **options):
+    """The conversion of a released file's content."""
+    torch.save(content, folder / "a.pth")
+    return convert(folder / "a.pth", folder / "a.safetensors", **options)
+
+
 def batch(detector):
     """Two images of different size in one padded batch, and CLIP's pixels."""
     generator = torch.Generator().manual_seed(7)
@@ -46,10 +63,20 @@ def batch(detector):
     return images, mask, torch.randn(2, 3, side, side, generator=generator)
 
 
+def compare(found, expected, atol=1e-5):
+    for name in NAMES:
+        values, wanted = getattr(found, name), getattr(expected, name)
+        assert values.shape == wanted.shape
+        torch.testing.assert_close(values, wanted, atol=atol, rtol=1e-5, msg=name)
+    similarity = found.clip_similarity
+    torch.testing.assert_close(similarity, expected.clip_similarity, atol=1e-5, rtol=1e-5)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_converted_network_says_what_the_released_one_says(converted, setting, masked):
+    """Two images of different size; with and without a mask on the detector's memory."""
     state, _, detector = converted(setting)
     assert detector.config.interaction.mask_detector_memory is False
     images, mask, pixels = batch(detector)
@@ -58,10 +85,87 @@ def test_the_converted_network_says_what_the_released_one_says(converted, settin
     found = detector.model(images, mask, features.tokens, features.global_feature)
     detector.model.mask_detector_memory = False
     expected = reference_outputs(state, 2, 0.5, images, mask, pixels, mask_detector_memory=masked)
-    for name in ("human_boxes_cxcywh", "object_boxes_cxcywh", "object_logits", "hoi_logits"):
-        values, wanted = getattr(found, name), getattr(expected, name)
-        assert values.shape == wanted.shape
-        torch.testing.assert_close(values, wanted, atol=1e-5, rtol=1e-5, msg=name)
+    compare(found, expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("said", [False, True], ids=["no mask", "a mask of nothing"])
+def test_images_of_one_size_need_no_mask(converted, setting, said):
+    state, _, detector = converted(setting)
+    images, mask, pixels = batch(detector)
+    nothing = torch.zeros_like(mask)
+    features = detector.clip.encode_image_tokens(pixels)
+    found = detector.model(images, nothing if said else None, *features)
+    compare(
+        found, reference_outputs(state, 2, 0.5, images, nothing, pixels, mask_detector_memory=False)
+    )
+
+
+@torch.no_grad()
+def test_a_dilated_backbone_keeps_its_stride(tmp_path):
+    """DC5: shapes do not tell it, `args` do."""
+    content = official_file(Sizes(blocks=(1, 1, 1, 2)), dilation=True)
+    detector = load_detector(convert_content(tmp_path, content).path)
+    assert detector.config.detector.backbone.stride == 16
+    images, mask, pixels = batch(detector)
+    found = detector.model(images, mask, *detector.clip.encode_image_tokens(pixels))
+    dilated, plain = (
+        reference_outputs(
+            content["model"], 2, 0.5, images, mask, pixels, mask_detector_memory=False, dilated=d
+        )
+        for d in (True, False)
+    )
+    compare(found, dilated, atol=5e-5)
+    assert (plain.hoi_logits - dilated.hoi_logits).abs().max() > 1e-2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_predictions_of_a_converted_file_are_the_released_scores(
+    converted, setting, predict_config, tmp_path
+):
+    """From image files to rows, with settings that contradict everything that the file states."""
+    state, _, detector = converted(setting)
+    vocabulary, sizes = detector.vocabulary, [(128, 70), (64, 96)]
+    rng = np.random.default_rng(5)
+    for index, (width, height) in enumerate(sizes):
+        pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    rows = [
+        {"image_id": 7 - i, "file_name": f"{i}.png", "width": w, "height": h}
+        for i, (w, h) in enumerate(sizes)
+    ]
+    images = pa.Table.from_pylist(rows, schema=schema.IMAGES)
+    transforms = dataclasses.replace(detector.transforms, test_scale=64, max_side=100)
+    nms = {**detector.scores["nms"], "threshold": 0.3}
+    detector = dataclasses.replace(
+        detector, transforms=transforms, scores={**detector.scores, "nms": nms}
+    )
+    store, cpu = ImageStore(tmp_path), torch.device("cpu")
+    (table,) = predict(detector, images, store, predict_config, [10], cpu)
+
+    dataset = InferenceDataset(images, store, vocabulary, transforms, detector.clip.preprocess)
+    shown = collate([dataset[0], dataset[1]])
+    outputs = reference_outputs(
+        state, 2, 0.5, shown.images, shown.padding_mask, shown.clip_pixels,
+        mask_detector_memory=False,
+    )  # fmt: skip
+    missing = vocabulary.num_objects if vocabulary.has_missing_objects else None
+    for index, size in enumerate(sizes):
+        expected = reference_scores(
+            outputs, index, size, vocabulary.object_of_hoi.tolist(), missing,
+            k=10, top=100, threshold=0.3,
+        )  # fmt: skip
+        found = table.filter(pc.field("image_id") == 7 - index).to_pylist()
+        assert 10 < len(expected) < 100
+        assert [(r["query"], r["hoi"]) for r in found] == [(r.query, r.hoi) for r in expected]
+        for row, wanted in zip(found, expected, strict=True):
+            assert row["score"] == pytest.approx(wanted.score, abs=1e-5)
+            assert row["human_box_xyxy"] == pytest.approx(wanted.human_box_xyxy, abs=1e-3)
+            assert (row["object_box_xyxy"] is None) == (wanted.object_box_xyxy is None)
+            if wanted.object_box_xyxy is not None:
+                assert row["object_box_xyxy"] == pytest.approx(wanted.object_box_xyxy, abs=1e-3)
 
 
 @torch.no_grad()
@@ -142,13 +246,63 @@ def test_vcoco_keeps_the_matrix_that_it_was_trained_with(converted):
     assert out.setting == "vcoco"
 
 
-def test_the_header_says_what_differs(converted):
+RELEASED_SCORES = {
+    "enhancement_kind": "sigmoid",
+    "enhancement_k": 10,
+    "enhancement_weight": 1.0,
+    "nms": {
+        "threshold": 0.7, "human_power": 1.0, "object_power": 0.5, "plus_one_extents": True,
+    },
+    "top_k": 100,
+}  # fmt: skip
+
+
+def test_the_header_says_what_makes_the_released_scores(converted):
     _, out, detector = converted("default")
-    assert detector.scores == {"enhancement_kind": "sigmoid"}
+    assert detector.scores == RELEASED_SCORES
     assert detector.transforms.test_scale == 800
+    assert detector.transforms.max_side == 1333
     assert detector.provenance["setting"] == "default"
     assert "/data/hico" not in json.dumps(detector.provenance)
     assert out.summary().startswith(f"{out.path}: from official, setting default\n  ")
+
+
+def test_what_args_state_goes_before_what_is_assumed(tmp_path):
+    args = {"thres_nms": 0.5, "nms_alpha": 2, "nms_beta": 0.25, "verb_weight": 0.3, "dropout": 0}
+    out = convert_content(tmp_path, official_file(**args))
+    detector = load_detector(out.path)
+    nms = {"threshold": 0.5, "human_power": 2.0, "object_power": 0.25, "plus_one_extents": True}
+    assert detector.scores == {**RELEASED_SCORES, "nms": nms}
+    assert detector.config.verb.weight == 0.3
+    assert detector.config.detector.dropout == 0
+    assert detector.provenance["arguments"] == {
+        "stated": {**args, "nheads": 2, "dilation": False},
+        "assumed": {"use_nms_filter": True},
+    }
+    assert out.summary().endswith("  assumed, since the file does not say: use_nms_filter True")
+
+
+def test_a_file_that_says_no_nms_gets_none(tmp_path):
+    out = convert_content(tmp_path, official_file(use_nms_filter=False))
+    assert load_detector(out.path).scores["nms"]["threshold"] == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"nheads": "2"}, "args say nheads '2', expected int"),
+        ({"dilation": 1}, "args say dilation 1, expected bool"),
+        ({"thres_nms": None}, "args say thres_nms None, expected float"),
+        ({"nheads": 3}, "its shapes make no network: heads: 3 do not divide width 16"),
+        ({"nheads": 0}, "its shapes make no network"),
+        ({"no_clip_cls_init": True}, "no_clip_cls_init"),
+    ],
+)
+def test_args_that_make_no_sense_are_one_line(tmp_path, args, message):
+    with pytest.raises(WeightsError, match=message) as caught:
+        convert_content(tmp_path, official_file(**args))
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
 
 
 @pytest.mark.parametrize(
@@ -193,13 +347,54 @@ def test_another_setting_is_named(tmp_path):
 
 
 def test_a_checkpoint_without_biases_and_args(tmp_path):
+    """As with `fix_clip_label`; everything that args would state is assumed."""
     state = official_state(Sizes(width=64, heads=8, clip_width=128))
     del state["visual_projection.bias"], state["obj_visual_projection.bias"]
-    torch.save(state, tmp_path / "a.pth")
-    detector = load_detector(convert(tmp_path / "a.pth", tmp_path / "a.safetensors").path)
+    out = convert_content(tmp_path, state)
+    detector = load_detector(out.path)
     assert detector.model.hoi_classifier.bias is None
+    assert detector.model.object_classifier.classifier.bias is None
     assert detector.config.detector.heads == 8
     assert detector.config.verb.weight == 0.5
+    assert detector.scores == RELEASED_SCORES
+    assert detector.provenance["arguments"] == {
+        "stated": {},
+        "assumed": {
+            "nheads": 8, "dropout": 0.1, "dilation": False, "use_nms_filter": True,
+            "thres_nms": 0.7, "nms_alpha": 1.0, "nms_beta": 0.5, "verb_weight": 0.5,
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", setting_names())
+def test_every_setting_is_recognised_and_strict_both_ways(tmp_path, setting):
+    content = official_file(setting=setting)
+    out = convert_content(tmp_path, content, setting=setting)
+    assert out.setting == setting
+    assert load_detector(out.path).config.verb.weight == 0.5
+    names = list(content["model"])
+    optional = {*out.dropped, "visual_projection.bias", "obj_visual_projection.bias"}
+    needed = [name for name in names if name not in optional]
+    for name in needed[:: len(needed) // 7]:
+        state = dict(content["model"])
+        del state[name]
+        with pytest.raises(WeightsError, match=r"nothing fills|is missing"):
+            convert_content(tmp_path, {**content, "model": state})
+    for name in ("extra.weight", names[0] + ".weight", "clip_model.visual.extra"):
+        state = {**content["model"], name: torch.zeros(1)}
+        with pytest.raises(WeightsError, match=r"belongs to no known part|the network has no"):
+            convert_content(tmp_path, {**content, "model": state})
+
+
+def test_a_zero_shot_checkpoint_is_not_taken_for_the_default_one(tmp_path):
+    content = official_file(setting="rare_first")
+    with pytest.raises(WeightsError, match="of setting 'rare_first', not of 'default'"):
+        convert_content(tmp_path, content, setting="default")
+    del content["model"]["eval_visual_projection.weight"]
+    with pytest.raises(
+        WeightsError, match=r"hoi_classifier\.table, which setting 'rare_first' has"
+    ):
+        convert_content(tmp_path, content)
 
 
 def layout():
@@ -214,18 +409,23 @@ def test_the_fake_has_the_layout_of_the_released_checkpoint():
     assert official_shapes(REAL) == expected
     assert len(expected) == 862
     variants = json.loads((SPEC / "official_checkpoint_variants.json").read_text())
-    for name in ("rare_first", "unseen_object", "unseen_verb", "uc0", "vcoco"):
-        variant = variants[name if name == "vcoco" else f"hico_{name}"]
+    for key, variant in variants.items():
         changed = dict(expected)
         for tensor, (_, shape) in variant["differs_from_base"].items():
             changed.pop(tensor, None)
             changed |= {} if shape is None else {tensor: tuple(shape)}
-        assert official_shapes(REAL, name) == changed
         assert len(changed) == variant["n_tensors"]
+        name = key.removeprefix("hico_")
+        if name == "fix_clip_label":
+            without = {"visual_projection.bias", "obj_visual_projection.bias"}
+            assert changed == {k: v for k, v in expected.items() if k not in without}
+        else:
+            assert official_shapes(REAL, name) == changed
 
 
 @pytest.mark.slow
-def test_the_real_size_converts_in_time(tmp_path):
+@torch.no_grad()
+def test_the_real_size_converts_in_time_and_says_the_same(tmp_path):
     content = official_file(REAL)
     parameters = {n for n, _, _, kind in layout()["state_dict"] if kind == "parameter"}
     assert sum(content["model"][name].numel() for name in parameters) == 218_165_476
@@ -237,3 +437,13 @@ def test_the_real_size_converts_in_time(tmp_path):
     ours = len(detector.model.state_dict()) + len(detector.clip.state_dict())
     assert ours - 1 + len(out.dropped) == 862
     assert detector.config.num_queries == 64
+    images, mask, pixels = batch(detector)
+    found = detector.model(images, mask, *detector.clip.encode_image_tokens(pixels))
+    expected = reference_outputs(
+        content["model"], 8, 0.5, images, mask, pixels, mask_detector_memory=False
+    )
+    for name in NAMES:
+        atol = 1e-4 if "boxes" in name else 1e-3
+        torch.testing.assert_close(
+            getattr(found, name), getattr(expected, name), atol=atol, rtol=0, msg=name
+        )

@@ -3,9 +3,12 @@ import pickle
 
 import pytest
 import torch
+from fake_checkpoint import Sizes, detr_shapes, official_file, random_state
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from hoiclip import schema
+from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.sniff import convert
 from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import WeightsError
@@ -108,7 +111,7 @@ def test_the_scheduler_state_that_torch_writes_is_read(tmp_path):
 def test_what_was_asked_for_is_checked(tmp_path, vectors):
     path = tmp_path / "verb.pth"
     torch.save(vectors, path)
-    with pytest.raises(WeightsError, match="its kind is 'verb', not 'detr'"):
+    with pytest.raises(WeightsError, match=r"its kind is 'verb' \(released verb.*\), not 'detr'"):
         convert(path, tmp_path / "a.safetensors", kind="detr")
     with pytest.raises(WeightsError, match="unknown kind 'dter'; known are official, detr, verb"):
         convert(path, tmp_path / "a.safetensors", kind="dter")
@@ -118,3 +121,21 @@ def test_what_was_asked_for_is_checked(tmp_path, vectors):
         convert(path, tmp_path / "a.safetensors")
     with pytest.raises(WeightsError, match="taken as it is"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+
+
+def test_a_whole_detector_is_no_start_for_training(tmp_path):
+    """What weights.detector must not name: a released HOICLIP, before and after conversion."""
+    torch.save(official_file(), tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"'official' \(a released HOICLIP.*\), not 'detr'"):
+        convert(tmp_path / "a.pth", tmp_path / "b.safetensors", kind="detr")
+    model = convert(tmp_path / "a.pth", tmp_path / "a.safetensors").path
+    with pytest.raises(WeightsError, match=r"a HOICLIP model file .*weights\.detector names"):
+        check_detr_file(model)
+    save_file({"fc.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match=r"no DETR \(tensor fc\.weight\)"):
+        check_detr_file(tmp_path / "other.safetensors")
+    save_file({}, tmp_path / "empty.safetensors")
+    with pytest.raises(WeightsError, match="no DETR"):
+        check_detr_file(tmp_path / "empty.safetensors")
+    torch.save({"model": random_state(detr_shapes(Sizes(heads=8), 2))}, tmp_path / "detr.pth")
+    check_detr_file(convert(tmp_path / "detr.pth", tmp_path / "detr.safetensors").path)

@@ -15,7 +15,7 @@ def test_cached_features_are_those_of_the_views_shown(toy, make_detector):
         store,
         toy.vocabulary,
         detector.transforms,
-        max_pairs=3,
+        max_boxes=3,
         seed=0,
         clip_preprocess=detector.clip.preprocess,
     )
