@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from hoiclip.commands import convert, evaluate, experiments, predict
+from hoiclip.commands import convert, evaluate, experiments, import_annotations, predict
 from hoiclip.entry import fail
 from hoiclip.errors import HoiclipError
 
@@ -15,7 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hoiclip", description="HOICLIP's command line.")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for command in (predict, evaluate, convert, experiments):
+    for command in (predict, evaluate, import_annotations, convert, experiments):
         command.add(verbs)
     return parser
 

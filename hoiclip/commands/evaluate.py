@@ -4,45 +4,77 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
+
+from hoiclip.commands.annotation_options import add_annotation_options, source_options
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
     """Adds the verb to the parser."""
-    text = "mean average precision of a predictions table"
-    verb = verbs.add_parser("evaluate", help=text, description=f"Prints the {text}, in percent.")
-    verb.add_argument("predictions", type=Path, help="predictions.parquet (docs/architecture.md)")
-    verb.add_argument("annotations", type=Path, help="folder of a partition's tables")
-    verb.add_argument("--vocabulary", type=Path, default=Path("data/vocabulary.parquet"))
-    verb.add_argument("--classes", type=Path, default=Path("data/splits/classes.parquet"))
-    verb.add_argument("--protocol", choices=("hico", "hoiclip", "pocket"), default="hico")
-    verb.add_argument("--out", type=Path, help="folder for metrics.json and per-class tables")
+    text = "mean average precision of anybody's predictions"
+    verb = verbs.add_parser(
+        "evaluate",
+        help=text,
+        description=f"Prints the {text}, in percent: JSON, or a table on a terminal. "
+        "docs/evaluation.md describes the formats and the protocols.",
+    )
+    verb.add_argument("predictions", type=Path, help="Parquet, or JSON of HOIA or V-COCO")
+    verb.add_argument(
+        "annotations", type=Path, help="folder of a partition, or a file of HICO-DET or V-COCO"
+    )
+    verb.add_argument(
+        "--protocol",
+        choices=("hico", "hoiclip", "pocket", "vcoco"),
+        help="default: vcoco for V-COCO, else hico",
+    )
+    verb.add_argument(
+        "--format", choices=("parquet", "hoia", "vcoco"), help="of the predictions; found out"
+    )
+    verb.add_argument(
+        "--numbering",
+        choices=("hoia", "zero-based", "hoi", "hoi-category"),
+        help="of the classes in HOIA predictions; found out where only one fits",
+    )
+    verb.add_argument(
+        "--boxes",
+        choices=("inclusive", "continuous"),
+        help="whether x2, y2 are the last pixel inside or the edge behind it; default: continuous "
+        "for Parquet, else inclusive",
+    )
+    verb.add_argument("--classes", type=Path, help="classes.parquet, which tells rare classes")
+    add_annotation_options(verb)
+    verb.add_argument("--out", type=Path, help="folder for metrics.json and tables per class")
+    verb.add_argument("--diagnosis", action="store_true", help="say where the rest of the AP goes")
     verb.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Scores the predictions and prints the metrics as JSON."""
-    from hoiclip import schema
-    from hoiclip.data.annotations import Annotations
-    from hoiclip.evaluation.hico import evaluate_hico
-    from hoiclip.evaluation.outputs import metrics, write_outputs
-    from hoiclip.files import write_json
-    from hoiclip.vocabulary import Vocabulary
+    """Scores the predictions; prints the metrics and writes what is asked for."""
+    from hoiclip.errors import InputError
+    from hoiclip.foreign.score import Request, score
+    from hoiclip.foreign.summary import metrics_text
+    from hoiclip.progress import say
 
-    vocabulary = Vocabulary.read(arguments.vocabulary)
-    annotations = Annotations.read(arguments.annotations)
-    annotations.check(arguments.annotations, vocabulary)
-    result = evaluate_hico(
-        schema.read_table(arguments.predictions, schema.PREDICTIONS),
-        annotations.images,
-        annotations.instances,
-        annotations.interactions,
-        vocabulary,
-        schema.read_table(arguments.classes, schema.CLASSES),
-        arguments.protocol,
+    out = arguments.out
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(out, "is a file", fix="Name a folder with --out")
+    scored = score(
+        Request(
+            predictions=arguments.predictions,
+            annotations=arguments.annotations,
+            source=source_options(arguments),
+            protocol=arguments.protocol,
+            format=arguments.format,
+            numbering=arguments.numbering,
+            boxes=arguments.boxes,
+            classes=arguments.classes,
+            diagnosis=arguments.diagnosis,
+        )
     )
-    found = metrics(result)
-    if arguments.out is not None:
-        write_outputs(arguments.out, result, {"protocol": arguments.protocol})
-        write_json(arguments.out / "metrics.json", found)
-    print(json.dumps(found, indent=2))
+    if out is not None:
+        scored.write(out)
+    for note in scored.notes:
+        say(f"note: {note}")
+    found = scored.metrics()
+    print(metrics_text(found) if sys.stdout.isatty() else json.dumps(found, indent=2))

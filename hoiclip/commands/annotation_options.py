@@ -1,0 +1,55 @@
+"""Options of the verbs that read annotations of any kind."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hoiclip.foreign.annotations import SourceOptions
+
+
+def add_annotation_options(verb: argparse.ArgumentParser) -> None:
+    """Adds what an annotation file does not say itself."""
+    verb.add_argument(
+        "--kind",
+        choices=(
+            "partition", "hico_mat", "hico_instances", "hoia", "vcoco", "vcoco_instances", "own",
+        ),
+        help="of the annotations; found out",
+    )  # fmt: skip
+    verb.add_argument(
+        "--vocabulary",
+        help="hico_det, vcoco, a .json of your own or a vocabulary.parquet; default: the data "
+        "set's, or the one beside a partition's folder",
+    )
+    verb.add_argument(
+        "--partition", choices=("train", "test"), default="test", help="of anno_bbox.mat"
+    )
+    verb.add_argument("--images", type=Path, help="folder of images, for sizes that are not stated")
+    verb.add_argument(
+        "--coco", type=Path, nargs="+", default=[], help="COCO's instances files, for V-COCO"
+    )
+    verb.add_argument("--image-ids", type=Path, help="vcoco_*.ids; default: all labelled images")
+    verb.add_argument(
+        "--drop-unknown",
+        action="store_true",
+        help="leave out annotations outside the vocabulary instead of refusing them",
+    )
+
+
+def source_options(arguments: argparse.Namespace, *, sizes_needed: bool = False) -> SourceOptions:
+    """The options as `foreign.annotations` takes them."""
+    from hoiclip.foreign.annotations import SourceOptions
+
+    return SourceOptions(
+        kind=arguments.kind,
+        vocabulary=arguments.vocabulary,
+        partition=arguments.partition,
+        images=arguments.images,
+        coco=tuple(arguments.coco),
+        image_ids=arguments.image_ids,
+        drop_unknown=arguments.drop_unknown,
+        sizes_needed=sizes_needed,
+    )

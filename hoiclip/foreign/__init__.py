@@ -1,0 +1,1 @@
+"""Other projects' predictions and annotation files: read, checked, scored; needs no torch."""
