@@ -58,6 +58,8 @@ class PredictConfig:
         sweep_k: values tried on the validation partition.
         enhancement_weight: factor on the enhancement (1).
         enhancement_kind: `cosine` (the paper) or `sigmoid` (the released code).
+        inclusive_boxes: whether the network's boxes end at the last pixel inside, as those of a
+            network trained on HOIA files do; then predictions end one pixel later.
     """
 
     device: Literal["cpu", "cuda", "auto"]
@@ -69,6 +71,7 @@ class PredictConfig:
     sweep_k: list[int]
     enhancement_weight: float
     enhancement_kind: Literal["cosine", "sigmoid"]
+    inclusive_boxes: bool = False
 
     def __post_init__(self) -> None:
         for name in ("threads", "batch_size", "top_k"):
@@ -80,7 +83,14 @@ class PredictConfig:
         )
 
 
-SCORES = ("top_k", "nms", "enhancement_k", "enhancement_weight", "enhancement_kind")
+SCORES = (
+    "top_k",
+    "nms",
+    "enhancement_k",
+    "enhancement_weight",
+    "enhancement_kind",
+    "inclusive_boxes",
+)
 """What of `PredictConfig` a model file may state about its scores (`Detector.scores`)."""
 
 
@@ -180,6 +190,9 @@ def _predict_batch(
         nms=pair_nms_of(config.nms),
         threads=config.threads,
     )
+    if config.inclusive_boxes:
+        human_boxes[..., 2:] += 1
+        object_boxes[..., 2:] += 1
     return selections, (human_boxes, object_boxes)
 
 

@@ -21,6 +21,7 @@ RELEASED = {
     "nms": {
         "threshold": 0.3, "human_power": 1.0, "object_power": 0.5, "plus_one_extents": True,
     },
+    "inclusive_boxes": True,
 }  # fmt: skip
 # What holds where neither the command line nor the file says otherwise.
 DOCUMENTED = {
@@ -28,6 +29,7 @@ DOCUMENTED = {
     "nms": {
         "threshold": 0.7, "human_power": 1.0, "object_power": 0.5, "plus_one_extents": False,
     },
+    "inclusive_boxes": False,
 }  # fmt: skip
 
 

@@ -141,6 +141,7 @@ STATED = {
     "enhancement_k": 3,
     "enhancement_weight": 0.5,
     "enhancement_kind": "sigmoid",
+    "inclusive_boxes": True,
 }
 
 
@@ -159,6 +160,22 @@ def test_what_a_file_states_goes_before_the_params(key, toy, store, detector, pr
     assert stated.equals(given)
     if key != "enhancement_k":  # which the caller resolves
         assert not stated.equals(neither)
+
+
+def test_inclusive_boxes_end_one_pixel_later_and_change_nothing_else(
+    toy, store, detector, predict_config
+):
+    released = dataclasses.replace(detector, scores={"inclusive_boxes": True})
+    images = toy.train.images.slice(0, 2)
+    (inclusive,) = predict(released, images, store, predict_config, [0], CPU)
+    (continuous,) = predict(detector, images, store, predict_config, [0], CPU)
+    for name in schema.PREDICTIONS.names:
+        found, expected = inclusive[name], continuous[name]
+        if name.endswith("box_xyxy"):
+            expected = schema.fixed_lists_to_numpy(expected) + np.array([0, 0, 1, 1], np.float32)
+            np.testing.assert_array_equal(schema.fixed_lists_to_numpy(found), expected)
+        else:
+            assert found.equals(expected)
 
 
 def test_a_file_that_states_nothing_leaves_the_params(predict_config):

@@ -53,8 +53,8 @@ def convert_official(
     """Writes a model file that gives the released model's logits and boxes.
 
     Its header carries what makes the released scores: V_d's padding is not masked, the enhancement
-    is a sigmoid, pair NMS counts inclusive pixels. Biases of the frozen classifiers, and V-COCO's
-    verb-of-HOI matrix as it was in training, travel as tensors.
+    is a sigmoid, pair NMS counts inclusive pixels, and so do HICO-DET's boxes. Biases of the frozen
+    classifiers, and V-COCO's verb-of-HOI matrix as it was in training, travel as tensors.
 
     Args:
         checkpoint: of any published setting.
@@ -87,7 +87,7 @@ def convert_official(
     return Conversion(Path(dst), "official", found.name, dropped, provenance)
 
 
-def _scores(arguments: Arguments) -> dict[str, Any]:
+def _scores(arguments: Arguments, setting: Setting) -> dict[str, Any]:
     """How the released code makes scores, as `hoiclip.prediction.PredictConfig` names it."""
     nms = {
         "threshold": float(arguments["thres_nms"]) if arguments["use_nms_filter"] else 0.0,
@@ -95,7 +95,14 @@ def _scores(arguments: Arguments) -> dict[str, Any]:
         "object_power": float(arguments["nms_beta"]),
         "plus_one_extents": True,
     }
-    return {**RELEASED_ENHANCEMENT, "nms": nms, "top_k": RELEASED_TOP_K}
+    # HOIA files, which the release trains on, have HICO-DET's boxes end at the last pixel inside.
+    inclusive_boxes = not setting.vocabulary.has_missing_objects
+    return {
+        **RELEASED_ENHANCEMENT,
+        "nms": nms,
+        "top_k": RELEASED_TOP_K,
+        "inclusive_boxes": inclusive_boxes,
+    }
 
 
 def _detector(
@@ -132,7 +139,7 @@ def _detector(
         setting.vocabulary,
         config,
         RELEASED_TRANSFORMS,
-        _scores(arguments),
+        _scores(arguments, setting),
         provenance,
     )
 
