@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
@@ -12,12 +15,15 @@ from hoiclip.model.layers import FrozenBatchNorm2d, sine_position_encoding
 from hoiclip.model.transformer import Encoder, Memory
 
 BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
+FROZEN_NORM = partial(FrozenBatchNorm2d, inplace=True)
+# Of the images that inference takes through the backbone at a time.
+PIXELS_AT_ONCE = 2**20
 
 
 class Backbone(nn.Module):
     """A ResNet's last stage; parameter names are torchvision's under `body`."""
 
-    def __init__(self, config: BackboneConfig, norm_layer: type[nn.Module]) -> None:
+    def __init__(self, config: BackboneConfig, norm_layer: Callable[..., nn.Module]) -> None:
         super().__init__()
         block = BLOCKS[config.block]
         self.body = ResNet(
@@ -36,6 +42,14 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, C, H/stride, W/stride)."""
+        if self.training:
+            return self._features(images)
+        # Activations of the first stages are the most memory that inference needs.
+        height, width = images.shape[-2:]
+        together = max(1, PIXELS_AT_ONCE // (height * width))
+        return torch.cat([self._features(part) for part in images.split(together)])
+
+    def _features(self, images: Tensor) -> Tensor:
         return self.body.forward_features(images.contiguous(memory_format=torch.channels_last))
 
     def frozen_part(self) -> list[nn.Module]:
@@ -52,7 +66,9 @@ class DetectorEncoder(nn.Module):
     """
 
     def __init__(
-        self, config: DetectorConfig, norm_layer: type[nn.Module] = FrozenBatchNorm2d
+        self,
+        config: DetectorConfig,
+        norm_layer: Callable[..., nn.Module] = FROZEN_NORM,
     ) -> None:
         super().__init__()
         self.width = config.width

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hoiclip.model.attention import attend, attention
 from hoiclip.model.config import InteractionConfig
-from hoiclip.model.layers import FeedForwardBlock, attend, attention, xavier_uniform_matrices
+from hoiclip.model.layers import FeedForwardBlock, xavier_uniform_matrices
 
 
 class InteractionDecoderLayer(FeedForwardBlock):

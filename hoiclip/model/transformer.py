@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hoiclip.model.layers import FeedForwardBlock, attend, attention, xavier_uniform_matrices
+from hoiclip.model.attention import attend, attention
+from hoiclip.model.layers import FeedForwardBlock, xavier_uniform_matrices
 
 
 @dataclass(frozen=True)

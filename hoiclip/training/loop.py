@@ -188,11 +188,12 @@ class Trainer:
                 f"epoch {progress.epoch + 1}, step {progress.step + 1}: the loss is not finite "
                 f"({values}), first images {names}. Lower train.lr or train.clip_norm"
             )
-        self.optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
         if self.config.clip_norm > 0:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
+        # Here, not before the backward pass: the next forward pass needs the memory.
+        self.optimizer.zero_grad(set_to_none=True)
         return values
 
     def _validate(self, progress: Progress) -> dict[str, float]:

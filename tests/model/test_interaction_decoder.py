@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from hoiclip.model.attention import attend
 from hoiclip.model.interaction_decoder import InteractionDecoder, InteractionDecoderLayer
-from hoiclip.model.layers import attend
 
 QUERIES, CELLS, TOKENS, DETECTOR_WIDTH, WIDTH = 3, 5, 4, 8, 12
 

@@ -3,12 +3,13 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from hoiclip.model.layers import (
     MLP,
+    Dropout,
+    FeedForwardBlock,
     FrozenBatchNorm2d,
-    attend,
-    attention,
     sine_position_encoding,
     xavier_uniform_matrices,
 )
@@ -71,6 +72,36 @@ def test_frozen_batch_norm_equals_batch_norm_in_eval_mode():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("shape", [(2, 32, 9, 7), (1, 5, 1, 1), (2, 3, 0, 4)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_frozen_batch_norm_in_place_is_the_same_to_the_bit(shape, memory_format):
+    norm = FrozenBatchNorm2d(shape[1], inplace=True)
+    for name, values in norm.state_dict().items():
+        values.copy_(torch.rand(shape[1]) - (0 if name == "running_var" else 0.5))
+    inputs, gradient = (
+        torch.randn(shape).contiguous(memory_format=memory_format) for _ in range(2)
+    )
+    results = []
+    for inplace in (True, False):
+        norm.inplace = inplace
+        leaf = inputs.clone().requires_grad_()
+        convolved = leaf * 1  # what a convolution would give: no leaf, which autograd protects
+        output = norm(convolved)
+        assert (output.data_ptr() == convolved.data_ptr()) == (inplace or output.numel() == 0)
+        output.backward(gradient)
+        results.append((output.detach(), leaf.grad))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_frozen_batch_norm_in_place_keeps_no_activation():
+    norm, kept = FrozenBatchNorm2d(6, inplace=True), []
+    x = torch.randn(2, 6, 4, 4, requires_grad=True) * 1
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        norm(x)
+    assert [tuple(tensor.shape) for tensor in kept] == [(6,), (6,)]
+
+
 def test_mlp_has_relu_between_layers_and_none_at_the_end():
     mlp, x = MLP(3, 5, 2, 3), torch.randn(7, 3)
     a, b, c = mlp.layers
@@ -80,14 +111,42 @@ def test_mlp_has_relu_between_layers_and_none_at_the_end():
     assert (mlp(x) < 0).any()
 
 
-def test_padding_mask_leaves_keys_out():
-    module = attention(8, 2, 0.0).eval()
-    queries, keys = torch.randn(1, 3, 8), torch.randn(1, 5, 8)
-    mask = torch.tensor([[False, False, True, False, True]])
-    kept = keys[:, [0, 1, 3]]
-    torch.testing.assert_close(
-        attend(module, queries, keys, keys, mask), attend(module, queries, kept, kept)
-    )
+@pytest.mark.parametrize("probability", [0.0, 0.1, 0.5])
+def test_dropout_draws_what_pytorch_draws(probability):
+    x, gradient = torch.randn(2, 40, 9)
+    results = []
+    for module in (Dropout(probability), nn.Dropout(probability)):
+        torch.manual_seed(3)
+        leaf = x.clone().requires_grad_()
+        output = module(leaf)
+        output.backward(gradient)
+        results.append((output.detach(), leaf.grad, torch.rand(1)))
+        assert torch.equal(module.eval()(x), x)
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("training", [True, False])
+def test_feed_forward_equals_its_parts_composed_by_hand(probability, training):
+    block, x = FeedForwardBlock(6, 20, probability).train(training), torch.randn(2, 5, 6)
+    gradient = torch.randn_like(x)
+
+    def by_hand(x):
+        hidden = F.dropout(F.relu(block.linear1(x)), probability, training)
+        return F.dropout(block.linear2(hidden), probability, training)
+
+    results = []
+    for work in (block.feed_forward, by_hand):
+        torch.manual_seed(3)
+        block.zero_grad()
+        leaf = x.clone().requires_grad_()
+        output = work(leaf)
+        output.backward(gradient)
+        gradients = [p.grad.clone() for p in block.parameters()]
+        results.append((output.detach(), leaf.grad, *gradients, torch.rand(1)))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_xavier_leaves_vectors_alone():

@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from hoiclip.data.toy import toy_vocabulary
+from hoiclip.model import detector_encoder
 from hoiclip.model.detector_encoder import DetectorEncoder
 
 HOIS = toy_vocabulary().num_hois
@@ -152,6 +153,18 @@ def test_the_mask_is_resized_by_nearest_neighbour(model_config):
     mask[:, :, 64] = True
     memory = encoder(torch.randn(1, 3, 64, 96), mask)
     assert memory.padding_mask.tolist() == [[False, False, True, False, False, True]]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pixels", [1, 2 * 64 * 96, 10**6])
+def test_inference_takes_images_through_the_backbone_in_parts(model_config, monkeypatch, pixels):
+    monkeypatch.setattr(detector_encoder, "PIXELS_AT_ONCE", pixels)
+    backbone = DetectorEncoder(model_config.detector).backbone
+    images, sizes = torch.randn(5, 3, 64, 96), []
+    expected = backbone.train()(images)
+    backbone.body.conv1.register_forward_hook(lambda _, args, __: sizes.append(len(args[0])))
+    torch.testing.assert_close(backbone.eval()(images), expected)
+    assert sizes == {1: [1] * 5, 2 * 64 * 96: [2, 2, 1], 10**6: [5]}[pixels]
 
 
 def test_no_residual_branch_of_a_fresh_backbone_is_silent(model_config):
