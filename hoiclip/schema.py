@@ -69,6 +69,14 @@ UNLABELLED = pa.schema(
         _required("box_xyxy", _box(pa.float64())),
     ]
 )
+OUTSIDE_VOCABULARY = pa.schema(
+    [
+        _required("image_id", pa.int64()),
+        _required("human", pa.int32()),
+        pa.field("object_instance", pa.int32()),
+        _required("verb", pa.int32()),
+    ]
+)
 FINDINGS = pa.schema(
     [
         _required("partition", pa.string()),

@@ -53,6 +53,7 @@ class Annotations:
         provenance: dict[str, Any],
         *,
         unlabelled_people: pa.Table | None = None,
+        outside_vocabulary: pa.Table | None = None,
     ) -> None:
         """Writes the three tables; the folder appears complete or not at all.
 
@@ -61,18 +62,20 @@ class Annotations:
             provenance: for the footer of each table.
             unlabelled_people: rows of `schema.UNLABELLED`: people in these images for whom no
                 interaction was labelled either way; none writes no such file.
+            outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`: interactions whose verb and
+                object are no HOI class; none writes no such file.
         """
+        tables = {
+            "images": (self.images, schema.IMAGES),
+            "instances": (self.instances, schema.INSTANCES),
+            "interactions": (self.interactions, schema.INTERACTIONS),
+            "unlabelled_people": (unlabelled_people, schema.UNLABELLED),
+            "outside_vocabulary": (outside_vocabulary, schema.OUTSIDE_VOCABULARY),
+        }
         with atomic_folder(folder) as aside:
-            if unlabelled_people is not None:
-                path = aside / "unlabelled_people.parquet"
-                schema.write_table(path, unlabelled_people, schema.UNLABELLED, provenance)
-            for name, table_schema in (
-                ("images", schema.IMAGES),
-                ("instances", schema.INSTANCES),
-                ("interactions", schema.INTERACTIONS),
-            ):
-                path = aside / f"{name}.parquet"
-                schema.write_table(path, getattr(self, name), table_schema, provenance)
+            for name, (table, columns) in tables.items():
+                if table is not None:
+                    schema.write_table(aside / f"{name}.parquet", table, columns, provenance)
 
     def check(self, folder: str | Path, vocabulary: Vocabulary) -> None:
         """Checks every row against the vocabulary and the other tables.

@@ -24,6 +24,7 @@ from hoiclip.files import atomic_file, write_json
 from hoiclip.vocabulary import Vocabulary
 
 UNLABELLED_PEOPLE = "unlabelled_people.parquet"
+OUTSIDE_VOCABULARY = "outside_vocabulary.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,8 @@ def evaluate_partition(
     Args:
         predictions: rows of `schema.PREDICTIONS`; boxes and scores may be of any floating type.
         folder: with `images.parquet`, `instances.parquet`, `interactions.parquet` and perhaps
-            `unlabelled_people.parquet` (`schema.UNLABELLED`), which `vcoco` alone uses.
+            `unlabelled_people.parquet` (`schema.UNLABELLED`) and `outside_vocabulary.parquet`
+            (`schema.OUTSIDE_VOCABULARY`), which `vcoco` alone uses.
         vocabulary: the classes.
         classes: rows of `schema.CLASSES`.
         protocol: see `EvaluateConfig`.
@@ -134,16 +136,21 @@ def evaluate_partition(
         result = evaluate_hico(predictions, **tables, classes=classes, **rules)
         diagnosis = diagnose(predictions, **tables, **rules)
         return Evaluation(protocol, vocabulary, result, diagnosis)
-    path = folder / UNLABELLED_PEOPLE
-    people = schema.read_table(path, schema.UNLABELLED) if path.exists() else None
-    roles = evaluate_vcoco(predictions, **tables, unlabelled_people=people, boxes=boxes)
-    diagnosis = diagnose_vcoco(predictions, **tables, unlabelled_people=people, boxes=boxes)
+    more = {
+        "unlabelled_people": _where_it_is(folder / UNLABELLED_PEOPLE, schema.UNLABELLED),
+        "outside_vocabulary": _where_it_is(folder / OUTSIDE_VOCABULARY, schema.OUTSIDE_VOCABULARY),
+    }
+    roles = evaluate_vcoco(predictions, **tables, **more, boxes=boxes)
+    diagnosis = diagnose_vcoco(predictions, **tables, **more, boxes=boxes)
     beside = predictions if boxes == "schema" else _in_schema(predictions)
     result = evaluate_hico(beside, **tables, classes=classes, protocol="hico")
     missing_roles = _has_missing_roles(folder, annotations.interactions)
-    return Evaluation(
-        protocol, vocabulary, result, diagnosis, roles, missing_roles, people is not None
-    )
+    has_people = more["unlabelled_people"] is not None
+    return Evaluation(protocol, vocabulary, result, diagnosis, roles, missing_roles, has_people)
+
+
+def _where_it_is(path: Path, columns: pa.Schema) -> pa.Table | None:
+    return schema.read_table(path, columns) if path.exists() else None
 
 
 def _has_missing_roles(folder: Path, interactions: pa.Table) -> bool:

@@ -128,9 +128,27 @@ def ground_truth_of(
     Raises:
         InputError: see `hico.evaluate_hico`.
     """
+    hoi = _hoi_ids(interactions, "interactions", vocabulary)
+    return annotated_pairs(instances, interactions, hoi, index, offset_xyxy)
+
+
+def annotated_pairs(
+    instances: pa.Table, rows: pa.Table, group: np.ndarray, index: ImageIndex, offset_xyxy: Offset
+) -> Pairs:
+    """Pairs of humans and objects with the boxes of their instances, in the order of the table.
+
+    Args:
+        instances: `schema.INSTANCES`.
+        rows: columns `image_id`, `human` and `object_instance`, as of `schema.INTERACTIONS`.
+        group: (R,) what stands for the class of each pair.
+        index: of the images.
+        offset_xyxy: added to the boxes.
+
+    Raises:
+        InputError: a row names an image or instance that does not exist.
+    """
     table = "interactions"
-    image = index(interactions["image_id"].to_numpy(), table)
-    hoi = _hoi_ids(interactions, table, vocabulary)
+    image = index(rows["image_id"].to_numpy(), table)
     instance_image = index(instances["image_id"].to_numpy(), "instances")
     keys = (instance_image << 32) + instances["instance"].to_numpy()
     order = np.argsort(keys)
@@ -139,18 +157,18 @@ def ground_truth_of(
     # One row of NaNs more: the box of a missing object.
     boxes = np.vstack([boxes[order], np.full((1, 4), np.nan)])
 
-    def rows(key: str) -> np.ndarray:
-        missing = interactions[key].is_null().to_numpy()
-        numbers = interactions[key].fill_null(0).to_numpy()
+    def places(key: str) -> np.ndarray:
+        missing = rows[key].is_null().to_numpy()
+        numbers = rows[key].fill_null(0).to_numpy()
         wanted = (image << 32) + numbers
         place = np.searchsorted(keys, wanted)
         known = np.append(keys, -1)[place] == wanted
         _check(missing | known, table, key, numbers, "is not an instance of the image")
         return np.where(missing, len(keys), place)
 
-    human_rows, object_rows = rows("human"), rows("object_instance")
-    pair = human_rows * (len(keys) + 1) + object_rows
-    return Pairs(image, hoi, boxes[human_rows], boxes[object_rows], pair)
+    humans, objects = places("human"), places("object_instance")
+    pair = humans * (len(keys) + 1) + objects
+    return Pairs(image, group, boxes[humans], boxes[objects], pair)
 
 
 def class_groups(classes: pa.Table, num_hois: int) -> dict[str, np.ndarray]:

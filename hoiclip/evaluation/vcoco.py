@@ -96,6 +96,7 @@ def evaluate_vcoco(
     interactions: pa.Table,
     vocabulary: Vocabulary,
     unlabelled_people: pa.Table | None = None,
+    outside_vocabulary: pa.Table | None = None,
     *,
     boxes: BoxConvention = "schema",
 ) -> VcocoResult:
@@ -114,6 +115,9 @@ def evaluate_vcoco(
         unlabelled_people: rows of `schema.UNLABELLED`, the people of COCO, crowds included, whom
             V-COCO does not label. Without them, detections of such people count as wrong, and the
             AP is lower than the official one.
+        outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`, with which people are labelled
+            beside `interactions`: pairs of a verb and an object that are no HOI class. No class
+            predicts them as such, but their roles are to be found all the same.
         boxes: `schema` for predicted boxes as the schema has them, `protocol` for boxes that are
             0-based inclusive pixels already.
 
@@ -122,7 +126,8 @@ def evaluate_vcoco(
             finite, the human of an interaction is not a person, or the vocabulary is not V-COCO's.
     """
     actions = Actions.of(vocabulary)
-    truth = truth_of(images, instances, interactions, vocabulary, actions, unlabelled_people)
+    labelled = (images, instances, interactions, vocabulary, actions)
+    truth = truth_of(*labelled, unlabelled_people, outside_vocabulary)
     offset = offset_of(boxes, INCLUSIVE_OFFSET)
     pairs, scores = detections_of(predictions, ImageIndex.of(images), vocabulary, offset)
     roles, agents = role_and_agent_detections(pairs, scores, vocabulary, actions)

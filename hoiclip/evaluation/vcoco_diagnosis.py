@@ -36,6 +36,7 @@ def diagnose_vcoco(
     interactions: pa.Table,
     vocabulary: Vocabulary,
     unlabelled_people: pa.Table | None = None,
+    outside_vocabulary: pa.Table | None = None,
     *,
     boxes: BoxConvention = "schema",
 ) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def diagnose_vcoco(
         InputError: see `vcoco.evaluate_vcoco`.
     """
     actions = Actions.of(vocabulary)
-    truth = truth_of(images, instances, interactions, vocabulary, actions, unlabelled_people)
+    labelled = (images, instances, interactions, vocabulary, actions)
+    truth = truth_of(*labelled, unlabelled_people, outside_vocabulary)
     offset = offset_of(boxes, INCLUSIVE_OFFSET)
     pairs, scores = detections_of(predictions, ImageIndex.of(images), vocabulary, offset)
     detections, _ = role_and_agent_detections(pairs, scores, vocabulary, actions)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from hoiclip import schema
 from hoiclip.errors import InputError
-from hoiclip.evaluation.tables import ImageIndex, ground_truth_of
+from hoiclip.evaluation.tables import ImageIndex, annotated_pairs
 from hoiclip.schema import fixed_lists_to_numpy
 from hoiclip.vocabulary import Vocabulary
 
@@ -127,7 +128,8 @@ def truth_of(
     interactions: pa.Table,
     vocabulary: Vocabulary,
     actions: Actions,
-    unlabelled_people: pa.Table | None,
+    unlabelled_people: pa.Table | None = None,
+    outside_vocabulary: pa.Table | None = None,
 ) -> Truth:
     """Collects the people and roles of a partition; arguments as of `vcoco.evaluate_vcoco`.
 
@@ -136,7 +138,8 @@ def truth_of(
     """
     index = ImageIndex.of(images)
     sizes = np.stack([images["width"].to_numpy(), images["height"].to_numpy()], 1)
-    pairs = ground_truth_of(instances, interactions, index, vocabulary, (0, 0, 0, 0))
+    rows, verb = _labels(interactions, outside_vocabulary, vocabulary)
+    pairs = annotated_pairs(instances, rows, verb, index, (0, 0, 0, 0))
     image, keys, boxes = _people(instances, index, vocabulary)
     num_other = 0
     if unlabelled_people is not None:
@@ -147,14 +150,13 @@ def truth_of(
         image = np.concatenate([other, image])
         boxes = np.concatenate([fixed_lists_to_numpy(unlabelled_people["box_xyxy"]), boxes])
 
-    wanted = (pairs.image << 32) + interactions["human"].to_numpy()
+    wanted = (pairs.image << 32) + rows["human"].to_numpy()
     place = np.searchsorted(keys, wanted)
     if (stranger := np.append(keys, -1)[place] != wanted).any():
         row = int(np.argmax(stranger))
-        human = interactions["human"][row].as_py()
+        human = rows["human"][row].as_py()
         raise InputError("interactions", f"{human} is not a person", row=row, key="human")
     person = num_other + place
-    verb = vocabulary.verb_of_hoi[pairs.hoi]
     does = np.zeros((len(image) + 1, len(actions.names)), bool)
     does[person, actions.of_verb[verb]] = True
 
@@ -178,6 +180,22 @@ def truth_of(
         inclusive_truth_boxes(object_boxes[order], sizes[image[object_person[order]]]),
         len(actions.roles),
     )
+
+
+def _labels(
+    interactions: pa.Table, outside_vocabulary: pa.Table | None, vocabulary: Vocabulary
+) -> tuple[pa.Table, np.ndarray]:
+    """Rows of `schema.OUTSIDE_VOCABULARY` for all that is labelled, and their verbs (R,)."""
+    rows = interactions.select(schema.OUTSIDE_VOCABULARY.names)
+    if outside_vocabulary is not None:
+        rows = pa.concat_tables([rows, outside_vocabulary.cast(rows.schema)]).combine_chunks()
+    verb = rows["verb"].to_numpy().astype(np.int64)
+    wrong = (verb < 0) | (verb >= vocabulary.num_verbs)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        problem = f"{verb[row]} is not among the {vocabulary.num_verbs} verbs"
+        raise InputError("interactions", problem, row=row, key="verb")
+    return rows, verb
 
 
 def _people(

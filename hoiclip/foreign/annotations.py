@@ -23,7 +23,7 @@ from hoiclip.data.readers.coco import CocoInstances
 from hoiclip.data.readers.image_table import ImageSize
 from hoiclip.data.readers.report import REPORT
 from hoiclip.errors import InputError
-from hoiclip.evaluation.partition import UNLABELLED_PEOPLE
+from hoiclip.evaluation.partition import OUTSIDE_VOCABULARY, UNLABELLED_PEOPLE
 from hoiclip.foreign.annotation_kinds import AnnotationKind, kind_of
 from hoiclip.foreign.image_sizes import sizes_from_coco, sizes_from_images, unlimited
 from hoiclip.foreign.json_list import list_entries
@@ -76,6 +76,7 @@ class Source:
         findings: rows of `report.REPORT`: what the reader left out or changed.
         folder: the folder that the vocabulary stands in, for a partition's folder.
         unlabelled_people: rows of `schema.UNLABELLED`, where the source knows them.
+        outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`, where there are any.
         missing_roles: whether the source can tell roles without an object; null for other data
             than V-COCO.
         note: what a person should know, or null.
@@ -87,6 +88,7 @@ class Source:
     findings: pa.Table
     folder: Path | None = None
     unlabelled_people: pa.Table | None = None
+    outside_vocabulary: pa.Table | None = None
     missing_roles: bool | None = None
     note: str | None = None
 
@@ -129,7 +131,13 @@ def read_annotations(path: str | Path, options: SourceOptions) -> Source:
     # HOIA files can state -1 for the object; `instances` files list pairs alone.
     missing_roles = kind == "hoia" if vocabulary.has_missing_objects else None
     return Source(
-        kind, annotations, vocabulary, report.table(), missing_roles=missing_roles, note=note
+        kind,
+        annotations,
+        vocabulary,
+        report.table(),
+        outside_vocabulary=report.outside_vocabulary,
+        missing_roles=missing_roles,
+        note=note,
     )
 
 
@@ -160,9 +168,13 @@ def _partition(path: Path, options: SourceOptions) -> Source:
         vocabulary = Vocabulary.read(folder / "vocabulary.parquet")
     annotations = Annotations.read(path)
     annotations.check(path, vocabulary)
-    unlabelled = None
-    if (path / UNLABELLED_PEOPLE).is_file():
-        unlabelled = schema.read_table(path / UNLABELLED_PEOPLE, schema.UNLABELLED)
+    unlabelled, outside = (
+        schema.read_table(path / name, columns) if (path / name).is_file() else None
+        for name, columns in (
+            (UNLABELLED_PEOPLE, schema.UNLABELLED),
+            (OUTSIDE_VOCABULARY, schema.OUTSIDE_VOCABULARY),
+        )
+    )
     stated = schema.read_provenance(path / "interactions.parquet").get("missing_roles")
     if stated is None:
         stated = bool(annotations.interactions["object_instance"].null_count)
@@ -173,6 +185,7 @@ def _partition(path: Path, options: SourceOptions) -> Source:
         REPORT.empty_table(),
         folder,
         unlabelled,
+        outside,
         bool(stated) if vocabulary.has_missing_objects else None,
     )
 
@@ -194,6 +207,7 @@ def _vcoco(path: Path, options: SourceOptions) -> Source:
         vocabulary,
         report.table(),
         unlabelled_people=unlabelled,
+        outside_vocabulary=report.outside_vocabulary,
         missing_roles=True,
     )
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from hoiclip import schema
 from hoiclip.data.readers.report import REPORT
 from hoiclip.errors import InputError
-from hoiclip.evaluation.partition import UNLABELLED_PEOPLE
 from hoiclip.files import atomic_folder
 from hoiclip.foreign.annotations import Source
 
@@ -39,9 +38,11 @@ def write_partition(folder: Path, source: Source, file: Path) -> None:
     if source.missing_roles is not None:
         provenance["missing_roles"] = source.missing_roles
     with atomic_folder(folder) as aside:
-        source.annotations.write(aside, provenance)
+        source.annotations.write(
+            aside,
+            provenance,
+            unlabelled_people=source.unlabelled_people,
+            outside_vocabulary=source.outside_vocabulary or None,
+        )
         source.vocabulary.write(aside / "vocabulary.parquet", provenance)
         schema.write_table(aside / "findings.parquet", source.findings, REPORT, provenance)
-        if source.unlabelled_people is not None:
-            path = aside / UNLABELLED_PEOPLE
-            schema.write_table(path, source.unlabelled_people, schema.UNLABELLED, provenance)

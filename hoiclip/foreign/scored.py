@@ -144,7 +144,8 @@ def score_people(
     """Scores V-COCO's own detections, of roles and of agents; arguments as of `score_rows`."""
     tables, offset = truths.verb_tables, protocol_offset(boxes, V_COCO)
     arguments = [tables[key] for key in ("images", "instances", "interactions", "vocabulary")]
-    truth = truth_of(*arguments, truths.actions, tables["unlabelled_people"])
+    more = {key: tables[key] for key in ("unlabelled_people", "outside_vocabulary")}
+    truth = truth_of(*arguments, truths.actions, **more)
     image = ImageIndex.of(tables["images"])(people.image_id, "detections")
     results = []
     # One role and one action at a time, as each repeats the boxes of all people.

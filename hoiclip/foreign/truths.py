@@ -57,4 +57,5 @@ class Truths:
             "interactions": interactions.set_column(place, "hoi", interactions["verb"]),
             "vocabulary": Vocabulary(vocabulary.objects, vocabulary.verbs, hois),
             "unlabelled_people": self.source.unlabelled_people,
+            "outside_vocabulary": self.source.outside_vocabulary,
         }

@@ -26,6 +26,7 @@ from vcoco_worlds import (
     tables,
 )
 
+from hoiclip import schema
 from hoiclip.data.readers.vocabularies import vcoco
 from hoiclip.errors import InputError
 from hoiclip.evaluation.vcoco import VcocoResult, evaluate_vcoco
@@ -81,6 +82,25 @@ def compare(
 @given(seed=st.integers(0, 2**32 - 1))
 def test_random_cases_equal_the_reference(seed):
     compare_random(seed)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_what_is_outside_the_vocabulary_is_to_be_found_too(seed):
+    """Rows that are no HOI class count as those that are: the measure looks at verbs alone."""
+    detections, people, ids = random_case(seed)
+    whole = tables(people, ids)
+    rows = whole["interactions"]
+    moved = np.random.default_rng(seed).random(len(rows)) < 0.4
+    split = {
+        "interactions": rows.filter(pa.array(~moved)),
+        "outside_vocabulary": rows.filter(pa.array(moved)).select(schema.OUTSIDE_VOCABULARY.names),
+    }
+    table = predictions(detections, ids)
+    expected = evaluate_vcoco(table, vocabulary=VOCABULARY, **whole)
+    found = evaluate_vcoco(table, vocabulary=VOCABULARY, **whole | split)
+    assert found.metrics() == expected.metrics()
+    np.testing.assert_array_equal(found.role_positives, expected.role_positives)
 
 
 def test_small_chunks_give_the_same(monkeypatch):

@@ -53,9 +53,14 @@ def write_partition(
     source.annotations.check(source.report.file, source.vocabulary)
     verdicts = _write_images(source, images, workers, keep_going=bad_images == "drop")
     findings = _findings(source, verdicts)
-    tables, people = _fitted(source, verdicts)
+    tables, people, outside = _fitted(source, verdicts)
     tables.check(annotations, source.vocabulary)
-    tables.write(annotations, source.provenance, unlabelled_people=people)
+    tables.write(
+        annotations,
+        source.provenance,
+        unlabelled_people=people,
+        outside_vocabulary=outside if len(outside) else None,
+    )
     return tables, pa.concat_tables([source.report.table(), findings.table()])
 
 
@@ -130,9 +135,13 @@ def _findings(source: SourcePartition, verdicts: dict[int, Verdict]) -> ReadRepo
 
 def _fitted(
     source: SourcePartition, verdicts: dict[int, Verdict]
-) -> tuple[Annotations, pa.Table | None]:
-    """Tables and unlabelled people without the bad images, turned as EXIF says."""
+) -> tuple[Annotations, pa.Table | None, pa.Table]:
+    """Tables, unlabelled people and interactions outside the vocabulary.
+
+    Without the bad images, and turned as EXIF says.
+    """
     tables, people = source.annotations, source.unlabelled_people
+    outside = source.report.outside_vocabulary
     ids = tables.images["image_id"].to_numpy()
     turned = {
         int(ids[position]): verdict.orientation
@@ -150,7 +159,10 @@ def _fitted(
     bad = [position for position, verdict in verdicts.items() if verdict.kind in BAD]
     if bad:
         good = np.delete(ids, bad)
-        tables = tables.select(good)
-        if people is not None:
-            people = people.filter(pc.is_in(people["image_id"], pa.array(good, pa.int64())))
-    return tables, people
+        tables, outside = tables.select(good), _of_images(outside, good)
+        people = None if people is None else _of_images(people, good)
+    return tables, people, outside
+
+
+def _of_images(table: pa.Table, image_ids: np.ndarray) -> pa.Table:
+    return table.filter(pc.is_in(table["image_id"], pa.array(image_ids, pa.int64())))
