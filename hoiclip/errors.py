@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 
@@ -23,6 +25,8 @@ class NonFiniteLossError(HoiclipError):
 
 class InputError(HoiclipError):
     """A data file is missing, malformed or contradicts another.
+
+    It survives pickling, so that worker processes can raise it.
 
     Args:
         path: the file.
@@ -47,5 +51,9 @@ class InputError(HoiclipError):
         if key is not None:
             place.append(key)
         text = f"{', '.join(place)}: {problem}"
-        super().__init__(f"{text}. {fix}" if fix else text)
+        super().__init__(" ".join((f"{text}. {fix}" if fix else text).splitlines()))
         self.path, self.row, self.key = Path(path), row, key
+        self._rebuild = partial(type(self), path, problem, row=row, key=key, fix=fix)
+
+    def __reduce__(self) -> tuple[Callable[[], InputError], tuple[()]]:
+        return self._rebuild, ()

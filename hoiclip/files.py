@@ -52,16 +52,20 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Reads a JSON file.
+    """Reads a JSON file, with or without a byte order mark; NaN and infinities are numbers.
 
     Raises:
-        InputError: the file is absent, not UTF-8 or not JSON.
+        InputError: the file is absent, a folder or not readable, not UTF-8 or not JSON, nested too
+            deeply, or holds an integer of more digits than Python converts.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(path, "no such file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})") from None
+    # ValueError: what is not UTF-8, not JSON, or an integer of too many digits.
+    except (ValueError, RecursionError) as error:
         raise InputError(path, f"not valid JSON ({error})") from None
 
 

@@ -11,7 +11,6 @@ import torch
 
 from hoiclip import schema
 from hoiclip.criterion import Criterion, LossConfig
-from hoiclip.data.annotations import Annotations
 from hoiclip.data.dataset import TrainingDataset
 from hoiclip.data.images import ImageStore
 from hoiclip.data.readers.vocabularies import hico_det, vcoco
@@ -130,15 +129,28 @@ def test_an_equal_vocabulary_serves_whatever_its_prompts():
 # What training sees
 
 
+def with_second_classes(train, vocabulary):
+    rows = []
+    for row in train.interactions.to_pylist():
+        object_ = vocabulary.hois[row["hoi"]].object
+        same = [h for h, hoi in enumerate(vocabulary.hois) if hoi.object == object_]
+        second = same[(same.index(row["hoi"]) + 1) % len(same)]
+        rows.append(row)
+        if second != row["hoi"]:
+            rows.append(row | {"hoi": second, "verb": vocabulary.hois[second].verb})
+    return dataclasses.replace(train, interactions=pa.Table.from_pylist(rows, schema.INTERACTIONS))
+
+
 @pytest.fixture
 def world(toy):
     """A toy train partition, unseen classes with a whole verb among them, and two twins.
 
-    In the first twin, the pairs of unseen classes are gone; in the second their boxes and their
-    other classes are others.
+    Every pair has two classes where its object allows. In the first twin, the pairs of unseen
+    classes are gone; in the second their classes are others, all unseen.
     """
     vocabulary = toy.vocabulary
-    pairs = toy.train.pairs()
+    train = with_second_classes(toy.train, vocabulary)
+    pairs = train.pairs()
     busiest = np.bincount(vocabulary.verb_of_hoi[pairs.hoi_of_row]).argmax()
     hois = np.flatnonzero(vocabulary.verb_of_hoi == busiest).tolist()
     rest = np.setdiff1d(pairs.hoi_of_row, hois)
@@ -147,9 +159,10 @@ def world(toy):
     touched[pairs.pair_of_row[np.isin(pairs.hoi_of_row, hois)]] = True
     of_touched = touched[pairs.pair_of_row]
     assert 0 < of_touched.sum() < len(of_touched)
-    without = toy.train.interactions.filter(pa.array(~of_touched))
-    # Every row of a touched pair becomes one of an unseen class with the same object.
-    table = toy.train.interactions.to_pylist()
+    assert (~np.isin(pairs.hoi_of_row, hois) & of_touched).any()
+    without = train.interactions.filter(pa.array(~of_touched))
+    # Every row of a touched pair becomes one of an unseen class.
+    table = train.interactions.to_pylist()
     for row, changed in zip(table, of_touched.tolist(), strict=True):
         if changed:
             object_ = vocabulary.hois[row["hoi"]].object
@@ -157,10 +170,9 @@ def world(toy):
             row["hoi"] = vocabulary.hoi_ids.get((int(busiest), object_), hois[-1])
     other = pa.Table.from_pylist(table, schema.INTERACTIONS)
     twins = [
-        Annotations(toy.train.images, toy.train.instances, interactions)
-        for interactions in (without, other)
+        dataclasses.replace(train, interactions=interactions) for interactions in (without, other)
     ]
-    return vocabulary, sorted(hois), [toy.train, *twins]
+    return vocabulary, sorted(hois), [train, *twins]
 
 
 class ColourAndSize:

@@ -30,16 +30,16 @@ def assemble(
 ) -> Annotations:
     """Builds a partition.
 
-    Left out and reported: boxes that are not finite or not x1 < x2, y1 < y2, and the interactions
-    they take part in; interactions whose human is not a person; repeated interactions. Reported and
-    kept: boxes that leave the image.
+    Boxes that leave their image are cut to it and reported. Left out and reported: boxes of which
+    nothing is left (see `filters.clip_to_image`), and the interactions they take part in;
+    interactions whose human is not a person; of equal (human, object, HOI class) all but one.
 
     Args:
         images: rows of `schema.IMAGES`.
         boxes: all boxes.
         interactions: all interactions, their positions and verbs within range.
         vocabulary: of the data set.
-        report: receives the findings.
+        report: receives the findings, and the interactions outside the vocabulary.
         drop_unknown: leaves out, with a finding, boxes of unknown classes, interactions outside the
             vocabulary, and those whose stated HOI class is not that of verb and object; otherwise
             they are an error.
@@ -47,13 +47,14 @@ def assemble(
     Raises:
         InputError: such boxes or interactions, counted, when `drop_unknown` is false.
     """
-    usable = filters.usable_boxes(images, boxes, report, drop_unknown=drop_unknown)
+    boxes, usable = filters.fitted_boxes(images, boxes, report, drop_unknown=drop_unknown)
     interactions = filters.with_usable_boxes(interactions, usable, vocabulary, report)
     interactions = filters.with_humans(boxes, interactions, vocabulary, report)
-    interactions = filters.with_hois(
+    interactions, outside = filters.with_hois(
         boxes, interactions, vocabulary, report, drop_unknown=drop_unknown
     )
     instances, instance_of_box = _merge(images, boxes, usable)
+    report.outside_vocabulary = _outside_table(images, boxes, outside, instance_of_box)
     table = _interactions_table(images, boxes, interactions, instance_of_box, vocabulary, report)
     return Annotations(images, instances, table)
 
@@ -98,19 +99,14 @@ def _interactions_table(
     vocabulary: Vocabulary,
     report: ReadReport,
 ) -> pa.Table:
-    alone = interactions.object == NO_OBJECT
-    image = boxes.image[interactions.human]
-    human = instance_of_box[interactions.human]
-    object_ = np.full(len(alone), NO_OBJECT)
-    object_[~alone] = instance_of_box[interactions.object[~alone]]
-    keys = np.stack([image, human, object_, interactions.hoi], 1).astype(np.int64)
+    pairs = _numbered_pairs(boxes, interactions, instance_of_box)
+    keys = np.column_stack([*pairs, interactions.hoi]).astype(np.int64)
     order = np.lexsort(keys.T[::-1])
     keys, row = keys[order], interactions.row[order]
     repeated = np.zeros(len(keys), bool)
     repeated[1:] = (keys[1:] == keys[:-1]).all(1)
-    report.add(
-        "interaction_repeated", row[repeated], (vocabulary.hoi_name(h) for h in keys[repeated, 3])
-    )
+    names = (vocabulary.hoi_name(hoi) for hoi in keys[repeated, 3])
+    report.add("pair_repeated", row[repeated], names)
     image, human, object_, hoi = keys[~repeated].T
     return pa.Table.from_arrays(
         [
@@ -122,3 +118,33 @@ def _interactions_table(
         ],
         schema=schema.INTERACTIONS,
     )
+
+
+def _outside_table(
+    images: pa.Table,
+    boxes: SourceBoxes,
+    interactions: SourceInteractions,
+    instance_of_box: np.ndarray,
+) -> pa.Table:
+    pairs = _numbered_pairs(boxes, interactions, instance_of_box)
+    keys = np.unique(np.column_stack([*pairs, interactions.verb]).astype(np.int64), axis=0)
+    image, human, object_, verb = keys.T
+    return pa.Table.from_arrays(
+        [
+            pa.array(images["image_id"].to_numpy()[image], pa.int64()),
+            pa.array(human, pa.int32()),
+            pa.array(object_.astype(np.int32), pa.int32(), mask=object_ < 0),
+            pa.array(verb, pa.int32()),
+        ],
+        schema=schema.OUTSIDE_VOCABULARY,
+    )
+
+
+def _numbered_pairs(
+    boxes: SourceBoxes, interactions: SourceInteractions, instance_of_box: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image position, human and object instance of each interaction; -1 for no object."""
+    alone = interactions.object == NO_OBJECT
+    object_ = np.full(len(alone), NO_OBJECT)
+    object_[~alone] = instance_of_box[interactions.object[~alone]]
+    return boxes.image[interactions.human], instance_of_box[interactions.human], object_

@@ -13,6 +13,13 @@ from pycocotools.coco import COCO
 
 from hoiclip.data.readers import source
 from hoiclip.errors import InputError
+from hoiclip.files import read_json
+
+PERSON_ID = 1
+"""COCO's category id of people."""
+
+_KEPT = ("file_name", "bbox", "area", "ignore")
+"""Fields beside the numbers; the rest, outlines above all, is large and of no use here."""
 
 
 class CocoInstances:
@@ -22,40 +29,49 @@ class CocoInstances:
         paths: the files.
 
     Raises:
-        InputError: a file is absent or malformed.
+        InputError: a file is absent or malformed, or has an id twice.
     """
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
         self._indices = [(Path(path), _index(Path(path))) for path in paths]
 
-    def image(self, path: Path, row: int, image_id: int) -> tuple[str, int, int]:
+    def image(self, path: Path, row: int | None, image_id: int) -> tuple[str, int, int]:
         """File name, width and height of an image; `path` and `row` say who asks.
 
         Raises:
-            InputError: no file has it, or its entry is malformed.
+            InputError: no file has it.
         """
-        file, entry = self._find("imgs", path, row, image_id, "image_id")
-        sizes = [source.integer(file, None, key, entry.get(key)) for key in ("width", "height")]
-        return source.file_name(file, None, entry.get("file_name")), sizes[0], sizes[1]
+        entry = self._find("imgs", path, row, image_id, "image_id")
+        return entry["file_name"], entry["width"], entry["height"]
 
     def annotation(self, path: Path, row: int, annotation_id: int) -> tuple[int, int, np.ndarray]:
         """Image id, category id and box (4,) xyxy of an annotation; `path` and `row` say who asks.
 
         Raises:
-            InputError: no file has it, or its entry is malformed.
+            InputError: no file has it.
         """
-        file, entry = self._find("anns", path, row, annotation_id, "annotation id")
-        category = source.integer(file, None, "category_id", entry.get("category_id"))
-        image_id = source.integer(file, None, "image_id", entry["image_id"])
-        box = source.number_rows(file, "bbox", [[entry.get("bbox")]])
-        return image_id, category, xywh_to_xyxy(box)[0]
+        entry = self._find("anns", path, row, annotation_id, "annotation id")
+        return entry["image_id"], entry["category_id"], entry["bbox"]
 
-    def _find(
-        self, index: str, path: Path, row: int, id_: int, key: str
-    ) -> tuple[Path, dict[str, Any]]:
-        for file, coco in self._indices:
+    def people(self, image_id: int) -> list[tuple[int, np.ndarray]]:
+        """Annotation id and box (4,) xyxy of each person of an image, crowds included, by id.
+
+        As in V-COCO's evaluator, annotations marked `ignore` and those of area 0 are left out.
+        """
+        entries = [entry for _, coco in self._indices for entry in coco.imgToAnns.get(image_id, [])]
+        chosen = {
+            entry["id"]: entry["bbox"]
+            for entry in entries
+            if entry["category_id"] == PERSON_ID
+            and entry.get("ignore") != 1
+            and entry.get("area", 1) > 0
+        }
+        return sorted(chosen.items(), key=lambda item: item[0])
+
+    def _find(self, index: str, path: Path, row: int | None, id_: int, key: str) -> dict[str, Any]:
+        for _, coco in self._indices:
             if id_ in getattr(coco, index):
-                return file, getattr(coco, index)[id_]
+                return getattr(coco, index)[id_]
         files = ", ".join(str(file) for file, _ in self._indices)
         raise InputError(path, f"{id_} is not in {files}", row=row, key=key)
 
@@ -69,16 +85,39 @@ def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
 
 
 def _index(path: Path) -> COCO:
-    document = source.mapping(path, None, "document", source.read_json_source(path))
-    for key in ("images", "annotations"):
-        for row, entry in source.entries(path, document, key):
-            wanted = ("id",) if key == "images" else ("id", "image_id", "category_id")
-            for name in wanted:
-                value = source.mapping(path, row, key, entry).get(name)
-                source.integer(path, row, f"{key}.{name}", value)
+    document = source.mapping(path, None, "document", read_json(path))
     coco = COCO()
     # COCO's categories are known, and files without a list of them are in use.
-    coco.dataset = {"images": document["images"], "annotations": document["annotations"]}
+    coco.dataset = {
+        "images": _listed(path, document, "images", ("id", "width", "height")),
+        "annotations": _listed(path, document, "annotations", ("id", "image_id", "category_id")),
+    }
+    for row, image in enumerate(coco.dataset["images"]):
+        image["file_name"] = source.file_name(path, row, image.get("file_name"))
+    annotations = coco.dataset["annotations"]
+    boxes = source.number_rows(path, "bbox", [[entry.get("bbox")] for entry in annotations])
+    for row, (entry, box) in enumerate(zip(annotations, xywh_to_xyxy(boxes), strict=True)):
+        entry["bbox"] = box
+        if type(entry.get("area", 1)) not in (int, float):
+            raise InputError(path, f"{entry['area']!r}, expected a number", row=row, key="area")
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
+
+
+def _listed(
+    path: Path, document: dict[str, Any], key: str, numbers: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The JSON objects of the list `key`, with whole numbers under `numbers` and unique ids."""
+    entries: list[dict[str, Any]] = []
+    rows: dict[int, int] = {}
+    for row, value in source.entries(path, document, key):
+        value = source.mapping(path, row, key, value)
+        entry = {name: value[name] for name in _KEPT if name in value}
+        for name in numbers:
+            entry[name] = source.integer(path, row, f"{key}.{name}", value.get(name))
+        if rows.setdefault(entry["id"], row) != row:
+            problem = f"{entry['id']} is also row {rows[entry['id']]}"
+            raise InputError(path, problem, row=row, key=f"{key}.id")
+        entries.append(entry)
+    return entries

@@ -1,8 +1,13 @@
-"""Which boxes and interactions of a source can become rows of the schema; the rest is reported."""
+"""Which boxes and interactions of a source can become rows of the schema; the rest is reported.
+
+Boxes are cut to their image before equal ones become one instance: no image holds two instances of
+equal class and box, and a file whose boxes were cut by somebody else gives the same tables.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,34 +19,84 @@ from hoiclip.vocabulary import Vocabulary
 
 _FIX = "Read with the vocabulary of this file, or set drop_unknown to leave them out"
 _TOLD = 5
+_NO_IMAGE_REACHES = 2.0**31
+"""Pixels; widths and heights of images are int32."""
 
 
-def usable_boxes(
+class Clipped(NamedTuple):
+    """N boxes, held against their images.
+
+    Attributes:
+        boxes_xyxy: (N, 4) cut to 0..width, 0..height; without meaning where not `usable`.
+        usable: (N,) bool: something of the box lies inside its image.
+        findings: kind (see `report`) → (N,) bool; at most one of them is true of a box.
+    """
+
+    boxes_xyxy: np.ndarray
+    usable: np.ndarray
+    findings: dict[str, np.ndarray]
+
+
+def clip_to_image(boxes_xyxy: np.ndarray, image_sizes: np.ndarray) -> Clipped:
+    """The rule for boxes that leave their image: what lies inside stays, if it is a box.
+
+    Args:
+        boxes_xyxy: (N, 4) in the schema's coordinates; may hold anything.
+        image_sizes: (N, 2) width and height of each box's image.
+    """
+    finite = np.isfinite(boxes_xyxy).all(1)
+    sane = finite & (np.abs(boxes_xyxy) < _NO_IMAGE_REACHES).all(1)
+    proper = sane & _has_area(boxes_xyxy)
+    clipped = np.clip(boxes_xyxy, 0, np.tile(image_sizes, 2))
+    usable = proper & _has_area(clipped)
+    findings = {
+        "box_not_finite": ~finite,
+        "box_absurd": finite & ~sane,
+        "box_degenerate": sane & ~proper,
+        "box_outside_image": proper & ~usable,
+        "box_clipped": usable & (clipped != boxes_xyxy).any(1),
+    }
+    return Clipped(clipped, usable, findings)
+
+
+def _has_area(boxes_xyxy: np.ndarray) -> np.ndarray:
+    return (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(1)
+
+
+def fitted_boxes(
     images: pa.Table, boxes: SourceBoxes, report: ReadReport, *, drop_unknown: bool
-) -> np.ndarray:
-    """(N,) bool: a known class and a finite box with x1 < x2, y1 < y2.
+) -> tuple[SourceBoxes, np.ndarray]:
+    """The boxes cut to their images, and which of them (N,) bool are usable.
+
+    Usable is a box of a known class of which something lies inside its image. A row of the source
+    that states a box several times gives one finding.
 
     Raises:
         InputError: a box of an unknown class when `drop_unknown` is false.
     """
-    values = boxes.boxes_xyxy
     unknown = boxes.object == UNKNOWN
     if unknown.any() and not drop_unknown:
         row = int(boxes.row[unknown][0])
         problem = f"{unknown.sum()} boxes of object classes outside the vocabulary"
         raise InputError(report.file, problem, row=row, fix=_FIX)
-    finite = np.isfinite(values).all(1)
-    proper = finite & (values[:, 2:] > values[:, :2]).all(1)
-    width, height = (images[key].to_numpy()[boxes.image] for key in ("width", "height"))
-    leaves = (values[:, :2] < 0).any(1) | (values[:, 2] > width) | (values[:, 3] > height)
-    for kind, wrong, kept in (
-        ("object_outside_vocabulary", unknown, False),
-        ("box_not_finite", ~unknown & ~finite, False),
-        ("box_degenerate", ~unknown & finite & ~proper, False),
-        ("box_leaves_image", ~unknown & proper & leaves, True),
-    ):
-        report.add(kind, boxes.row[wrong], map(str, values[wrong].tolist()), kept=kept)
-    return ~unknown & proper
+    sizes = np.stack([images["width"].to_numpy(), images["height"].to_numpy()], 1)
+    clipped = clip_to_image(boxes.boxes_xyxy, sizes[boxes.image])
+    findings = {"object_outside_vocabulary": unknown}
+    findings |= {kind: found & ~unknown for kind, found in clipped.findings.items()}
+    usable = clipped.usable & ~unknown
+    for kind, found in findings.items():
+        told = _first_of_equals(boxes, np.flatnonzero(found))
+        values = map(str, boxes.boxes_xyxy[told].tolist())
+        report.add(kind, boxes.row[told], values, kept=bool(usable[told].any()))
+    return SourceBoxes(boxes.image, boxes.object, clipped.boxes_xyxy, boxes.row), usable
+
+
+def _first_of_equals(boxes: SourceBoxes, chosen: np.ndarray) -> np.ndarray:
+    """Of the positions `chosen`, in order, the first of equal (row, class, box)."""
+    # Bit patterns, so that NaN equals NaN.
+    values = np.ascontiguousarray(boxes.boxes_xyxy[chosen]).view(np.int64)
+    keys = np.column_stack([boxes.row[chosen], boxes.object[chosen], values])
+    return chosen[np.sort(np.unique(keys, axis=0, return_index=True)[1])]
 
 
 def with_usable_boxes(
@@ -80,8 +135,8 @@ def with_hois(
     report: ReadReport,
     *,
     drop_unknown: bool,
-) -> SourceInteractions:
-    """The interactions with the HOI class of (verb, object class), without those that have none.
+) -> tuple[SourceInteractions, SourceInteractions]:
+    """The interactions with the HOI class of (verb, object class), and those that have none.
 
     Raises:
         InputError: an interaction outside the vocabulary, or one whose stated HOI class is another,
@@ -109,7 +164,7 @@ def with_hois(
     with_hoi = SourceInteractions(
         interactions.human, interactions.object, interactions.verb, hoi, interactions.row
     )
-    return with_hoi.select(~unknown & ~differs)
+    return with_hoi.select(~unknown & ~differs), with_hoi.select(unknown)
 
 
 def _count(names: list[str]) -> str:

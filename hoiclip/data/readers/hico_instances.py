@@ -16,6 +16,7 @@ from hoiclip.data.readers.report import ReadReport
 from hoiclip.data.readers.rows import SourceBoxes, SourceInteractions
 from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import InputError
+from hoiclip.files import read_json
 from hoiclip.vocabulary import Hoi, Vocabulary
 
 ONE_BASED_INCLUSIVE = np.array([-1.0, -1.0, 0.0, 0.0])
@@ -35,7 +36,7 @@ def read(
         InputError: malformed, or made for other classes than HICO-DET's.
     """
     path, vocabulary = Path(path), hico_det()
-    document = source.mapping(path, None, "document", source.read_json_source(path))
+    document = source.mapping(path, None, "document", read_json(path))
     objects, verbs = (
         listed_ids(path, key, names_of(path, document, key), names)
         for key, names in (

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import reprlib
+import os
+import pickle
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from scipy.io import loadmat
+from typing import Literal
 
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.readers import source
+from hoiclip.data.readers import mat_structs
 from hoiclip.data.readers.assembly import assemble
 from hoiclip.data.readers.hico_instances import ONE_BASED_INCLUSIVE
 from hoiclip.data.readers.image_table import image_table
 from hoiclip.data.readers.report import ReadReport
-from hoiclip.data.readers.rows import SourceBoxes, SourceInteractions
 from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import InputError
 from hoiclip.vocabulary import Vocabulary
 
-_OPTIONS = {"struct_as_record": False, "squeeze_me": True, "appendmat": False}
+_SECONDS = 900
+"""The pairs of HICO-DET's test partition take three."""
+_CODE = f"import sys; from {mat_structs.__name__} import write; write(*sys.argv[1:])"
 
 
 def read(
@@ -31,7 +32,8 @@ def read(
     """Reads a partition.
 
     Boxes that no connection uses are instances all the same; HOIs marked invisible have no boxes
-    and are reported, and so are connections that point at no box.
+    and are reported, and so are connections that point at no box. The file is parsed in another
+    process.
 
     Args:
         path: `anno_bbox.mat`.
@@ -41,140 +43,36 @@ def read(
     Raises:
         InputError: malformed, or made for other classes than HICO-DET's.
     """
-    path, vocabulary, report = Path(path), hico_det(), ReadReport(Path(path))
-    key = f"bbox_{partition}"
-    content = _load(path, key)
-    _check_actions(path, content["list_action"], vocabulary)
-    entries = _structs(content[key])
-    names = [_get(path, row, entry, "filename") for row, entry in enumerate(entries)]
-    sizes = [_size(path, row, entry) for row, entry in enumerate(entries)]
-    images = image_table(path, names, np.array(sizes, np.float64).reshape(-1, 2))
-    collected = _Collected(path, vocabulary, report)
-    for row, entry in enumerate(entries):
-        for hoi in _structs(_get(path, row, entry, "hoi")):
-            collected.add(row, hoi)
-    boxes, interactions = collected.arrays()
-    tables = assemble(images, boxes, interactions, vocabulary, report, drop_unknown=drop_unknown)
-    return tables, vocabulary, report
-
-
-class _Collected:
-    """Boxes and interactions of the HOI structs met so far."""
-
-    def __init__(self, path: Path, vocabulary: Vocabulary, report: ReadReport) -> None:
-        self._path, self._vocabulary, self._report = path, vocabulary, report
-        self._boxes: list[list[float]] = []
-        self._box_image: list[int] = []
-        self._box_object: list[int] = []
-        self._interactions: list[tuple[int, int, int, int, int]] = []
-
-    def add(self, row: int, hoi: Any) -> None:
-        """Adds the boxes and connections of one HOI struct of image `row`."""
-        number = _whole(self._path, row, "hoi.id", _get(self._path, row, hoi, "id"))
-        if not 1 <= number <= self._vocabulary.num_hois:
-            problem = f"{number} is out of range 1..{self._vocabulary.num_hois}"
-            raise InputError(self._path, problem, row=row, key="hoi.id")
-        name = self._vocabulary.hoi_name(number - 1)
-        if _whole(self._path, row, "hoi.invis", _get(self._path, row, hoi, "invis")):
-            self._report.add("hoi_invisible", np.array([row]), [name])
-            return
-        object_ = self._vocabulary.hois[number - 1].object
-        humans = self._add_boxes(row, hoi, "bboxhuman", self._vocabulary.person)
-        objects = self._add_boxes(row, hoi, "bboxobject", object_)
-        for human, other in self._connections(row, hoi):
-            if 1 <= human <= len(humans) and 1 <= other <= len(objects):
-                pair = (humans[human - 1], objects[other - 1])
-                verb = self._vocabulary.hois[number - 1].verb
-                self._interactions.append((*pair, verb, number - 1, row))
-            else:
-                self._report.add("index_of_no_box", np.array([row]), [[human, other]])
-
-    def arrays(self) -> tuple[SourceBoxes, SourceInteractions]:
-        """Everything added."""
-        image = np.array(self._box_image, np.int64)
-        values = np.array(self._boxes, np.float64).reshape(-1, 4) + ONE_BASED_INCLUSIVE
-        boxes = SourceBoxes(image, np.array(self._box_object, np.int64), values, image)
-        columns = np.array(self._interactions, np.int64).reshape(-1, 5).T
-        return boxes, SourceInteractions(*columns)
-
-    def _add_boxes(self, row: int, hoi: Any, key: str, object_: int) -> range:
-        first = len(self._boxes)
-        for box in _structs(_get(self._path, row, hoi, key)):
-            values = [_get(self._path, row, box, k) for k in ("x1", "y1", "x2", "y2")]
-            try:
-                self._boxes.append([float(value) for value in values])
-            except (TypeError, ValueError):
-                problem = f"{values}, expected four numbers"
-                raise InputError(self._path, problem, row=row, key=key) from None
-            self._box_image.append(row)
-            self._box_object.append(object_)
-        return range(first, len(self._boxes))
-
-    def _connections(self, row: int, hoi: Any) -> list[list[int]]:
-        value = np.asarray(_get(self._path, row, hoi, "connection"))
-        if value.size % 2 or value.dtype.kind not in "iuf" or value.ndim > 2:
-            problem = f"shape {value.shape} of {value.dtype}, expected M x 2 numbers"
-            raise InputError(self._path, problem, row=row, key="hoi.connection")
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise InputError(self._path, "not finite", row=row, key="hoi.connection")
-        return value.astype(np.int64).reshape(-1, 2).tolist()
-
-
-def _load(path: Path, key: str) -> dict[str, Any]:
+    path, vocabulary = Path(path), hico_det()
     if not path.is_file():
-        raise InputError(path, "no such file")
-    wanted = [key, "list_action"]
-    _rehearse(path, wanted)
-    try:
-        content = loadmat(path, variable_names=wanted, **_OPTIONS)
-    except Exception as error:  # SciPy's parser lets errors of any type out of a damaged file.
-        raise InputError(path, f"not a readable MATLAB file ({error})") from None
-    for name in wanted:
-        if name not in content:
-            raise InputError(path, "missing", key=name)
-    return content
-
-
-def _rehearse(path: Path, wanted: list[str]) -> None:
-    """Loads the file in another process: a damaged one can crash SciPy's parser."""
-    options = _OPTIONS | {"variable_names": wanted}
-    code = f"import sys, scipy.io; scipy.io.loadmat(sys.argv[1], **{options})"
-    process = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+        raise InputError(path, "is a folder" if path.is_dir() else "no such file")
+    content = _collect_elsewhere(path, f"bbox_{partition}")
+    images = image_table(path, content.names, content.sizes)
+    boxes = replace(content.boxes, boxes_xyxy=content.boxes.boxes_xyxy + ONE_BASED_INCLUSIVE)
+    tables = assemble(
+        images, boxes, content.interactions, vocabulary, content.report, drop_unknown=drop_unknown
     )
-    if process.returncode:
-        told = (process.stderr.splitlines() or ["the parser crashed"])[-1]
-        raise InputError(path, f"not a readable MATLAB file ({reprlib.repr(told)})")
+    return tables, vocabulary, content.report
 
 
-def _structs(value: Any) -> list[Any]:
-    """A struct array, one struct or an empty array, as a list."""
-    return np.atleast_1d(value).ravel().tolist()
-
-
-def _get(path: Path, row: int, struct: Any, key: str) -> Any:
-    if not hasattr(struct, key):
-        raise InputError(path, "missing", row=row, key=key)
-    return getattr(struct, key)
-
-
-def _whole(path: Path, row: int, key: str, value: Any) -> int:
-    number = value.item() if isinstance(value, np.generic) else value
-    return source.integer(path, row, key, number)
-
-
-def _size(path: Path, row: int, entry: Any) -> list[int]:
-    size = _get(path, row, entry, "size")
-    return [_whole(path, row, key, _get(path, row, size, key)) for key in ("width", "height")]
-
-
-def _check_actions(path: Path, value: Any, vocabulary: Vocabulary) -> None:
-    actions = _structs(value)
-    if len(actions) != vocabulary.num_hois:
-        problem = f"{len(actions)} HOI classes, expected {vocabulary.num_hois}"
-        raise InputError(path, problem, key="list_action")
-    for row, action in enumerate(actions):
-        name = f"{_get(path, row, action, 'vname')} {_get(path, row, action, 'nname')}"
-        if name != vocabulary.hoi_name(row):
-            problem = f"{name!r}, HICO-DET has {vocabulary.hoi_name(row)!r}"
-            raise InputError(path, problem, row=row, key="list_action")
+def _collect_elsewhere(path: Path, key: str) -> mat_structs.MatPartition:
+    """What `mat_structs.collect` gives, from a process that a damaged file may crash."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.pickle"
+        command = [sys.executable, "-c", _CODE, path, key, result]
+        try:
+            process = subprocess.run(
+                command, env=environment, capture_output=True, check=False, timeout=_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            problem = f"not a readable MATLAB file (its parser took more than {_SECONDS} s)"
+            raise InputError(path, problem) from None
+        if process.returncode or not result.exists():
+            told = (process.stderr.decode(errors="replace").splitlines() or ["no message"])[-1]
+            problem = f"not a readable MATLAB file (its parser ended: {told})"
+            raise InputError(path, problem)
+        content = pickle.loads(result.read_bytes())
+    if isinstance(content, InputError):
+        raise content
+    return content

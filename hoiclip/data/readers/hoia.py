@@ -23,11 +23,14 @@ from hoiclip.data.readers.rows import (
 )
 from hoiclip.data.readers.vocabularies import COCO_IDS
 from hoiclip.errors import InputError
+from hoiclip.files import read_json
 from hoiclip.vocabulary import Vocabulary
 
 ZERO_BASED_INCLUSIVE = np.array([0.0, 0.0, 1.0, 1.0])
 """Added to 0-based inclusive xyxy boxes, gives the schema's."""
 _FIRST_HOI = 1
+_TOLD = 200
+"""Characters of another library's message."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def read(
     path = Path(path)
     if valid_pairs is not None:
         _check_valid_pairs(valid_pairs, vocabulary)
-    rows = source.items(path, None, "document", source.read_json_source(path))
+    rows = source.items(path, None, "document", read_json(path))
     boxes_of = source.column(path, rows, "annotations", "image")
     pairs_of = source.column(path, rows, "hoi_annotation", "image")
     names = [source.file_name(path, i, row.get("file_name")) for i, row in enumerate(rows)]
@@ -127,10 +130,12 @@ def _interactions(
         problem = f"{verb[index] + numbering.first_verb} is not a verb"
         fix = f"Verbs are {numbering.first_verb}..{last}"
         raise InputError(path, problem, row=int(image[index]), key="category_id", fix=fix)
-    stated = [
-        [pair.get("hoi_category_id", _FIRST_HOI + UNKNOWN) for pair in pairs] for pairs in pairs_of
-    ]
-    hoi = source.integers(path, "hoi_category_id", stated) - _FIRST_HOI
+    key = "hoi_category_id"
+    stated = [[pair.get(key, _FIRST_HOI) for pair in pairs] for pairs in pairs_of]
+    hoi = source.integers(path, key, stated) - _FIRST_HOI
+    # No class at all, so that it contradicts verb and object.
+    hoi[hoi < 0] = vocabulary.num_hois
+    hoi[np.array([key not in pair for pairs in pairs_of for pair in pairs], bool)] = UNKNOWN
     alone = (object_ == -1) & vocabulary.has_missing_objects
     human, other = positions(subject, image, counts), positions(object_, image, counts)
     astray = (human < 0) | (~alone & (other < 0))
@@ -142,13 +147,16 @@ def _interactions(
 
 def _check_valid_pairs(path: str | Path, vocabulary: Vocabulary) -> None:
     try:
-        valid = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(path, f"not a readable array ({error})") from None
+        with open(path, "rb") as file:
+            valid = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # NumPy lets errors of many types out of a damaged file.
+        raise InputError(path, f"not a readable array ({str(error)[:_TOLD]})") from None
     expected = np.zeros((vocabulary.num_verbs, vocabulary.num_objects))
     for hoi in vocabulary.hois:
         if hoi.object is not None:
             expected[hoi.verb, hoi.object] = 1
+    if valid.dtype.kind not in "biuf":
+        raise InputError(path, f"an array of {valid.dtype}, expected numbers")
     if valid.shape != expected.shape:
         raise InputError(path, f"shape {valid.shape}, expected {expected.shape} (verbs, objects)")
     if (valid != expected).any():

@@ -22,6 +22,7 @@ from hoiclip.data.readers.report import ReadReport
 from hoiclip.data.readers.rows import NO_OBJECT, UNKNOWN, SourceBoxes, SourceInteractions
 from hoiclip.data.readers.vocabularies import read_vocabulary
 from hoiclip.errors import InputError
+from hoiclip.files import read_json
 from hoiclip.vocabulary import Vocabulary
 
 
@@ -54,7 +55,7 @@ def read(
 def _read_json(
     path: Path, vocabulary: Vocabulary
 ) -> tuple[pa.Table, SourceBoxes, SourceInteractions]:
-    document = source.mapping(path, None, "document", source.read_json_source(path))
+    document = source.mapping(path, None, "document", read_json(path))
     images = _Listed(path, document, "images")
     sizes = np.stack([images.numbers("width"), images.numbers("height")], 1).astype(np.float64)
     image_ids = images.numbers("id")

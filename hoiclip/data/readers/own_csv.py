@@ -9,6 +9,8 @@ all five empty where there is no object; `verb`. Boxes are the schema's. A row w
 from __future__ import annotations
 
 import csv
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,83 +25,105 @@ from hoiclip.vocabulary import Vocabulary
 _IMAGE = ("file_name", "width", "height")
 _HUMAN = ("human_x1", "human_y1", "human_x2", "human_y2")
 _OBJECT = ("object_x1", "object_y1", "object_x2", "object_y2")
-COLUMNS = (*_IMAGE, *_HUMAN, "object", *_OBJECT, "verb")
+_PAIR = (*_HUMAN, "object", *_OBJECT, "verb")
+COLUMNS = (*_IMAGE, *_PAIR)
 
 
 def read_rows(
     path: Path, vocabulary: Vocabulary
 ) -> tuple[pa.Table, SourceBoxes, SourceInteractions]:
-    """Images table, boxes and interactions of a file.
+    """Images table, boxes and interactions of a file, read row by row.
 
     Raises:
         InputError: malformed, with the 0-based row after the header.
     """
-    rows = _rows(path)
-    images = _images(path, rows)
-    positions = {name: i for i, name in enumerate(images["file_name"].to_pylist())}
-    verb_ids = {verb.name: index for index, verb in enumerate(vocabulary.verbs)}
-    object_ids = {name: index for index, name in enumerate(vocabulary.objects)}
-    boxes: list[tuple[int, int, int]] = []
-    values: list[list[float]] = []
-    interactions: list[tuple[int, int, int, int, int]] = []
+    collected = _Collected(path, vocabulary)
+    for row, fields in enumerate(_rows(path)):
+        collected.add(row, fields)
+    return collected.tables()
 
-    def add(row: int, object_: int, names: tuple[str, ...]) -> int:
-        boxes.append((positions[rows[row]["file_name"]], object_, row))
-        values.append([_number(path, row, name, rows[row][name]) for name in names])
-        return len(boxes) - 1
 
-    for row, fields in enumerate(rows):
-        if not any(fields[name] for name in COLUMNS[len(_IMAGE) :]):
-            continue
-        if fields["verb"] not in verb_ids:
+class _Collected:
+    """Images, boxes and interactions of the rows met so far."""
+
+    def __init__(self, path: Path, vocabulary: Vocabulary) -> None:
+        self._path, self._person = path, vocabulary.person
+        self._verb_ids = {verb.name: index for index, verb in enumerate(vocabulary.verbs)}
+        self._object_ids = {name: index for index, name in enumerate(vocabulary.objects)}
+        self._positions: dict[str, int] = {}
+        self._sizes: list[tuple[int, int]] = []
+        self._stated: set[tuple[str, str, str]] = set()
+        self._boxes, self._values, self._interactions = array("q"), array("d"), array("q")
+
+    def add(self, row: int, fields: dict[str, str]) -> None:
+        """Adds a row's image, and its pair if there is one."""
+        image = self._image(row, fields)
+        if not any(map(fields.__getitem__, _PAIR)):
+            return
+        if fields["verb"] not in self._verb_ids:
             problem = f"{fields['verb']!r} is not a verb of the vocabulary"
-            raise InputError(path, problem, row=row, key="verb")
-        human, object_ = add(row, vocabulary.person, _HUMAN), NO_OBJECT
-        if any(fields[name] for name in ("object", *_OBJECT)):
-            object_ = add(row, object_ids.get(fields["object"], UNKNOWN), _OBJECT)
-        interactions.append((human, object_, verb_ids[fields["verb"]], UNKNOWN, row))
-    image, object_, row = np.array(boxes, np.int64).reshape(-1, 3).T
-    return (
-        images,
-        SourceBoxes(image, object_, np.array(values, np.float64).reshape(-1, 4), row),
-        SourceInteractions(*np.array(interactions, np.int64).reshape(-1, 5).T),
-    )
+            raise InputError(self._path, problem, row=row, key="verb")
+        human, object_ = self._box(row, fields, image, self._person, _HUMAN), NO_OBJECT
+        if any(map(fields.__getitem__, ("object", *_OBJECT))):
+            class_ = self._object_ids.get(fields["object"], UNKNOWN)
+            object_ = self._box(row, fields, image, class_, _OBJECT)
+        self._interactions.extend((human, object_, self._verb_ids[fields["verb"]], UNKNOWN, row))
+
+    def tables(self) -> tuple[pa.Table, SourceBoxes, SourceInteractions]:
+        """Everything added."""
+        sizes = np.array(self._sizes, np.float64).reshape(-1, 2)
+        images = image_table(self._path, list(self._positions), sizes)
+        image, object_, row = np.array(self._boxes, np.int64).reshape(-1, 3).T
+        values = np.array(self._values, np.float64).reshape(-1, 4)
+        interactions = np.array(self._interactions, np.int64).reshape(-1, 5).T
+        return images, SourceBoxes(image, object_, values, row), SourceInteractions(*interactions)
+
+    def _image(self, row: int, fields: dict[str, str]) -> int:
+        stated = tuple(map(fields.__getitem__, _IMAGE))
+        if stated not in self._stated:
+            name = source.file_name(self._path, row, fields["file_name"])
+            width, height = (
+                source.integer(self._path, row, key, fields[key]) for key in ("width", "height")
+            )
+            position = self._positions.setdefault(name, len(self._sizes))
+            if position == len(self._sizes):
+                self._sizes.append((width, height))
+            if self._sizes[position] != (width, height):
+                earlier = self._sizes[position]
+                problem = f"{name!r} is {(width, height)}, but {earlier} in an earlier row"
+                raise InputError(self._path, problem, row=row, key="width, height")
+            self._stated.add(stated)
+        return self._positions[fields["file_name"]]
+
+    def _box(
+        self, row: int, fields: dict[str, str], image: int, object_: int, names: Sequence[str]
+    ) -> int:
+        for name in names:
+            try:
+                self._values.append(float(fields[name]))
+            except ValueError:
+                problem = f"{fields[name]!r}, expected a number"
+                raise InputError(self._path, problem, row=row, key=name) from None
+        self._boxes.extend((image, object_, row))
+        return len(self._boxes) // 3 - 1
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    """Fields by column of every line after the header that is not empty."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = [line for line in csv.reader(file, strict=True) if line]
+            lines = (line for line in csv.reader(file, strict=True) if line)
+            header = next(lines, [])
+            if sorted(header) != sorted(COLUMNS):
+                strange = sorted(set(header) ^ set(COLUMNS)) or ["a column that is there twice"]
+                problem = f"columns differ from those expected in {', '.join(strange)}"
+                raise InputError(path, problem, fix=f"Expected: {','.join(COLUMNS)}")
+            for row, line in enumerate(lines):
+                if len(line) != len(header):
+                    problem = f"{len(line)} fields, the header has {len(header)}"
+                    raise InputError(path, problem, row=row)
+                yield dict(zip(header, map(str.strip, line), strict=True))
     except FileNotFoundError:
         raise InputError(path, "no such file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(path, f"not a readable CSV file ({error})") from None
-    header = lines[0] if lines else []
-    if sorted(header) != sorted(COLUMNS):
-        strange = sorted(set(header) ^ set(COLUMNS)) or ["a column that is there twice"]
-        problem = f"columns differ from those expected in {', '.join(strange)}"
-        raise InputError(path, problem, fix=f"Expected: {','.join(COLUMNS)}")
-    for row, line in enumerate(lines[1:]):
-        if len(line) != len(header):
-            problem = f"{len(line)} fields, the header has {len(header)}"
-            raise InputError(path, problem, row=row)
-    return [dict(zip(header, (f.strip() for f in line), strict=True)) for line in lines[1:]]
-
-
-def _images(path: Path, rows: list[dict[str, str]]) -> pa.Table:
-    sizes: dict[str, tuple[int, int]] = {}
-    for row, fields in enumerate(rows):
-        name = source.file_name(path, row, fields["file_name"])
-        size = tuple(source.integer(path, row, key, fields[key]) for key in ("width", "height"))
-        if sizes.setdefault(name, size) != size:
-            problem = f"{name!r} is {size}, but {sizes[name]} in an earlier row"
-            raise InputError(path, problem, row=row, key="width, height")
-    array = np.array(list(sizes.values()), np.float64).reshape(-1, 2)
-    return image_table(path, list(sizes), array)
-
-
-def _number(path: Path, row: int, key: str, value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise InputError(path, f"{value!r}, expected a number", row=row, key=key) from None

@@ -1,8 +1,27 @@
-"""What a reader left out, or kept although it looks wrong: one row for each case."""
+"""What a reader left out, or kept although it looks wrong: one row for each case.
+
+Kinds, all left out but `box_clipped`:
+
+    box_clipped                 box that leaves its image, cut to it; the value is the box before
+    box_outside_image           box of which nothing lies inside its image
+    box_degenerate              box without x1 < x2, y1 < y2
+    box_absurd                  box with a coordinate that no image reaches
+    box_not_finite              box with NaN or an infinity
+    object_outside_vocabulary   box of an object class that the vocabulary does not have
+    interaction_of_bad_box      interaction of a box that is left out
+    index_of_no_box             interaction whose index points at no box
+    human_is_not_a_person       interaction whose human is of another class than `person`
+    hoi_outside_vocabulary      interaction whose (verb, object) is no HOI class
+    stated_hoi_differs          interaction whose stated HOI class is not that of (verb, object)
+    hoi_invisible               HOI class that HICO-DET marks invisible in the image
+    pair_repeated               (human, object, HOI class) of an image, once more
+"""
 
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,27 +51,42 @@ class ReadReport:
 
     Attributes:
         file: the source.
+        outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`: the interactions that were left out
+            because verb and object are no HOI class.
     """
 
     file: Path
-    _rows: list[dict[str, Any]] = field(default_factory=list)
+    outside_vocabulary: pa.Table = field(default_factory=schema.OUTSIDE_VOCABULARY.empty_table)
+    _columns: dict[str, list[Any]] = field(
+        default_factory=lambda: {name: [] for name in REPORT.names[1:]}
+    )
 
     def add(
         self, kind: str, rows: np.ndarray, values: Iterable[Any], *, kept: bool = False
     ) -> None:
-        """Adds one finding for each of `rows`, with its value."""
-        for row, value in zip(rows.tolist(), values, strict=True):
-            told = {"file": str(self.file), "row": row, "kind": kind, "kept": kept}
-            self._rows.append(told | {"value": json.dumps(value)})
+        """Adds one finding for each of `rows`, with its value.
+
+        Raises:
+            ValueError: `rows` and `values` differ in length; nothing is added.
+        """
+        told = [json.dumps(value) for value in values]
+        if len(told) != len(rows):
+            raise ValueError(f"{len(rows)} rows, but {len(told)} values")
+        self._columns["row"] += rows.tolist()
+        self._columns["kind"] += [kind] * len(told)
+        self._columns["kept"] += [kept] * len(told)
+        self._columns["value"] += told
 
     def table(self) -> pa.Table:
         """The findings as rows of `REPORT`, in the order in which they were made."""
-        return pa.Table.from_pylist(self._rows, REPORT)
+        # The name of a file need not be valid UTF-8, a string of a table must be.
+        name = os.fsencode(self.file).decode(errors="backslashreplace")
+        names = [name] * len(self._columns["row"])
+        return pa.Table.from_pydict({"file": names} | self._columns, REPORT)
 
     def counts(self) -> dict[str, int]:
         """Number of findings of each kind, by name."""
-        kinds = sorted({row["kind"] for row in self._rows})
-        return {kind: sum(row["kind"] == kind for row in self._rows) for kind in kinds}
+        return dict(sorted(Counter(self._columns["kind"]).items()))
 
     def write(self, path: str | Path, provenance: dict[str, Any]) -> None:
         """Writes the findings as Parquet."""

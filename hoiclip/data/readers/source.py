@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hoiclip.errors import InputError
-from hoiclip.files import read_json
 
 _ID_LIMIT = 2**62
-
-
-def read_json_source(path: str | Path) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-        InputError: absent, a folder, not UTF-8 or not JSON.
-    """
-    try:
-        return read_json(path)
-    except (OSError, ValueError) as error:
-        # ValueError: an integer of more digits than Python converts.
-        raise InputError(path, f"cannot be read ({error})") from None
 
 
 def mapping(path: str | Path, row: int | None, key: str, value: Any) -> dict[str, Any]:
@@ -55,8 +42,8 @@ def file_name(path: str | Path, row: int | None, value: object) -> str:
         InputError: not text, empty, absolute, with `..`, a backslash or a control character.
     """
     name = text(path, row, "file_name", value)
-    parts = PurePosixPath(name).parts
-    wrong = name.startswith("/") or ".." in parts or not parts or name.endswith("/")
+    parts = name.split("/")
+    wrong = not parts[0] or parts[-1] in ("", ".") or ".." in parts
     if wrong or "\\" in name or re.search(r"[\x00-\x1f\x7f]", name):
         problem = f"{name!r} is not the name of a file inside the folder of images"
         raise InputError(path, problem, row=row, key="file_name")
@@ -112,8 +99,8 @@ def field(
 
 def integer(path: str | Path, row: int | None, key: str, value: Any) -> int:
     """A whole number below 2^62 in size; digits in text count, as some HOIA files have them."""
-    if type(value) is str and value.strip().lstrip("-").isdecimal():
-        value = int(value) if len(value) < 20 else value
+    if type(value) is str and re.fullmatch(r"\s*-?\d{1,19}\s*", value):
+        value = int(value)
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is not int or abs(value) >= _ID_LIMIT:
@@ -134,20 +121,21 @@ def number_rows(
 ) -> np.ndarray:
     """All entries, (R, width) float64, each a list of `width` numbers; they need not be finite."""
     flat = list(chain.from_iterable(lists))
-    if not all(type(value) is list and _are_numbers(value, width) for value in flat):
-        for index, value in ((i, v) for i, values in enumerate(lists) for v in values):
-            if type(value) is not list or not _are_numbers(value, width):
-                problem = f"{reprlib.repr(value)}, expected a list of {width} numbers"
-                raise InputError(path, problem, row=index, key=key)
+    if set(map(type, flat)) <= {list} and set(map(len, flat)) <= {width}:
+        # An integer beyond what a float holds overflows, and is refused below.
+        with contextlib.suppress(OverflowError):
+            if set(map(type, chain.from_iterable(flat))) <= {int, float}:
+                return np.array(flat, np.float64).reshape(-1, width)
+    flat = [_numbers(path, i, key, v, width) for i, values in enumerate(lists) for v in values]
     return np.array(flat, np.float64).reshape(-1, width)
 
 
-def _are_numbers(values: list[Any], width: int) -> bool:
-    kinds = {type(value) for value in values}
-    if len(values) != width or not kinds <= {int, float}:
-        return False
-    # A float holds integers below 2^1023; those beyond, of any use to nobody, are refused.
-    return int not in kinds or all(type(v) is float or v.bit_length() < 1023 for v in values)
+def _numbers(path: str | Path, row: int, key: str, value: Any, width: int) -> list[float]:
+    with contextlib.suppress(OverflowError):
+        if type(value) is list and len(value) == width and set(map(type, value)) <= {int, float}:
+            return [float(number) for number in value]
+    problem = f"{reprlib.repr(value)}, expected a list of {width} numbers"
+    raise InputError(path, problem, row=row, key=key)
 
 
 def rows_of(lists: Sequence[Sequence[Any]]) -> np.ndarray:

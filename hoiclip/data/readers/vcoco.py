@@ -10,15 +10,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.readers import source
 from hoiclip.data.readers.assembly import assemble
 from hoiclip.data.readers.coco import CocoInstances
+from hoiclip.data.readers.filters import clip_to_image
 from hoiclip.data.readers.image_table import image_table
 from hoiclip.data.readers.report import ReadReport
 from hoiclip.data.readers.rows import NO_OBJECT, UNKNOWN, SourceBoxes, SourceInteractions
 from hoiclip.data.readers.vocabularies import COCO_IDS, vcoco
 from hoiclip.errors import InputError
+from hoiclip.files import read_json
+from hoiclip.schema import numpy_to_fixed_lists
 from hoiclip.vocabulary import Vocabulary
 
 _NO_ANNOTATION = 0
@@ -26,7 +30,7 @@ _NO_ANNOTATION = 0
 
 def read(
     path: str | Path,
-    coco_instances: Sequence[str | Path],
+    coco_instances: CocoInstances | Sequence[str | Path],
     *,
     image_ids: str | Path | None = None,
     drop_unknown: bool = False,
@@ -38,7 +42,8 @@ def read(
 
     Args:
         path: `vcoco_{train,val,trainval,test}.json`.
-        coco_instances: COCO's instances files that hold its images and annotations.
+        coco_instances: COCO's instances files that hold its images and annotations, or what was
+            read from them.
         image_ids: `vcoco_*.ids`, one COCO image id per line: the images to take; by default those
             that have labels.
         drop_unknown: see `assemble`.
@@ -48,9 +53,7 @@ def read(
             is not in COCO's files.
     """
     path, vocabulary, report = Path(path), vcoco(), ReadReport(Path(path))
-    listed = source.items(path, None, "document", source.read_json_source(path))
-    actions = [_action(path, row, value, vocabulary) for row, value in enumerate(listed)]
-    coco = CocoInstances(coco_instances)
+    actions, coco = _actions(path, vocabulary), _coco(coco_instances)
     if image_ids is None:
         labelled = {i for action in actions for i in action.image_ids.tolist()}
         ids, asking = np.array(sorted(labelled), np.int64), path
@@ -74,6 +77,53 @@ def read(
         images, boxes.arrays(), interactions, vocabulary, report, drop_unknown=drop_unknown
     )
     return tables, vocabulary, report
+
+
+def unlabelled_people(
+    path: str | Path, coco_instances: CocoInstances | Sequence[str | Path], images: pa.Table
+) -> pa.Table:
+    """COCO's people, crowds included, whom V-COCO does not label.
+
+    V-COCO's evaluator ignores detections that fit one of them best. As there, people marked
+    `ignore`, of area 0, or of at most one pixel in width or height inside the image are left out;
+    boxes are cut to the image. Somebody may be among them and an instance of the partition too, as
+    the object of a role.
+
+    Args:
+        path: V-COCO's file, as for `read`; whoever it lists, for any image, is labelled.
+        coco_instances: as for `read`.
+        images: rows of `schema.IMAGES`, the partition's; their ids are COCO's.
+
+    Returns:
+        Rows of `schema.UNLABELLED`, in the order of `images`, then of COCO's annotation ids.
+
+    Raises:
+        InputError: malformed.
+    """
+    path, coco = Path(path), _coco(coco_instances)
+    labelled = {i for action in _actions(path, vcoco()) for i in action.people.tolist()}
+    image_ids = images["image_id"].to_numpy()
+    rows: list[int] = []
+    values: list[np.ndarray] = []
+    for row, image_id in enumerate(image_ids.tolist()):
+        boxes = [box for id_, box in coco.people(image_id) if id_ not in labelled]
+        rows += [row] * len(boxes)
+        values += boxes
+    sizes = np.stack([images["width"].to_numpy(), images["height"].to_numpy()], 1)[rows]
+    boxes_xyxy, usable, _ = clip_to_image(np.reshape(values, (-1, 4)), sizes)
+    usable &= (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2] > 1).all(1)
+    columns = [pa.array(image_ids[rows][usable]), numpy_to_fixed_lists(boxes_xyxy[usable])]
+    return pa.Table.from_arrays(columns, schema=schema.UNLABELLED)
+
+
+def _coco(coco_instances: CocoInstances | Sequence[str | Path]) -> CocoInstances:
+    known = isinstance(coco_instances, CocoInstances)
+    return coco_instances if known else CocoInstances(coco_instances)
+
+
+def _actions(path: Path, vocabulary: Vocabulary) -> list[_Action]:
+    listed = source.items(path, None, "document", read_json(path))
+    return [_action(path, row, value, vocabulary) for row, value in enumerate(listed)]
 
 
 @dataclass(frozen=True)

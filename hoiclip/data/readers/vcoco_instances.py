@@ -19,6 +19,7 @@ from hoiclip.data.readers.report import ReadReport
 from hoiclip.data.readers.rows import UNKNOWN, SourceBoxes, SourceInteractions
 from hoiclip.data.readers.vocabularies import vcoco
 from hoiclip.errors import InputError
+from hoiclip.files import read_json
 from hoiclip.vocabulary import Vocabulary
 
 _BACKGROUND = "background"
@@ -38,7 +39,7 @@ def read(
         InputError: malformed, or made for other classes than V-COCO's.
     """
     path, vocabulary = Path(path), vcoco()
-    document = source.mapping(path, None, "document", source.read_json_source(path))
+    document = source.mapping(path, None, "document", read_json(path))
     actions = [name.replace(" ", "_") for name in names_of(path, document, "classes")]
     verbs = listed_ids(path, "classes", actions, [verb.name for verb in vocabulary.verbs])
     classes = [name.replace(" ", "_") for name in names_of(path, document, "objects")]

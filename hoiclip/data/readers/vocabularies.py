@@ -7,13 +7,15 @@ The layout: `objects` a list of names with `person` among them; `verbs` a list o
 
 from __future__ import annotations
 
+import reprlib
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from hoiclip.data.readers.source import entries, mapping, read_json_source, text
+from hoiclip.data.readers.source import entries, mapping, text
 from hoiclip.errors import InputError
+from hoiclip.files import read_json
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 _UNUSED_COCO_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
@@ -46,7 +48,7 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
     Raises:
         InputError: not such a file, a name listed twice, a class of an unknown verb or object.
     """
-    document = mapping(path, None, "document", read_json_source(path))
+    document = mapping(path, None, "document", read_json(path))
     objects = [text(path, i, "objects", v) for i, v in entries(path, document, "objects")]
     verbs = [_verb(path, i, v) for i, v in entries(path, document, "verbs")]
     object_ids = {name: index for index, name in enumerate(objects)}
@@ -72,7 +74,8 @@ def _hoi(
     path: str | Path, row: int, value: Any, verbs: dict[str, int], objects: dict[str, int]
 ) -> Hoi:
     if not isinstance(value, list) or len(value) != 2:
-        raise InputError(path, f"{value!r}, expected [verb, object or null]", row=row, key="hois")
+        problem = f"{reprlib.repr(value)}, expected [verb, object or null]"
+        raise InputError(path, problem, row=row, key="hois")
     verb, object_ = (None if v is None else text(path, row, "hois", v) for v in value)
     if verb not in verbs:
         raise InputError(path, f"{verb!r} is not one of `verbs`", row=row, key="hois")

@@ -1,17 +1,18 @@
 """Strategies for damaged source files."""
 
 import copy
+import io
 import json
 import math
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import own_layouts
 from hypothesis import strategies as st
-from layouts import mat_images, random_content, structs, write_mat
+from layouts import HICO, mat_bytes, mat_images, random_content, structs
 
 DIGITS = "an integer of more digits than Python converts"
+DEEP = "a list nested more deeply than Python follows"
+RAW = {DIGITS: "9" * 5000, DEEP: "[" * 100_000 + "]" * 100_000}
 CONTENT = random_content(3, images=3, pairs=4)
 STRANGE = st.one_of(
     st.sampled_from(
@@ -21,7 +22,10 @@ STRANGE = st.one_of(
             "",
             "x",
             "1",
+            " 7\n",
             "-",
+            "--5",
+            "1_0",
             "²",
             "../../etc/passwd",
             "/etc/passwd",
@@ -42,8 +46,12 @@ STRANGE = st.one_of(
             -0.0,
             1e300,
             2**31,
+            2**62,
             2**63,
+            -(2**63),
+            10**400,
             DIGITS,
+            DEEP,
             math.nan,
             math.inf,
             -math.inf,
@@ -89,7 +97,10 @@ def damaged_json(draw, document):
 
 
 def _dump(document):
-    return json.dumps(document).replace(json.dumps(DIGITS), "9" * 5000).encode()
+    text = json.dumps(document)
+    for name, raw in RAW.items():
+        text = text.replace(json.dumps(name), raw)
+    return text.encode()
 
 
 @st.composite
@@ -103,6 +114,24 @@ def damaged_bytes(draw, data, rarely=False):
     for _ in range(draw(st.integers(1, 4))):
         data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
     return bytes(data)
+
+
+@st.composite
+def damaged_lines(draw, lines):
+    """`lines`, one of them a strange value, as text."""
+    lines = list(lines)
+    lines[draw(st.integers(0, len(lines) - 1))] = str(draw(STRANGE))
+    text = draw(st.sampled_from(["\n", " ", "\r\n"])).join(lines)
+    return draw(damaged_bytes(text.encode(errors="surrogatepass"), rarely=True))
+
+
+def array_bytes():
+    """`corre_hico.npy`."""
+    valid = np.zeros((HICO.num_verbs, HICO.num_objects))
+    valid[HICO.verb_of_hoi, HICO.object_of_hoi] = 1
+    file = io.BytesIO()
+    np.save(file, valid)
+    return file.getvalue()
 
 
 @st.composite
@@ -156,7 +185,14 @@ def damaged_mat(draw):
     return images
 
 
-def mat_bytes():
-    with tempfile.TemporaryDirectory() as folder:
-        path = write_mat(Path(folder) / "anno_bbox.mat", mat_images(CONTENT))
-        return path.read_bytes()
+@st.composite
+def damaged_mat_bytes(draw):
+    """`anno_bbox.mat`, cut short or with bytes overwritten, in its first variable above all."""
+    data = MAT_BYTES
+    if draw(st.integers(0, 3)) == 0:
+        return draw(damaged_bytes(data))
+    return draw(damaged_bytes(data[:FIRST_VARIABLE])) + data[FIRST_VARIABLE:]
+
+
+MAT_BYTES = mat_bytes(mat_images(CONTENT), partitions=["test"])
+FIRST_VARIABLE = len(MAT_BYTES) - len(mat_bytes([], partitions=[])) + 128

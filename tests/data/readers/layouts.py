@@ -1,6 +1,8 @@
 """One small HICO-DET content, written in each of the layouts it comes in."""
 
+import io
 import json
+from functools import cache
 
 import numpy as np
 from scipy.io import savemat
@@ -9,6 +11,7 @@ from hoiclip.data.readers.vocabularies import COCO_IDS, hico_det
 
 HICO = hico_det()
 SIZE = (64, 48)
+_MAT_HEADER = 128
 HUMAN, OBJECT = (10, 10, 20, 30), (15, 12, 18, 13)
 SIT_ON_BENCH = HICO.hoi_ids[(87, HICO.objects.index("bench"))]
 
@@ -139,10 +142,24 @@ def mat_actions():
     return structs([{"nname": nname, "vname": vname} for nname, vname in names])
 
 
+@cache
+def _actions_element():
+    """Bytes of `list_action` within a file."""
+    file = io.BytesIO()
+    savemat(file, {"list_action": mat_actions()})
+    return file.getvalue()[_MAT_HEADER:]
+
+
+def mat_bytes(images, partitions=("train", "test")):
+    """`anno_bbox.mat` whose partitions hold the same `images`."""
+    file = io.BytesIO()
+    savemat(file, {f"bbox_{name}": structs(images) for name in partitions})
+    return file.getvalue() + _actions_element()
+
+
 def write_mat(path, images):
-    """`anno_bbox.mat` whose two partitions hold the same `images`."""
-    bbox = structs(images)
-    savemat(path, {"bbox_train": bbox, "bbox_test": bbox, "list_action": mat_actions()})
+    """Writes `mat_bytes`."""
+    path.write_bytes(mat_bytes(images))
     return path
 
 

@@ -76,9 +76,9 @@ def test_odd_rows_are_reported(tmp_path):
     rows = report.table().to_pylist()
     assert [(r["row"], r["kind"], r["kept"], r["value"]) for r in rows] == [
         (0, "box_degenerate", False, '"[19.0, 9.0, 10.0, 30.0]"'),
-        (1, "box_leaves_image", True, '"[0.0, 0.0, 65.0, 48.0]"'),
+        (1, "box_clipped", True, '"[0.0, 0.0, 65.0, 48.0]"'),
         (0, "interaction_of_bad_box", False, '"sit_on"'),
-        (1, "interaction_repeated", False, '"sit_on bench"'),
+        (1, "pair_repeated", False, '"sit_on bench"'),
     ]
     assert {r["file"] for r in rows} == {str(path)}
     report.write(tmp_path / "report.parquet", {})

@@ -61,3 +61,46 @@ def test_mat_that_is_none(tmp_path):
     (tmp_path / "anno_bbox.mat").write_bytes(b"none of MATLAB's")
     with pytest.raises(InputError, match="not a readable MATLAB file"):
         hico_mat.read(tmp_path / "anno_bbox.mat", "test")
+
+
+def test_a_parser_that_crashes_takes_nobody_along(tmp_path, monkeypatch):
+    path = damaged_mat(tmp_path)
+    for code in ("import os; os.abort()", "import os; os._exit(0)", "print(1); raise KeyError(5)"):
+        monkeypatch.setattr(hico_mat, "_CODE", code)
+        with pytest.raises(InputError, match=r"anno_bbox\.mat: not a readable MATLAB file"):
+            hico_mat.read(path, "test")
+
+
+def test_a_parser_that_does_not_end_is_ended(tmp_path, monkeypatch):
+    path = damaged_mat(tmp_path)
+    monkeypatch.setattr(hico_mat, "_CODE", "import time; time.sleep(60)")
+    monkeypatch.setattr(hico_mat, "_SECONDS", 0.1)
+    with pytest.raises(InputError, match=r"its parser took more than 0\.1 s"):
+        hico_mat.read(path, "test")
+
+
+def test_a_file_that_asks_for_all_of_the_memory(tmp_path):
+    path = damaged_mat(tmp_path)
+    data = bytearray(path.read_bytes())
+    dimensions = slice(160, 168)
+    assert np.frombuffer(data[dimensions], "<i4").tolist() == [1, 1]
+    data[dimensions] = np.array([1, 800_000_000], "<i4").tobytes()
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"anno_bbox\.mat: not a readable .* allocate 5\.96 GiB"):
+        hico_mat.read(path, "train")
+
+
+def test_errors_name_the_file_as_it_was_given(tmp_path, monkeypatch):
+    damaged_mat(tmp_path, id=0)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        hico_mat.read("anno_bbox.mat", "test")
+    assert str(caught.value) == r"anno_bbox.mat, row 0, hoi.id: 0 is out of range 1..600"
+    assert (caught.value.row, caught.value.key) == (0, "hoi.id")
+
+
+def test_findings_tell_the_file_as_it_was_given(tmp_path, monkeypatch):
+    damaged_mat(tmp_path, connection=np.array([[9, 9]]))
+    monkeypatch.chdir(tmp_path)
+    report = hico_mat.read("anno_bbox.mat", "test")[2]
+    assert report.table()["file"].to_pylist() == ["anno_bbox.mat"]

@@ -32,6 +32,8 @@ def test_ids_come_from_names_or_positions():
         "a\\b.jpg",
         "a\x00.jpg",
         "a/",
+        "a/.",
+        "..",
         5,
         None,
         "\ud800",

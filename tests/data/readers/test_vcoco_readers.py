@@ -1,13 +1,16 @@
 import json
+from collections import Counter
 from pathlib import Path
 
-import pyarrow.compute as pc
+import numpy as np
 import pytest
 import vcoco_layouts
 from layouts import size_of, write_json
-from vcoco_layouts import CUP, PERSON, V_COCO, coco_document, hoi, vcoco_document
+from vcoco_layouts import PERSON, V_COCO, coco_document, hoi, vcoco_document, verb
 
+from hoiclip import schema
 from hoiclip.data.readers import vcoco, vcoco_instances
+from hoiclip.data.readers.vocabularies import COCO_IDS
 from hoiclip.errors import InputError
 
 REAL = Path(__file__).parents[4] / "shared/data/vcoco"
@@ -166,35 +169,140 @@ def test_real_instances(name, images, pairs, outside):
     tables.check(path, vocabulary)
     assert (tables.images.num_rows, tables.interactions.num_rows) == (images, pairs - outside)
     assert report.counts() == ({"hoi_outside_vocabulary": outside} if outside else {})
+    left_out = report.outside_vocabulary
+    assert left_out.schema.equals(schema.OUTSIDE_VOCABULARY)
+    assert left_out.num_rows == outside
+    known = set(vocabulary.hoi_ids)
+    objects = {
+        (row["image_id"], row["instance"]): row["object"] for row in tables.instances.to_pylist()
+    }
+    for row in left_out.to_pylist():
+        assert objects[row["image_id"], row["human"]] == vocabulary.person
+        object_ = objects[row["image_id"], row["object_instance"]]
+        assert (row["verb"], object_) not in known
+
+
+def made_up_coco(actions):
+    """A COCO file for V-COCO's labels: annotation k has the box 0, 0, k-th width, 1.
+
+    An object is of a class that as many as possible of its roles know. Each image has one person
+    more, whom V-COCO does not label.
+    """
+    roles_of, image_of, people = {}, {}, set()
+    for action in actions:
+        count = len(action["ann_id"])
+        people.update(action["ann_id"])
+        for index, id_ in enumerate(action["role_object_id"]):
+            if id_:
+                image_of[id_] = action["image_id"][index % count]
+                role = action["role_name"][index // count]
+                roles_of.setdefault(id_, set()).add(f"{action['action_name']}_{role}")
+    category_of = {}
+    for id_ in image_of:
+        known = Counter(
+            hoi.object
+            for hoi in V_COCO.hois
+            if hoi.object is not None and V_COCO.verbs[hoi.verb].name in roles_of[id_]
+        )
+        category_of[id_] = PERSON if id_ in people else COCO_IDS[known.most_common(1)[0][0]]
+    strangers = {-i: i for i in set(image_of.values())}
+    return {
+        "images": [
+            {"id": i, "file_name": f"COCO_train2014_{i:012d}.jpg", "width": 10**5, "height": 9}
+            for i in strangers.values()
+        ],
+        "annotations": [
+            {"id": id_, "image_id": i, "category_id": category_of.get(id_, PERSON),
+             "bbox": [0, 0, width, 9]}
+            for width, (id_, i) in enumerate((image_of | strangers).items(), 2)
+        ],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """The actions of V-COCO's val file, a COCO file made up for it, and its path."""
+    actions = json.loads((REAL / "vcoco_val.json").read_text())
+    coco = made_up_coco(actions)
+    path = write_json(tmp_path_factory.mktemp("vcoco") / "coco.json", coco)
+    return actions, coco, path
 
 
 @needs_shared
-def test_real_labels_on_made_up_boxes(tmp_path):
+def test_real_labels_on_made_up_boxes(real):
+    actions, coco, coco_path = real
     path = REAL / "vcoco_val.json"
-    actions = json.loads(path.read_text())
-    image_of, people = {}, set()
-    for action in actions:
-        people.update(action["ann_id"])
-        repeated = action["image_id"] * len(action["role_name"])
-        image_of |= dict(zip(action["role_object_id"], repeated, strict=True))
-    image_of.pop(0)
-    document = {
-        "images": [
-            {"id": i, "file_name": f"COCO_train2014_{i:012d}.jpg", "width": 640, "height": 640}
-            for i in set(image_of.values())
-        ],
-        "annotations": [
-            {"id": k, "image_id": i, "category_id": 1 if k in people else CUP, "bbox": [0, 0, n, 1]}
-            for n, (k, i) in enumerate(image_of.items(), 1)
-        ],
-    }
-    coco = write_json(tmp_path / "coco.json", document)
-    tables, vocabulary, report = vcoco.read(
-        path, [coco], image_ids=REAL / "vcoco_val.ids", drop_unknown=True
-    )
+    tables, vocabulary, report = vcoco.read(path, [coco_path], image_ids=REAL / "vcoco_val.ids")
     tables.check(path, vocabulary)
-    rows = sum(sum(a["label"]) * max(1, len(a["role_name"]) - 1) for a in actions)
     assert tables.images.num_rows == 2867
-    assert tables.instances.num_rows == len(image_of)
-    left_out = report.table().filter(pc.invert(report.table()["kept"]))
-    assert tables.interactions.num_rows + left_out.num_rows == rows
+    annotation_of = {a["bbox"][2]: a["id"] for a in coco["annotations"]}
+    category_of = {a["id"]: a["category_id"] for a in coco["annotations"]}
+    listed = {i for action in actions for i in action["role_object_id"]} - {0}
+    assert tables.instances.num_rows == len(listed)
+    ids = {
+        (row["image_id"], row["instance"]): annotation_of[row["box_xyxy"][2]]
+        for row in tables.instances.to_pylist()
+    }
+    made = Counter(
+        (row["image_id"], ids[row["image_id"], row["human"]],
+         ids.get((row["image_id"], row["object_instance"]), 0), row["verb"])
+        for row in tables.interactions.to_pylist()
+    )  # fmt: skip
+    expected = Counter()
+    for action in actions:
+        count = len(action["ann_id"])
+        for person in range(count):
+            if not action["label"][person]:
+                continue
+            roles = action["role_name"][1:]
+            for position, role in enumerate(roles, 1):
+                object_ = action["role_object_id"][position * count + person]
+                number = verb(f"{action['action_name']}_{role}")
+                class_ = COCO_IDS.index(category_of[object_]) if object_ else None
+                assert (number, class_) in V_COCO.hoi_ids
+                key = (action["image_id"][person], action["ann_id"][person], object_, number)
+                expected[key] += 1
+            if not roles:
+                number = verb(action["action_name"])
+                expected[action["image_id"][person], action["ann_id"][person], 0, number] += 1
+    assert made == expected
+    assert report.counts() == {}
+
+
+@needs_shared
+def test_real_labels_agree_with_the_instances_file(real):
+    """Both files hold the val images: equal numbers of pairs by image and role."""
+    actions, _, _ = real
+    document = json.loads((REAL / "instances_vcoco_trainval.json").read_text())
+    names = [name.replace(" ", "_") for name in document["classes"]]
+    images = set(map(int, (REAL / "vcoco_val.ids").read_text().split()))
+    listed = Counter(
+        (image, names[action])
+        for image, entry in zip(document["images"], document["annotations"], strict=True)
+        if image in images
+        for action in entry["actions"]
+    )
+    original = Counter()
+    for row, action in enumerate(actions):
+        read_action = vcoco._action(REAL / "vcoco_val.json", row, action, V_COCO)
+        for role_verb, objects in read_action.roles:
+            for person in np.flatnonzero((read_action.label == 1) & (objects != 0)).tolist():
+                image = int(read_action.image_ids[person])
+                original[image, V_COCO.verbs[role_verb].name] += 1
+    assert {name for _, name in original} - {name for _, name in listed} == {"point_instr"}
+    assert sum(listed.values()) == 7417
+    assert {key: n for key, n in original.items() if key[1] != "point_instr"} == listed
+
+
+@needs_shared
+def test_unlabelled_people_of_the_real_file(real):
+    _, coco, coco_path = real
+    path = REAL / "vcoco_val.json"
+    images = vcoco.read(path, [coco_path], drop_unknown=True)[0].images
+    table = vcoco.unlabelled_people(path, [coco_path], images)
+    labelled = set(json.loads(path.read_text())[0]["ann_id"])
+    people = [a for a in coco["annotations"] if a["category_id"] == PERSON]
+    expected = {(a["image_id"], a["bbox"][2]) for a in people if a["id"] not in labelled}
+    made = [(row["image_id"], row["box_xyxy"][2]) for row in table.to_pylist()]
+    assert sorted(made) == sorted(expected)
+    assert len(made) >= 2867
