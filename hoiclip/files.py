@@ -78,3 +78,15 @@ def sha256_file(path: str | Path) -> str:
 def sha256_files(paths: Iterable[str | Path]) -> str:
     """One SHA-256, in hex, of several files' contents in the given order."""
     return hashlib.sha256("".join(sha256_file(path) for path in paths).encode()).hexdigest()
+
+
+def file_identity(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of each file, also of those in folders, by path; of image shards the size."""
+    found = {}
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            # Python compiles modules when somebody first imports them, which changes no result.
+            if file.is_file() and file.suffix != ".pyc":
+                shard = file.suffix == ".tar"
+                found[str(file)] = str(file.stat().st_size) if shard else sha256_file(file)
+    return found

@@ -129,6 +129,16 @@ HISTORY = pa.schema(
         _required("value", pa.float64()),
     ]
 )
+PER_VERB = pa.schema(
+    [
+        ("verb", pa.string()),
+        ("hoi_classes", pa.int64()),
+        ("positives", pa.int64()),
+        ("ap", pa.float64()),
+        ("ap_scenario_1", pa.float64()),
+        ("ap_scenario_2", pa.float64()),
+    ]
+)
 CURVES = pa.schema(
     [
         _required("recall", pa.float64()),
@@ -210,7 +220,7 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
             raise InputError(path, "null where a value is needed", row=row, key=field.name)
         try:
             column.cast(field.type)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
             raise InputError(
                 path, f"type {column.type}, expected {field.type}", key=field.name
             ) from None

@@ -1,14 +1,16 @@
 """Verb vectors by visual semantic arithmetic on the training crops of seen classes."""
 
+from dataclasses import asdict
 from pathlib import Path
 
+import hoiclip
 from hoiclip import schema
 from hoiclip.clip_weights import load_clip
 from hoiclip.config import load
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.entry import run_stage
-from hoiclip.files import sha256_file, sha256_files
+from hoiclip.files import file_identity, sha256_file, sha256_files
 from hoiclip.progress import track
 from hoiclip.runtime import prepare
 from hoiclip.text_embeddings import read_text_embeddings
@@ -18,6 +20,8 @@ from hoiclip.vocabulary import Vocabulary
 
 CLASSES = Path("data/splits/classes.parquet")
 TRAIN = Path("data/splits/train")
+IMAGES = Path("data/images/train")
+OUT = Path("caches/verb_vectors.parquet")
 
 
 def main(params: Path) -> dict:
@@ -27,6 +31,13 @@ def main(params: Path) -> dict:
     vocabulary = Vocabulary.read("data/vocabulary.parquet")
     text = read_text_embeddings("caches/text_embeddings.parquet", vocabulary)
     encoder = load_clip("caches/weights/clip.safetensors").to(device)
+    width = schema.verb_vectors_schema(encoder.embed_dim)
+    if config.file is not None:
+        table = schema.read_table(config.file, width)
+        provenance = {"file": config.file, "sha256": sha256_file(config.file)}
+        provenance["origin"] = schema.read_provenance(config.file)
+        schema.write_table(OUT, table, width, provenance)
+        return provenance
     seen = schema.read_table(CLASSES, schema.CLASSES)["seen"].to_numpy()
     provenance = {
         "clip": encoder.provenance,
@@ -34,10 +45,14 @@ def main(params: Path) -> dict:
         "classes_sha256": sha256_file(CLASSES),
         "train_sha256": sha256_files(sorted(TRAIN.glob("*.parquet"))),
     }
-    identity = provenance | {"batch_size": config.batch_size, "device": device.type}
+    identity = {
+        "params": asdict(config),
+        "inputs": provenance,
+        "files": file_identity([IMAGES, Path(hoiclip.__file__).parent]),
+    }
     sums = sum_features(
         Annotations.read(TRAIN),
-        ImageStore("data/images/train").read,
+        ImageStore(IMAGES).read,
         encoder,
         vocabulary,
         seen,
@@ -48,8 +63,7 @@ def main(params: Path) -> dict:
         progress=lambda images, total: track(images, "crops", total),
     )
     table = verb_vectors_table(sums, vocabulary, text.verb)
-    width = schema.verb_vectors_schema(encoder.embed_dim)
-    schema.write_table("caches/verb_vectors.parquet", table, width, provenance)
+    schema.write_table(OUT, table, width, provenance)
     return {"unseen_classes": int((~seen).sum())}
 
 

@@ -129,3 +129,12 @@ def test_null_lists_become_nan():
     np.testing.assert_array_equal(
         schema.fixed_lists_to_numpy(pa.chunked_array([array[1:]])), expected[1:]
     )
+
+
+def test_lists_of_another_length_are_told_by_column(tmp_path):
+    path = tmp_path / "v.parquet"
+    table = pa.table({"vector": pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2))})
+    pq.write_table(table, path)
+    wanted = pa.schema([pa.field("vector", pa.list_(pa.float32(), 3))])
+    with pytest.raises(InputError, match=r"v\.parquet, vector: type fixed_size_list"):
+        schema.read_table(path, wanted)

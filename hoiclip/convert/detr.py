@@ -20,9 +20,8 @@ from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.instance_decoder import InstanceDecoder
 from hoiclip.model_file import HEADER_KEY as MODEL_HEADER_KEY
 from hoiclip.tensors import read_safetensors
-from hoiclip.training.warm_start import DETR_KEY_MAP
+from hoiclip.training.warm_start import DETR_HEADER, DETR_KEY_MAP
 
-HEADER_KEY = "provenance"
 _DROPPED = {
     "class_embed.": "CLIP's text embeddings classify objects",
     "query_embed.": "pairs bring their own queries",
@@ -67,7 +66,7 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
         if name not in dropped
     }
     with atomic_file(dst) as aside:
-        save_file(tensors, aside, {HEADER_KEY: json.dumps(provenance, sort_keys=True)})
+        save_file(tensors, aside, {DETR_HEADER: json.dumps(provenance, sort_keys=True)})
         aside.chmod(0o644)  # which safetensors makes private
     return Conversion(Path(dst), "detr", None, dropped, provenance)
 

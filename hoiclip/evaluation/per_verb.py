@@ -5,24 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from hoiclip import schema
 from hoiclip.evaluation.hico import HicoResult
 from hoiclip.evaluation.vcoco import VcocoResult
 from hoiclip.evaluation.vcoco_matching import SCENARIOS
 from hoiclip.vocabulary import Vocabulary
 
-PER_VERB = pa.schema(
-    [
-        ("verb", pa.string()),
-        ("hoi_classes", pa.int64()),
-        ("positives", pa.int64()),
-        ("ap", pa.float64()),
-        *((f"ap_scenario_{scenario}", pa.float64()) for scenario in SCENARIOS),
-    ]
-)
-
 
 def per_verb_table(hico: HicoResult, vcoco: VcocoResult | None, vocabulary: Vocabulary) -> pa.Table:
-    """One row per verb, columns of `PER_VERB`.
+    """One row per verb, columns of `schema.PER_VERB`.
 
     Args:
         hico: scores of the HOI classes.
@@ -53,7 +44,7 @@ def per_verb_table(hico: HicoResult, vcoco: VcocoResult | None, vocabulary: Voca
             roles = vcoco.actions.role_of_verb
             values[roles >= 0] = vcoco.role_ap[scenario][roles[roles >= 0]]
         columns[f"ap_scenario_{scenario}"] = _percent(values)
-    return pa.table(columns, schema=PER_VERB)
+    return pa.table(columns, schema=schema.PER_VERB)
 
 
 def _percent(values: np.ndarray) -> pa.Array:

@@ -34,7 +34,7 @@ TEMPERATURE = 100.0  # CLIP's own logit scale is at most that
 
 def load_detr(path: Path, config: ModelConfig, num_classes: int) -> Detr:
     """The pretrained detector with its own queries and class head, in eval mode."""
-    state = read_detr(path)
+    state = read_detr(path, config.detector)
     num_queries = len(state["query_embed.weight"])
     groups = num_queries // config.num_queries
     model = Detr(config.detector, config.decoder_layers, num_classes, config.num_queries, groups)

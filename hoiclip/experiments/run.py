@@ -123,6 +123,8 @@ def score_test(
     )
     vocabulary = Vocabulary.read(PATHS.vocabulary)
     protocol = params["evaluate"]["protocol"]
+    # Rows are compared by HOI class, which V-COCO's own protocol does not score.
+    protocol = "hico" if protocol == "vcoco" else protocol
     return {
         k_: metrics(evaluate_hico(table, *tables, vocabulary, classes, protocol))
         for k_, table in zip(ks, predictions, strict=True)

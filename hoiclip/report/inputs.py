@@ -37,16 +37,6 @@ VCOCO_METRICS = (
     "missing_roles",
     "unlabelled_people",
 )
-PER_VERB = pa.schema(
-    [
-        ("verb", pa.string()),
-        ("hoi_classes", pa.int64()),
-        ("positives", pa.int64()),
-        ("ap", pa.float64()),
-        ("ap_scenario_1", pa.float64()),
-        ("ap_scenario_2", pa.float64()),
-    ]
-)
 DIAGNOSIS = ("protocol", "map", "lost", "delta_ap", "share", "count", "pair_recall")
 RESULTS = ("ablation", "seeds", "honesty")
 
@@ -58,7 +48,7 @@ class ReportInputs:
     Attributes:
         metrics: `metrics.json`.
         per_class: one row per HOI class, columns of `schema.PER_CLASS`, AP and recall in percent.
-        per_verb: CSV, columns of `PER_VERB`, AP in percent.
+        per_verb: CSV, columns of `schema.PER_VERB`, AP in percent.
         curves: CSV, columns of `schema.CURVES`, in [0, 1].
         diagnosis: `diagnosis.json`, what each kind of error costs.
         predictions: rows of `schema.PREDICTIONS`.
@@ -158,7 +148,7 @@ class Run:
             inputs,
             read_object(inputs.metrics),
             schema.read_table(inputs.per_class, schema.PER_CLASS),
-            read_csv(inputs.per_verb, PER_VERB),
+            read_csv(inputs.per_verb, schema.PER_VERB),
             read_csv(inputs.curves, schema.CURVES),
             read_object(inputs.diagnosis),
             schema.read_table(inputs.predictions, schema.PREDICTIONS),

@@ -112,5 +112,5 @@ def build_detector(
     )
     model = HOICLIP(config, tables, clip.visual_projection)
     if warm_start:
-        warm_start_from_detr(model, read_detr(paths.detector), paths.detector)
+        warm_start_from_detr(model, read_detr(paths.detector, config.detector), paths.detector)
     return Detector(model, clip, vocabulary, config, transforms, scores={}, provenance={})

@@ -20,7 +20,7 @@ from hoiclip.data.dataset import Batch, TrainingDataset, collate
 from hoiclip.errors import NonFiniteLossError
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
-from hoiclip.files import write_json
+from hoiclip.files import file_identity, write_json
 from hoiclip.matcher import HungarianMatcher
 from hoiclip.model.config import ModelConfig
 from hoiclip.model_file import Detector
@@ -31,7 +31,7 @@ from hoiclip.training.clip_features import CachedFeatures, ComputedFeatures
 from hoiclip.training.config import TrainConfig
 from hoiclip.training.inputs import TrainData, TrainPaths, build_detector
 from hoiclip.training.optimizer import build_optimizer
-from hoiclip.training.state import Progress, ResumeFolder, file_identity
+from hoiclip.training.state import Progress, ResumeFolder
 
 STEPS_PER_RECORD = 20
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hoiclip.files import atomic_file, sha256_file
+from hoiclip.files import atomic_file
 
 
 @dataclass
@@ -92,15 +92,3 @@ class ResumeFolder:
     def delete(self) -> None:
         """Removes the folder after success."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def file_identity(paths: list[Path]) -> dict[str, str]:
-    """SHA-256 of each file, also of those in folders, by path; of image shards the size."""
-    found = {}
-    for path in paths:
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            # Python compiles modules when somebody first imports them, which changes no result.
-            if file.is_file() and file.suffix != ".pyc":
-                shard = file.suffix == ".tar"
-                found[str(file)] = str(file.stat().st_size) if shard else sha256_file(file)
-    return found

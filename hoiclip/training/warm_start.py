@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from hoiclip.errors import WeightsError
+from hoiclip.model.config import DetectorConfig
 from hoiclip.model.hoiclip import HOICLIP
 from hoiclip.tensors import read_safetensors
+
+DETR_HEADER = "provenance"
+"""Entry of a converted DETR's header: JSON, with its sizes under `model_detector`."""
 
 # Prefix in DETR's checkpoint → prefixes in ours; none: dropped, with the reason beside it.
 DETR_KEY_MAP: dict[str, tuple[str, ...]] = {
@@ -23,13 +29,26 @@ DETR_KEY_MAP: dict[str, tuple[str, ...]] = {
 }
 
 
-def read_detr(path: Path) -> dict[str, Tensor]:
+def read_detr(path: Path, config: DetectorConfig) -> dict[str, Tensor]:
     """State dict of a DETR in a safetensors file, in float32.
 
+    Args:
+        path: the file.
+        config: what it is to start; where the file states its own sizes, they have to be these.
+            Of some, such as the stride, no tensor's shape tells.
+
     Raises:
-        WeightsError: absent or unreadable.
+        WeightsError: absent, unreadable, or of another size.
     """
-    state, _ = read_safetensors(path)
+    state, metadata = read_safetensors(path)
+    stated = json.loads(metadata.get(DETR_HEADER, "{}")).get("model_detector", {})
+    ours = dataclasses.asdict(config)
+    for key, value in stated.items():
+        if key != "dropout" and ours.get(key) != value:
+            raise WeightsError(
+                f"{path}: a DETR with {key} {value}, model.detector.{key} in params.yaml says "
+                f"{ours.get(key)}"
+            )
     return {name: tensor.float() for name, tensor in state.items()}
 
 

@@ -1,4 +1,5 @@
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -118,7 +119,11 @@ def check_warm_start(state, path, detector, decoder_layers, queries, clip_width,
     )
     model = HOICLIP(config, tables, torch.randn(clip_width, embed))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    dropped = warm_start_from_detr(model, read_detr(path), path)
+    dropped = warm_start_from_detr(model, read_detr(path, config.detector), path)
+    backbone = dataclasses.replace(config.detector.backbone, stride=8)
+    other = dataclasses.replace(config.detector, backbone=backbone)
+    with pytest.raises(WeightsError, match=r"a DETR with backbone .*model\.detector\.backbone"):
+        read_detr(path, other)
     heads = ["instance_decoder.human_box_head.", "instance_decoder.object_box_head."]
     places = {
         "backbone.0.": ["encoder.backbone."],

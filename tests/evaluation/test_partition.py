@@ -19,7 +19,6 @@ from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import PROTOCOLS, evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.partition import EvaluateConfig, Evaluation, evaluate_partition
-from hoiclip.evaluation.per_verb import PER_VERB
 from hoiclip.evaluation.vcoco import evaluate_vcoco
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import Actions
@@ -118,7 +117,7 @@ def test_files(tmp_path):
     assert json.loads((tmp_path / "out/diagnosis.json").read_text()) == found.diagnosis
     assert schema.read_provenance(tmp_path / "out/per_class.parquet") == {"protocol": "vcoco"}
     table = csv.read_csv(tmp_path / "out/per_verb.csv")
-    assert table.column_names == PER_VERB.names
+    assert table.column_names == schema.PER_VERB.names
     rows = {row["verb"]: row for row in table.to_pylist()}
     assert list(rows) == [verb.name for verb in VOCABULARY.verbs]
     assert rows["hold_obj"] == {

@@ -10,8 +10,6 @@ from test_report_page import Page, build
 from hoiclip import schema
 from hoiclip.config import from_mapping
 from hoiclip.errors import InputError, ParamsError
-from hoiclip.evaluation import per_verb
-from hoiclip.report import inputs
 from hoiclip.report.inputs import ReportInputs, Run
 from hoiclip.report.numbers import fraction_subsets
 from hoiclip.report.published import ABLATION, OF_FRACTION, ROWS, ReportConfig
@@ -205,10 +203,6 @@ def test_counts_of_the_data_stand_beside_the_published_ones(hico):
     assert "HOI classes44\n" in page.text
     change(hico.runs / "dataset/summary.json", published=[])
     assert "WhatCount\n" in Page(build(hico)).text
-
-
-def test_columns_of_the_verbs_are_those_that_evaluation_writes():
-    assert inputs.PER_VERB == per_verb.PER_VERB
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,11 @@ from safetensors.torch import load_file
 from hoiclip import schema
 from hoiclip.config import from_mapping
 from hoiclip.errors import NonFiniteLossError
-from hoiclip.files import read_json
+from hoiclip.files import file_identity, read_json
 from hoiclip.model_file import load_detector
 from hoiclip.training import loop
 from hoiclip.training.config import TrainConfig
 from hoiclip.training.loop import Trainer
-from hoiclip.training.state import file_identity
 
 
 class Killed(Exception):

@@ -84,5 +84,6 @@ def test_whatever_does_not_fit_is_named_and_nothing_is_changed(model, detr, chan
 def test_the_committed_weights_fit_the_committed_params(params, make_detector, monkeypatch):
     monkeypatch.chdir(ROOT)
     weights = from_mapping(WeightsConfig, params["weights"], "weights")
-    model = make_detector(from_mapping(ModelConfig, params["model"], "model")).model
-    warm_start_from_detr(model, read_detr(Path(weights.detector)), Path(weights.detector))
+    config = from_mapping(ModelConfig, params["model"], "model")
+    path = Path(weights.detector)
+    warm_start_from_detr(make_detector(config).model, read_detr(path, config.detector), path)

@@ -26,8 +26,8 @@ from hoiclip.data.readers.vocabularies import COCO_IDS
 SIDE = 1000
 PAIRS = SIDE * SIDE
 BENCH = HICO.objects.index("bench")
-SECONDS, MEBIBYTES = 120, 4096
-"""Limits of the reading process; loading a million JSON objects alone takes a good part of them."""
+SECONDS, MEBIBYTES = 60, 2048
+"""Limits of the reading process, several times what it takes."""
 
 HUMAN, OTHER = np.divmod(np.arange(PAIRS), SIDE)
 
