@@ -61,7 +61,7 @@ def load_clip(weights: str | Path, model_name: str | None = None) -> ClipEncoder
     _check(weights, state, model.state_dict())
     model.load_state_dict(state)
     encoder = ClipEncoder(config, model)
-    name = card.get("model") or model_name or weights.stem
+    name = (card or {}).get("model") or model_name or weights.stem
     encoder.provenance = {"model": name, "weights_sha256": sha256_file(weights)}
     return encoder
 
@@ -82,7 +82,7 @@ def convert_clip(weights: str | Path, out: str | Path, model_name: str | None = 
     with torch.device("meta"):
         expected = build_clip(config).state_dict()
     _check(weights, state, expected)
-    if card:
+    if card is not None:
         with atomic_file(out) as aside:
             shutil.copyfile(weights, aside)
     else:
@@ -92,11 +92,11 @@ def convert_clip(weights: str | Path, out: str | Path, model_name: str | None = 
 
 def _read(
     path: Path, model_name: str | None
-) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any] | None]:
     """Configuration, state dict and, of a file of `save_clip`, its card."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such CLIP weight file. Fetch it or correct its path")
-    header, card = _read_header(path), {}
+    header, card = _read_header(path), None
     if _HEADER in header:
         config = json.loads(header[_HEADER])
         card = config.pop("card", {})

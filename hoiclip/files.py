@@ -81,12 +81,11 @@ def sha256_files(paths: Iterable[str | Path]) -> str:
 
 
 def file_identity(paths: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 of each file, also of those in folders, by path; of image shards the size."""
+    """SHA-256 of each file, also of those in folders, by path."""
     found = {}
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             # Python compiles modules when somebody first imports them, which changes no result.
             if file.is_file() and file.suffix != ".pyc":
-                shard = file.suffix == ".tar"
-                found[str(file)] = str(file.stat().st_size) if shard else sha256_file(file)
+                found[str(file)] = sha256_file(file)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from hoiclip.clip_encoder import ClipVisual
 from hoiclip.crops import crop
 from hoiclip.data.annotations import Annotations
+from hoiclip.errors import WeightsError
 from hoiclip.files import atomic_file
 from hoiclip.tensors import read_safetensors
 from hoiclip.verb_crops import Accumulation, Row, rows_by_image, shares_of
@@ -58,18 +60,24 @@ class SumsFile:
         self._seconds, self._saved = seconds, time.monotonic()
 
     def load(self) -> dict[str, Tensor] | None:
-        """What was saved last; None where nothing was."""
-        return read_safetensors(self.path)[0] if self.path.exists() else None
+        """What was saved last; None where nothing was, or what there is cannot be read."""
+        with contextlib.suppress(WeightsError):
+            return read_safetensors(self.path)[0]
+        return None
 
-    def save_now_and_then(self, state: dict[str, Tensor]) -> None:
-        """Writes the state, all or nothing, unless it was written a short time ago."""
-        if time.monotonic() - self._saved >= self._seconds:
-            with atomic_file(self.path) as aside:
-                save_file(state, aside)
-            self._saved = time.monotonic()
+    @property
+    def due(self) -> bool:
+        """Whether the last save is long enough ago."""
+        return time.monotonic() - self._saved >= self._seconds
+
+    def save(self, state: dict[str, Tensor]) -> None:
+        """Writes the state, all or nothing."""
+        with atomic_file(self.path) as aside:
+            save_file(state, aside)
+        self._saved = time.monotonic()
 
     def delete(self) -> None:
-        """Removes the file of a pass that came to its end."""
+        """Removes the file, once the sums have gone where they belong."""
         self.path.unlink(missing_ok=True)
 
 
@@ -136,12 +144,12 @@ def sum_features(
         if waiting >= batch_size:
             encode()
             waiting = 0
-            if resume:
-                resume.save_now_and_then(state)
+            if resume and resume.due:
+                resume.save(state)
     if pixels:
         encode()
     if resume:
-        resume.delete()
+        resume.save(state)
     sums = state["sums"].numpy()
     return FeatureSums(sums[:num_hois], sums[num_hois:], state["rows"].numpy())
 

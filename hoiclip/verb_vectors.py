@@ -52,8 +52,6 @@ class VerbVectorsConfig:
         threads: CPU threads.
         workers: processes that read and cut images beside the encoding one; 0 cuts in it.
         batch_size: crops encoded at once, at least.
-        file: table to take instead of computing one, e.g. what `hoiclip convert` makes of the
-            released `verb.pth`; null computes. Whether unseen classes are in it, nobody checks.
     """
 
     accumulation: Accumulation
@@ -61,7 +59,6 @@ class VerbVectorsConfig:
     threads: int
     workers: int
     batch_size: int
-    file: str | None = None
 
 
 class VerbVectors(NamedTuple):

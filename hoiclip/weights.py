@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from hoiclip import schema
 from hoiclip.clip_weights import convert_clip
 from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.sniff import convert
 from hoiclip.data.download import Source, Step, fetch, plan
-from hoiclip.errors import WeightsError
 from hoiclip.files import atomic_file, sha256_file
 
-# As torch.hub has it: a file's name ends in the first digits of its SHA-256.
-_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})$")
 _NOTE = "name another file in params.yaml, or give its address"
 
 
@@ -25,17 +21,23 @@ class WeightsConfig:
     """Pretrained weights (`weights` in params.yaml).
 
     Attributes:
+        raw: folder of the files below.
         clip: file of the CLIP: OpenAI's archive, a state dict of open_clip, or a file of
-            `hoiclip.clip_weights.save_clip`.
+            `hoiclip.clip_weights.save_clip`. Its images are normalised with OpenAI's mean and
+            standard deviation unless the file says otherwise.
         clip_url: address to fetch it from where it is absent, or null.
         clip_model: open_clip's name of it; null where the file says it.
-        clip_sha256: expected hash; null takes what comes first and holds it from then on.
+        clip_sha256: see `hoiclip.data.download.Source`.
         detector: file of a DETR, which `train.warm_start` starts from: a released checkpoint, or
             safetensors under DETR's names.
         detector_url: as `clip_url`.
         detector_sha256: as `clip_sha256`.
+        verb_vectors: file of verb vectors to take instead of computing them: the released
+            `verb.pth`, or the table that `hoiclip convert` makes of it; null computes. Whether
+            unseen classes are in it, nobody checks.
     """
 
+    raw: str
     clip: str
     clip_url: str | None
     clip_model: str | None
@@ -43,58 +45,50 @@ class WeightsConfig:
     detector: str
     detector_url: str | None
     detector_sha256: str | None
+    verb_vectors: str | None
 
-    def _sources(self) -> list[tuple[Path, Source]]:
-        files = (
-            (Path(self.clip), self.clip_url, self.clip_sha256, "weights.clip"),
-            (Path(self.detector), self.detector_url, self.detector_sha256, "weights.detector"),
-        )
+    def _sources(self) -> list[Source]:
+        files = [
+            ("clip", self.clip, self.clip_url, self.clip_sha256),
+            ("detector", self.detector, self.detector_url, self.detector_sha256),
+        ]
+        if self.verb_vectors is not None:
+            files.append(("verb_vectors", self.verb_vectors, None, None))
         return [
-            (path.parent, Source(path=path.name, url=url, sha256=sha256, note=f"{key}: {_NOTE}"))
-            for path, url, sha256, key in files
+            Source(path=path, url=url, sha256=sha256, note=f"weights.{key}: {_NOTE}")
+            for key, path, url, sha256 in files
         ]
 
     def plan(self) -> list[Step]:
         """What would be fetched; reads no network and writes nothing."""
-        return [step for folder, source in self._sources() for step in plan([source], folder)]
+        return plan(self._sources(), self.raw)
 
-    def prepare(self, clip: Path, detector: Path) -> dict[str, Any]:
-        """Fetches what is absent, checks both files and writes them in this project's layout.
+    def prepare(self, clip: Path, detector: Path, verb_vectors: Path) -> dict[str, str]:
+        """Fetches what is absent, checks the files and writes them in this project's layout.
 
         Args:
             clip: safetensors file to write, as `hoiclip.clip_weights.load_clip` takes it.
             detector: safetensors file to write, under DETR's names.
+            verb_vectors: table to write, of `schema.verb_vectors_schema`; without rows where no
+                file of them is named.
 
         Returns:
-            Name and SHA-256 of each source file.
+            SHA-256 of each source file, by name.
 
         Raises:
             InputError: a file is absent and has no address, cannot be fetched, or has another hash.
             WeightsError: a file is damaged, of another kind, or not the named model.
         """
-        for folder, source in self._sources():
-            fetch([source], folder)
-        paths = {"clip": Path(self.clip), "detector": Path(self.detector)}
-        hashes = {name: checked_hash(path) for name, path in paths.items()}
-        convert_clip(paths["clip"], clip, self.clip_model)
-        _prepare_detector(paths["detector"], detector)
-        return {name: {"file": path.name, "sha256": hashes[name]} for name, path in paths.items()}
-
-
-def checked_hash(path: Path) -> str:
-    """SHA-256 of a weight file, in hex.
-
-    Raises:
-        WeightsError: the file's name ends in digits of a hash, as released files' names do, and
-            the hash is another one.
-    """
-    found = sha256_file(path)
-    named = _HASH_IN_NAME.search(path.stem)
-    if named and not found.startswith(named[1]):
-        raise WeightsError(
-            f"{path}: SHA-256 is {found}, its name says {named[1]}. Fetch the file anew"
-        )
-    return found
+        sources = self._sources()
+        fetch(sources, self.raw)
+        convert_clip(Path(self.raw, self.clip), clip, self.clip_model)
+        _prepare_detector(Path(self.raw, self.detector), detector)
+        if self.verb_vectors is None:
+            empty = schema.verb_vectors_schema(1)
+            schema.write_table(verb_vectors, empty.empty_table(), empty, {})
+        else:
+            _prepare_verb_vectors(Path(self.raw, self.verb_vectors), verb_vectors)
+        return {source.path: sha256_file(Path(self.raw, source.path)) for source in sources}
 
 
 def _prepare_detector(path: Path, out: Path) -> None:
@@ -104,6 +98,14 @@ def _prepare_detector(path: Path, out: Path) -> None:
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         convert(path, out, kind="detr")
+
+
+def _prepare_verb_vectors(path: Path, out: Path) -> None:
+    if path.suffix == ".parquet":
+        schema.read_table(path)
+        _copy(path, out)
+    else:
+        convert(path, out, kind="verb")
 
 
 def _copy(path: Path, out: Path) -> None:

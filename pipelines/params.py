@@ -142,6 +142,9 @@ def _merge(
         if value != old:
             changed.append(f"{name}: {_told(old)} -> {_told(value)}")
             data[key] = _writable(value, old)
+            if key in data.ca.items:
+                # Where the old value was a list of lines, the editor would break the file here.
+                data.ca.items[key] = [None, None, data.ca.items[key][2], None]
 
 
 def _as_type_of(old: Any, value: Any, name: str, path: str) -> Any:

@@ -15,12 +15,13 @@ from hoiclip.progress import track
 from hoiclip.runtime import prepare
 from hoiclip.text_embeddings import read_text_embeddings
 from hoiclip.verb_sums import SumsFile, sum_features
-from hoiclip.verb_vectors import VerbVectorsConfig, verb_vectors_table
+from hoiclip.verb_vectors import VerbVectorsConfig, read_verb_vectors, verb_vectors_table
 from hoiclip.vocabulary import Vocabulary
 
 CLASSES = Path("data/splits/classes.parquet")
 TRAIN = Path("data/splits/train")
 IMAGES = Path("data/images/train")
+GIVEN = Path("caches/weights/verb_vectors.parquet")
 OUT = Path("caches/verb_vectors.parquet")
 
 
@@ -32,12 +33,11 @@ def main(params: Path) -> dict:
     text = read_text_embeddings("caches/text_embeddings.parquet", vocabulary)
     encoder = load_clip("caches/weights/clip.safetensors").to(device)
     width = schema.verb_vectors_schema(encoder.embed_dim)
-    if config.file is not None:
-        table = schema.read_table(config.file, width)
-        provenance = {"file": config.file, "sha256": sha256_file(config.file)}
-        provenance["origin"] = schema.read_provenance(config.file)
-        schema.write_table(OUT, table, width, provenance)
-        return provenance
+    if len(schema.read_table(GIVEN)):
+        read_verb_vectors(GIVEN, "arithmetic", vocabulary.num_verbs)
+        origin = schema.read_provenance(GIVEN)
+        schema.write_table(OUT, schema.read_table(GIVEN, width), width, origin)
+        return {"taken": origin}
     seen = schema.read_table(CLASSES, schema.CLASSES)["seen"].to_numpy()
     provenance = {
         "clip": encoder.provenance,
@@ -50,6 +50,7 @@ def main(params: Path) -> dict:
         "inputs": provenance,
         "files": file_identity([IMAGES, Path(hoiclip.__file__).parent]),
     }
+    resume = SumsFile(Path(".checkpoints/verb_vectors"), identity)
     sums = sum_features(
         Annotations.read(TRAIN),
         ImageStore(IMAGES).read,
@@ -59,11 +60,12 @@ def main(params: Path) -> dict:
         accumulation=config.accumulation,
         batch_size=config.batch_size,
         workers=config.workers,
-        resume=SumsFile(Path(".checkpoints/verb_vectors"), identity),
+        resume=resume,
         progress=lambda images, total: track(images, "crops", total),
     )
     table = verb_vectors_table(sums, vocabulary, text.verb)
     schema.write_table(OUT, table, width, provenance)
+    resume.delete()
     return {"unseen_classes": int((~seen).sum())}
 
 

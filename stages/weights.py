@@ -11,13 +11,16 @@ OUT = Path("caches/weights")
 
 def plan(params: Path) -> list[str]:
     """What `main` would fetch."""
-    return [str(step) for step in load(WeightsConfig, "weights", params).plan()]
+    config = load(WeightsConfig, "weights", params)
+    return [f"{config.raw}/{step}" for step in config.plan()]
 
 
 def main(params: Path) -> dict:
     """Fetches what is absent; converts released files."""
     config = load(WeightsConfig, "weights", params)
-    return config.prepare(OUT / "clip.safetensors", OUT / "detector.safetensors")
+    return config.prepare(
+        OUT / "clip.safetensors", OUT / "detector.safetensors", OUT / "verb_vectors.parquet"
+    )
 
 
 if __name__ == "__main__":

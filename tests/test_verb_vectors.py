@@ -275,12 +275,16 @@ def test_going_on_equals_never_having_stopped(tmp_path, after):
     for name in ("hoi", "object", "rows"):
         np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
     assert (len(store.reads) < 9) == (after > 1)
+    (left,) = tmp_path.iterdir()
+    left.write_bytes(left.read_bytes()[:100])
+    assert resume().load() is None
+    resume().delete()
     assert not list(tmp_path.iterdir())
 
 
 def test_another_identity_starts_anew(tmp_path):
     state = SumsFile(tmp_path, "a", seconds=0)
-    state.save_now_and_then({"images": torch.ones(1)})
+    state.save({"images": torch.ones(1)})
     assert state.load() is not None
     assert SumsFile(tmp_path, "b").load() is None
 

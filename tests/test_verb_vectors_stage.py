@@ -1,23 +1,23 @@
-"""The stage `verb_vectors`, where it takes a table instead of computing one."""
+"""The stage `verb_vectors`, where vectors are given instead of computed."""
 
 import shutil
 
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
 
 from hoiclip import schema
 from hoiclip.convert.sniff import convert
 from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import InputError
-from hoiclip.verb_vectors import read_verb_vectors
 from stages import verb_vectors as stage
+
+ROOT = stage.Path(__file__).parents[1]
 
 
 @pytest.fixture
-def project(tmp_path, toy, params, monkeypatch):
-    """A folder with what the stage reads before it looks at crops."""
+def project(tmp_path, toy, monkeypatch):
+    """A folder with what the stage reads before it looks at crops; takes the given table."""
     for source, target in (
         ("vocabulary.parquet", "data/vocabulary.parquet"),
         ("splits/classes.parquet", "data/splits/classes.parquet"),
@@ -28,28 +28,28 @@ def project(tmp_path, toy, params, monkeypatch):
         shutil.copy(toy.folder / source, tmp_path / target)
     monkeypatch.chdir(tmp_path)
 
-    def run(file):
-        changed = params | {"verb_vectors": params["verb_vectors"] | {"file": str(file)}}
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(changed))
-        return stage.main(tmp_path / "params.yaml")
+    def run(given):
+        shutil.copy(given, tmp_path / "caches/weights/verb_vectors.parquet")
+        return stage.main(ROOT / "params.yaml")
 
     return run
 
 
-def test_a_table_is_taken_with_its_origin(project, toy, tmp_path):
-    told = project(toy.folder / "verbs.parquet")
+def test_a_given_table_is_taken_with_its_origin(project, toy, tmp_path):
+    table = schema.read_table(toy.folder / "verbs.parquet")
+    origin = {"accumulation": "released", "source": "verb.pth"}
+    layout = schema.verb_vectors_schema(table["vector"].type.list_size)
+    schema.write_table(tmp_path / "given.parquet", table, layout, origin)
+    assert project(tmp_path / "given.parquet") == {"taken": origin}
     out = tmp_path / "caches/verb_vectors.parquet"
-    assert pq.read_table(out).equals(pq.read_table(toy.folder / "verbs.parquet"))
-    assert schema.read_provenance(out) == told
-    assert told["file"] == str(toy.folder / "verbs.parquet")
-    assert len(told["sha256"]) == 64
+    assert pq.read_table(out).equals(pq.read_table(tmp_path / "given.parquet"))
+    assert schema.read_provenance(out) == origin
 
 
-def test_a_converted_verb_file_of_another_width_is_refused(project, tmp_path):
+def test_vectors_of_another_vocabulary_are_refused(project, tmp_path):
     rows = torch.nn.functional.normalize(torch.randn(hico_det().num_verbs, 512), dim=-1)
     torch.save(rows, tmp_path / "verb.pth")
     convert(tmp_path / "verb.pth", tmp_path / "verb.parquet")
-    assert len(read_verb_vectors(tmp_path / "verb.parquet", "arithmetic", len(rows))) == len(rows)
-    with pytest.raises(InputError, match="vector"):
+    with pytest.raises(InputError, match="Run the verb_vectors stage for this vocabulary"):
         project(tmp_path / "verb.parquet")
     assert not (tmp_path / "caches/verb_vectors.parquet").exists()

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -16,13 +17,17 @@ from typing import Any
 
 from tqdm import tqdm
 
+from hoiclip.config import check
 from hoiclip.data.archives import unpack
 from hoiclip.errors import InputError
 from hoiclip.files import read_json, sha256_file, write_json
+from hoiclip.progress import say
 
 RECORD = "sha256.json"
 """File in the download folder with the hashes that were first seen; they are checked later on."""
 
+_SHA256_DIGITS = 64
+_LEAST_DIGITS = 8
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 60
 
@@ -34,7 +39,8 @@ class Source:
     Attributes:
         path: where it goes, relative to the download folder.
         url: address, http or https; None where a person has to get it.
-        sha256: its hash in hex where one is published or known; else the first one seen counts.
+        sha256: its hash in hex, or at least the first eight digits of it, where that is published
+            or known; else the first one seen counts.
         note: where a person gets it, what its licence allows.
         unpack: folder, relative to the download folder, that the file, an archive, is unpacked to;
             where that folder exists, the file itself need not. None: the file is what is needed.
@@ -45,6 +51,13 @@ class Source:
     sha256: str | None
     note: str
     unpack: str | None = None
+
+    def __post_init__(self) -> None:
+        digits = self.sha256
+        if digits is not None:
+            good = re.fullmatch(rf"[0-9a-fA-F]{{{_LEAST_DIGITS},{_SHA256_DIGITS}}}", digits)
+            problem = f"{digits!r} is no SHA-256 in hex, nor the first eight digits of one or more"
+            check(good is not None, f"{self.path}: sha256: {problem}")
 
 
 class State(Enum):
@@ -113,7 +126,9 @@ def fetch(sources: Sequence[Source], folder: str | Path, *, progress: bool = Tru
         path = folder / source.path
         if source.unpack is not None and (folder / source.unpack).exists():
             continue
-        expected = source.sha256 or record.get(source.path)
+        expected = source.sha256
+        if expected is None or len(expected) < _SHA256_DIGITS:
+            expected = record.get(source.path, expected)
         if not path.exists():
             found = download(source.url or "", path, sha256=expected, progress=progress)
         else:
@@ -121,7 +136,8 @@ def fetch(sources: Sequence[Source], folder: str | Path, *, progress: bool = Tru
             _compare(path, found, expected)
         if source.unpack is not None:
             unpack(path, folder / source.unpack)
-        if expected is None:
+        if expected is None or len(expected) < _SHA256_DIGITS:
+            say(f"{path}: SHA-256 {found}, which holds from now on")
             record[source.path] = found
             write_json(folder / RECORD, record)
         if source.unpack is not None and source.url is not None:
@@ -165,7 +181,7 @@ def _state_file(path: Path) -> Path:
 
 
 def _compare(path: Path, found: str, expected: str | None) -> None:
-    if expected is not None and found != expected.lower():
+    if expected is not None and not found.startswith(expected.lower()):
         problem = f"SHA-256 is {found}, expected {expected}"
         raise InputError(path, problem, fix="Fetch it anew, or correct the hash")
 

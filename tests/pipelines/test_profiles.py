@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,15 @@ HICO = {
     "dataset.source": "hico_det",
     "dataset.raw": "raw/hico_det",
     "dataset.drop_unknown": False,
-    "weights.clip": "raw/weights/ViT-B-32.pt",
+    "weights.raw": "raw/weights",
+    "weights.clip": "ViT-B-32.pt",
     "weights.clip_url": f"https://openaipublic.azureedge.net/clip/models/{CLIP_SHA256}/ViT-B-32.pt",
     "weights.clip_model": "ViT-B-32-quickgelu",
     "weights.clip_sha256": CLIP_SHA256,
-    "weights.detector": "raw/weights/detr-r50-e632da11.pth",
+    "weights.detector": "detr-r50-e632da11.pth",
     "weights.detector_url": "https://dl.fbaipublicfiles.com/detr/detr-r50-e632da11.pth",
-    "weights.detector_sha256": None,
+    "weights.detector_sha256": "e632da11",
+    "weights.verb_vectors": None,
     "splits.validation_fraction": 0.0,
     "splits.train_fraction": 1.0,
     "splits.zero_shot": None,
@@ -234,6 +237,20 @@ def test_a_profile_sets_the_same_after_any_other(project: Path) -> None:
     for name in [*PROFILES, "hico"]:
         apply_profile(project, name)
         assert read(project) == alone[name], name
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), permutations(["smoke", "own", "hico", "hico-base", "vcoco"], 2)
+)
+def test_one_profile_after_another_leaves_a_readable_file(
+    project: Path, first: str, second: str
+) -> None:
+    for name in (first, second):
+        apply_profile(project, name)
+    for section, config in SECTIONS.items():
+        load(config, section, project / "params.yaml")
+    overlay = flat(read_profile(project, second))
+    assert {key: value for key, value in read(project).items() if key in overlay} == overlay
 
 
 def test_what_the_toy_run_needs_is_left_behind(project: Path) -> None:

@@ -85,5 +85,5 @@ def test_the_committed_weights_fit_the_committed_params(params, make_detector, m
     monkeypatch.chdir(ROOT)
     weights = from_mapping(WeightsConfig, params["weights"], "weights")
     config = from_mapping(ModelConfig, params["model"], "model")
-    path = Path(weights.detector)
+    path = Path(weights.raw, weights.detector)
     warm_start_from_detr(make_detector(config).model, read_detr(path, config.detector), path)
