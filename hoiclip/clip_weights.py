@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -20,6 +21,7 @@ from hoiclip.errors import WeightsError
 from hoiclip.files import atomic_file, sha256_file
 
 _HEADER = "clip_config"
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*m")
 _MODEL_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
 
 
@@ -101,7 +103,8 @@ def _read(
         config = json.loads(header[_HEADER])
         card = config.pop("card", {})
     elif model_name is None:
-        raise WeightsError(f"{path}: the file names no model. Give open_clip's model name")
+        fix = "Give open_clip's model name (weights.clip_model)"
+        raise WeightsError(f"{path}: the file names no model. {fix}")
     else:
         config = {"model_cfg": _named_model(model_name)}
     torchscript = _is_torchscript(path)
@@ -147,7 +150,8 @@ def _read_state(path: Path, torchscript: bool) -> dict[str, Tensor]:
             state = load_state_dict(str(path), weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen types for a broken file
         problem = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{path}: not a readable weight file ({problem})") from None
+        problem = _TERMINAL_CODES.sub("", problem).partition(". ")[0]
+        raise WeightsError(f"{path}: not a readable file of CLIP weights ({problem})") from None
     return {
         k: v.float() if torch.is_tensor(v) and v.is_floating_point() else v
         for k, v in state.items()

@@ -88,10 +88,13 @@ def load_detector(path: str | Path) -> Detector:
     Raises:
         WeightsError: absent, damaged, or not such a file; names the tensor where one does not fit.
     """
+    if Path(path).suffix in (".pth", ".pt"):
+        raise WeightsError(f"{path}: a PyTorch checkpoint. Run `hoiclip convert` on it first")
     state, metadata = read_safetensors(path)
     if HEADER_KEY not in metadata:
         raise WeightsError(
-            f"{path}: not a HOICLIP model file. Convert foreign checkpoints with `hoiclip convert`"
+            f"{path}: not a HOICLIP model file, as training and `hoiclip convert` of a HOICLIP "
+            "checkpoint write them"
         )
     header = json.loads(metadata[HEADER_KEY])
     if header.get("format") != FORMAT:

@@ -14,7 +14,7 @@ import torch
 from hoiclip import schema
 from hoiclip.data.images import ImageStore, decode
 from hoiclip.errors import InputError
-from hoiclip.files import atomic_file, write_json
+from hoiclip.files import atomic_folder, write_json
 from hoiclip.model_file import Detector, load_detector
 from hoiclip.pictures import DrawnPair, draw_pairs, jpeg, style_of
 from hoiclip.prediction import SCORES, PredictConfig, as_stated, predict
@@ -150,11 +150,10 @@ def predict_photos(
     provenance = model.detector.provenance
     write_json(out / "predictions.json", {"images": described, "model": provenance})
     if pictures:
-        for number, row in enumerate(track(described, "draw")):
-            picture = _picture(store, row)
-            name = f"{number:05d}-{Path(row['file_name']).stem}.jpg"
-            with atomic_file(out / "pictures" / name) as aside:
-                aside.write_bytes(picture)
+        with atomic_folder(out / "pictures") as aside:
+            for number, row in enumerate(track(described, "draw")):
+                name = f"{number:05d}-{Path(row['file_name']).stem}.jpg"
+                (aside / name).write_bytes(_picture(store, row))
     return errors
 
 

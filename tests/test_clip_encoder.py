@@ -302,5 +302,5 @@ class TestForeignFiles:
         with pytest.raises(WeightsError, match="no such CLIP weight file"):
             load_clip(path, "tiny")
         path.write_bytes(content)
-        with pytest.raises(WeightsError, match="not a readable weight file"):
+        with pytest.raises(WeightsError, match="not a readable file of CLIP weights"):
             load_clip(path, "tiny")

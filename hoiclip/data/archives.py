@@ -74,8 +74,9 @@ def _unpack_zip(archive: Path, folder: Path, limit_bytes: int) -> None:
         for member in members:
             name = PurePosixPath(member.filename)
             inside = name.name and not name.is_absolute() and ".." not in name.parts
-            link = stat.S_ISLNK(member.external_attr >> 16)
-            if not inside or "\\" in member.filename or link:
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
+            if not inside or not plain or set(member.filename) & {"\\", ":"}:
                 problem = f"unsafe member {member.filename!r}"
                 raise InputError(archive, problem, fix="Do not use this file")
         for member in track(members, f"unpack {archive.name}"):

@@ -83,7 +83,11 @@ class Step:
             told += f" as {self.source.unpack}/"
         if self.state in (State.FETCH, State.RESUME):
             told += f" from {self.source.url}"
-        return f"{told} ({self.source.note})" if self.source.note else told
+        return f"{told} ({self.source.note})" if self.source.note and not self._there else told
+
+    @property
+    def _there(self) -> bool:
+        return self.state is State.PRESENT
 
 
 def plan(sources: Sequence[Source], folder: str | Path) -> list[Step]:

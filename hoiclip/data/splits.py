@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
+from hoiclip.data.readers.vocabularies import published_rare
 from hoiclip.data.zero_shot import published_settings, unseen_hois
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.files import read_json
@@ -138,12 +139,14 @@ def classes_table(train: Annotations, vocabulary: Vocabulary, unseen: np.ndarray
 
     Args:
         train: the complete train partition; an instance is a row of `interactions`.
-        vocabulary: the data set's.
+        vocabulary: the data set's; HICO-DET's rare classes are the published ones.
         unseen: (num_hois,) bool.
     """
     hoi = train.interactions["hoi"].to_numpy()
     counts = np.bincount(hoi, minlength=vocabulary.num_hois)
-    columns = [np.arange(vocabulary.num_hois), counts, counts < RARE_BELOW, ~unseen]
+    published = published_rare(vocabulary)
+    rare = counts < RARE_BELOW if published is None else published
+    columns = [np.arange(vocabulary.num_hois), counts, rare, ~unseen]
     arrays = [pa.array(c, f.type, safe=True) for c, f in zip(columns, schema.CLASSES, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema.CLASSES)
 

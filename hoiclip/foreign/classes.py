@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
-from hoiclip.data.readers import vocabularies
+from hoiclip.data.readers.vocabularies import published_rare
 from hoiclip.errors import InputError
-from hoiclip.files import read_json
 from hoiclip.vocabulary import Vocabulary
 
 UNKNOWN_COUNT = -1
@@ -42,11 +40,11 @@ def classes_of(
             problem = f"its {len(classes)} rows are not the {vocabulary.num_hois} HOI classes"
             raise InputError(path, problem, key="hoi", fix="Give the table of this vocabulary")
         return classes, None
-    rare = np.zeros(vocabulary.num_hois, bool)
-    note = "which classes are rare is unknown, so none counts as rare; --classes tells"
-    if vocabulary.hois == vocabularies.hico_det().hois:
-        rare[published_rare()] = True
-        note = "rare classes are those that HICO-DET publishes"
+    note = "rare classes are those that HICO-DET publishes"
+    rare = published_rare(vocabulary)
+    if rare is None:
+        note = "which classes are rare is unknown, so none counts as rare; --classes tells"
+        rare = np.zeros(vocabulary.num_hois, bool)
     columns = [
         np.arange(len(rare), dtype=np.int32),
         np.full(len(rare), UNKNOWN_COUNT, np.int32),
@@ -54,10 +52,3 @@ def classes_of(
         np.ones(len(rare), bool),
     ]
     return pa.Table.from_arrays(list(map(pa.array, columns)), schema=schema.CLASSES), note
-
-
-def published_rare() -> list[int]:
-    """HOI classes of HICO-DET with fewer than 10 training instances, as published."""
-    file = resources.files("hoiclip.data") / "vocabularies" / "hico_det_rare.json"
-    with resources.as_file(file) as path:
-        return read_json(path)["rare"]

@@ -79,6 +79,8 @@ class Scored:
             _write_csv(folder / "per_verb.csv", table)
         if self.vcoco is not None:
             _write_csv(folder / "per_role.csv", pa.Table.from_pylist(self.vcoco.per_role()))
+        # Of an earlier run into the same folder, it would stand beside other numbers.
+        (folder / "diagnosis.json").unlink(missing_ok=True)
         if self.diagnosis is not None:
             write_json(folder / "diagnosis.json", found.pop("diagnosis"))
         write_json(folder / "metrics.json", found)

@@ -1,6 +1,7 @@
 """Small data sets as they lie in `dataset.raw`, and the configurations that name them."""
 
 import io
+import json
 import zlib
 
 import layouts
@@ -100,14 +101,13 @@ def write_vcoco(raw, form):
 
 
 def write_own(raw, kind="csv"):
-    """Somebody's own data; both partitions hold the same."""
+    """Somebody's own data; both partitions hold the same, under other names of images."""
     layouts.write_json(raw / "vocabulary.json", own_layouts.VOCABULARY)
-    for part in ("train", "test"):
+    for part, folder in (("train", "site"), ("test", "other")):
+        document = json.dumps(own_layouts.json_document())
+        text = own_layouts.csv_text() if kind == "csv" else document
         path = raw / f"{part}.{kind}"
-        if kind == "csv":
-            path.write_text(own_layouts.csv_text(), encoding="utf-8")
-        else:
-            layouts.write_json(path, own_layouts.json_document())
-    write_pictures(raw / "images", ["site/a.jpg", "site/b.jpg"], (100, 80))
+        path.write_text(text.replace("site/", f"{folder}/"), encoding="utf-8")
+        write_pictures(raw / "images", [f"{folder}/a.jpg", f"{folder}/b.jpg"], (100, 80))
     files = {"vocabulary": "vocabulary.json", "images": "images"}
     return config(raw, source="own", own=files | {p: f"{p}.{kind}" for p in ("train", "test")})

@@ -47,10 +47,10 @@ def test_the_documented_files_of_ones_own_are_read(tmp_path, monkeypatch):
     (vocabulary,) = (block for block in blocks if '"hois"' in block)
     (table,) = (block for block in blocks if block.startswith("file_name,"))
     raw = tmp_path / "raw"
-    raw_data.write_pictures(raw / "images", ["a.jpg", "b.jpg"], (640, 480))
+    raw_data.write_pictures(raw / "images", ["a.jpg", "b.jpg", "c.jpg", "d.jpg"], (640, 480))
     (raw / "vocabulary.json").write_text(vocabulary)
-    for part in ("train", "test"):
-        (raw / f"{part}.csv").write_text(table)
+    (raw / "train.csv").write_text(table)
+    (raw / "test.csv").write_text(table.replace("a.jpg", "c.jpg").replace("b.jpg", "d.jpg"))
     summary = prepare(raw_data.config(raw, source="own"), tmp_path / "data")
     assert summary["counts"]["train pairs"] == 3
     assert summary["counts"]["train images without pairs"] == 1

@@ -252,7 +252,8 @@ def test_unlabelled_people_are_turned_and_left_out_with_their_image(raw, data):
 
 def test_an_orientation_that_nobody_can_check_is_told(raw, data):
     config = write_own(raw)
-    (raw / "images/site/a.jpg").write_bytes(picture("a", (100, 80), 3))
+    for folder in ("site", "other"):
+        (raw / f"images/{folder}/a.jpg").write_bytes(picture("a", (100, 80), 3))
     prepare(config, data)
     assert set(of_images(data)) == {
         (p, 0, "image_orientation_ambiguous", True) for p in ("train", "test")
@@ -264,6 +265,15 @@ def test_rows_of_a_csv_file_are_those_of_the_file(raw, data):
     (raw / "images/site/b.jpg").unlink()
     with pytest.raises(InputError, match=r"b\.jpg' \(row 2\)"):
         prepare(config, data)
+
+
+def test_an_image_in_both_partitions_is_refused(raw, data):
+    config = write_own(raw)
+    path = raw / "test.csv"
+    path.write_text(path.read_text().replace("other/b.jpg", "site/b.jpg"))
+    with pytest.raises(InputError, match=r"test\.csv, row 2, file_name: 'site/b\.jpg' is also"):
+        prepare(config, data)
+    assert not data.exists()
 
 
 def test_what_is_missing_is_told_at_once(raw, data):

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from hoiclip import schema
 from hoiclip.config import from_mapping
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.splits import SplitsConfig, make_splits
+from hoiclip.data.readers.vocabularies import hico_det
+from hoiclip.data.splits import SplitsConfig, classes_table, make_splits
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
@@ -302,3 +304,15 @@ def test_unseen_class_out_of_range():
     for changes in ({"unseen_hois": [6]}, {"unseen_hois": [-1]}, {"zero_shot": "rare_first"}):
         with pytest.raises(ParamsError, match="the data set has 6"):
             make_splits(partition({1: [(0, 1, 3)]}), VOCABULARY, config(**changes))
+
+
+def test_the_rare_classes_of_hico_det_are_the_published_ones():
+    vocabulary = hico_det()
+    none = Annotations(
+        schema.IMAGES.empty_table(),
+        schema.INSTANCES.empty_table(),
+        schema.INTERACTIONS.empty_table(),
+    )
+    table = classes_table(none, vocabulary, np.zeros(vocabulary.num_hois, bool))
+    assert table["rare"].to_numpy().sum() == 138
+    assert not table["train_instances"].to_numpy().any()

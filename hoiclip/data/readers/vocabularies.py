@@ -13,6 +13,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hoiclip.data.readers.source import entries, mapping, text
 from hoiclip.errors import InputError
 from hoiclip.files import read_json
@@ -34,6 +36,21 @@ def hico_det() -> Vocabulary:
 def vcoco() -> Vocabulary:
     """V-COCO: a verb is an action-role; HOI classes in the order of the released checkpoints."""
     return _packaged("vcoco.json")
+
+
+def published_rare(vocabulary: Vocabulary) -> np.ndarray | None:
+    """(num_hois,) bool: HICO-DET's rare classes as published; None for other vocabularies.
+
+    They have fewer than 10 instances in the published train partition.
+    """
+    if vocabulary.hois != hico_det().hois:
+        return None
+    file = resources.files("hoiclip.data") / "vocabularies" / "hico_det_rare.json"
+    with resources.as_file(file) as path:
+        listed = read_json(path)["rare"]
+    rare = np.zeros(vocabulary.num_hois, bool)
+    rare[listed] = True
+    return rare
 
 
 def _packaged(name: str) -> Vocabulary:

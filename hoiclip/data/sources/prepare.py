@@ -16,6 +16,7 @@ from hoiclip.data.download import State, Step
 from hoiclip.data.readers.report import ReadReport
 from hoiclip.data.sources import hico_det, own, vcoco
 from hoiclip.data.sources.config import DatasetConfig
+from hoiclip.data.sources.partition import SourcePartition
 from hoiclip.data.sources.summary import compare, count, count_findings
 from hoiclip.data.sources.write import write_partition
 from hoiclip.data.toy import toy_vocabulary, write_toy_partition
@@ -44,7 +45,7 @@ def plan(config: DatasetConfig) -> list[str]:
         if (raw / path).exists() or not any(_will_bring(step, path) for step in steps):
             state = "is there" if (raw / path).exists() else "is not there, and need not be"
             lines.append(f"{raw / path}: {state}")
-    return lines
+    return list(dict.fromkeys(lines))
 
 
 def prepare(config: DatasetConfig, data: Path) -> dict[str, Any]:
@@ -74,6 +75,7 @@ def prepare(config: DatasetConfig, data: Path) -> dict[str, Any]:
         name: module.read(raw, section, name, drop_unknown=config.drop_unknown)
         for name in PARTITIONS
     }
+    _check_disjoint(sources["train"], sources["test"])
     tables: dict[str, Annotations] = {}
     findings = []
     for name, source in sources.items():
@@ -96,6 +98,18 @@ def prepare(config: DatasetConfig, data: Path) -> dict[str, Any]:
             report.add("published_count_differs", np.array([WHOLE_FILE]), [row], kept=True)
             findings.append(_of_partition(name, report.table()))
     return _finish(config, data, counts, published, pa.concat_tables(findings))
+
+
+def _check_disjoint(train: SourcePartition, test: SourcePartition) -> None:
+    """Raises `InputError` where an image is in both partitions, which would be learned by heart."""
+    if train.images != test.images:
+        return
+    known = set(train.annotations.images["file_name"].to_pylist())
+    for row, name in enumerate(test.annotations.images["file_name"].to_pylist()):
+        if name in known:
+            problem = f"{name!r} is also an image of {train.report.file}"
+            place = {"row": int(test.image_rows[row]), "key": "file_name"}
+            raise InputError(test.report.file, problem, **place, fix="Leave it in one of the two")
 
 
 def _prepare_toy(config: DatasetConfig, data: Path) -> dict[str, Any]:
