@@ -103,7 +103,7 @@ def _read(
         config = json.loads(header[_HEADER])
         card = config.pop("card", {})
     elif model_name is None:
-        fix = "Give open_clip's model name (weights.clip_model)"
+        fix = "Give open_clip's model name (weights.clip_model or --clip-model)"
         raise WeightsError(f"{path}: the file names no model. {fix}")
     else:
         config = {"model_cfg": _named_model(model_name)}

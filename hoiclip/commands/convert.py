@@ -10,15 +10,20 @@ def add(verbs: argparse._SubParsersAction) -> None:
     """Adds the verb to the parser."""
     text = "make a released checkpoint a file of this project"
     verb = verbs.add_parser("convert", help=text, description=f"{text[0].upper()}{text[1:]}.")
-    verb.add_argument("source", type=Path, help="HOICLIP's or DETR's .pth, or verb.pth")
+    verb.add_argument(
+        "source", type=Path, help="HOICLIP's or DETR's .pth, OpenAI's CLIP .pt, or verb.pth"
+    )
     verb.add_argument("out", type=Path, help=".safetensors, or .parquet for verb vectors")
-    verb.add_argument("--kind", choices=("official", "detr", "verb"), help="default: found out")
+    verb.add_argument(
+        "--kind", choices=("official", "detr", "clip", "verb"), help="default: found out"
+    )
     verb.add_argument("--setting", help="e.g. default, rare_first, vcoco; default: found out")
     verb.add_argument(
         "--dilation",
         action=argparse.BooleanOptionalAction,
         help="whether the last stage is dilated (DC5), where a checkpoint does not say so itself",
     )
+    verb.add_argument("--clip-model", help="open_clip's name of a CLIP, e.g. ViT-B-32-quickgelu")
     verb.set_defaults(run=run)
 
 
@@ -27,6 +32,11 @@ def run(arguments: argparse.Namespace) -> None:
     from hoiclip.convert.sniff import convert
 
     done = convert(
-        arguments.source, arguments.out, arguments.kind, arguments.setting, arguments.dilation
+        arguments.source,
+        arguments.out,
+        arguments.kind,
+        arguments.setting,
+        arguments.dilation,
+        arguments.clip_model,
     )
     print(done.summary())

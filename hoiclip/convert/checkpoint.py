@@ -74,11 +74,8 @@ def load_pickle(path: str | Path) -> Any:
     archive = zipfile.is_zipfile(path)
     if not start or (start == _ZIP_START and not archive):
         raise WeightsError(f"{path}: empty or truncated. Fetch the file anew")
-    if archive and _is_torchscript(path):
-        raise WeightsError(
-            f"{path}: a TorchScript archive, as of CLIP, which needs no conversion: "
-            "name it in weights.clip"
-        )
+    if archive and is_torchscript(path):
+        raise WeightsError(f"{path}: a TorchScript archive, as of CLIP, and no checkpoint")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
@@ -94,7 +91,8 @@ def load_pickle(path: str | Path) -> Any:
         ) from None
 
 
-def _is_torchscript(path: Path) -> bool:
+def is_torchscript(path: Path) -> bool:
+    """Whether a zip archive is one of TorchScript, as OpenAI's CLIP files are."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())

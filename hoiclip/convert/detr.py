@@ -20,7 +20,7 @@ from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.instance_decoder import InstanceDecoder
 from hoiclip.model_file import HEADER_KEY as MODEL_HEADER_KEY
 from hoiclip.tensors import read_safetensors
-from hoiclip.training.warm_start import DETR_HEADER, DETR_KEY_MAP
+from hoiclip.training.warm_start import DETR_FRESH, DETR_HEADER, DETR_KEY_MAP
 
 _DROPPED = {
     "class_embed.": "CLIP's text embeddings classify objects",
@@ -59,6 +59,7 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
         "model_detector": dataclasses.asdict(config),
         "arguments": arguments.provenance(),
         "dropped": sorted(dropped),
+        "fresh": DETR_FRESH,
     }
     tensors = {
         name: tensor.detach().float().clone().contiguous()
@@ -68,7 +69,7 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
     with atomic_file(dst) as aside:
         save_file(tensors, aside, {DETR_HEADER: json.dumps(provenance, sort_keys=True)})
         aside.chmod(0o644)  # which safetensors makes private
-    return Conversion(Path(dst), "detr", None, dropped, provenance)
+    return Conversion(Path(dst), "detr", None, dropped, DETR_FRESH, provenance)
 
 
 def check_detr_file(path: str | Path) -> None:

@@ -84,7 +84,7 @@ def convert_official(
     }
     detector = _detector(checkpoint, found, arguments, state, provenance)
     detector.save(dst)
-    return Conversion(Path(dst), "official", found.name, dropped, provenance)
+    return Conversion(Path(dst), "official", found.name, dropped, {}, provenance)
 
 
 def _scores(arguments: Arguments, setting: Setting) -> dict[str, Any]:

@@ -14,9 +14,10 @@ class Conversion:
 
     Attributes:
         path: the file written.
-        kind: `official`, `detr` or `verb`.
+        kind: `official`, `detr`, `clip` or `verb`.
         setting: published setting of an official checkpoint.
         dropped: name of each tensor left out → why.
+        fresh: part of the network that the file does not fill → why.
         provenance: what the file written says about its origin.
     """
 
@@ -24,6 +25,7 @@ class Conversion:
     kind: str
     setting: str | None = None
     dropped: dict[str, str] = field(default_factory=dict)
+    fresh: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def summary(self) -> str:
@@ -32,6 +34,9 @@ class Conversion:
         lines = [f"{self.path}: from {self.kind}{setting}"]
         for reason, count in sorted(Counter(self.dropped.values()).items()):
             lines.append(f"  {count} tensor{'s' * (count != 1)} left out: {reason}")
+        for reason in dict.fromkeys(self.fresh.values()):
+            parts = ", ".join(part.rstrip(".") for part, why in self.fresh.items() if why == reason)
+            lines.append(f"  {parts} left fresh: {reason}")
         assumed = self.provenance.get("arguments", {}).get("assumed", {})
         if assumed:
             values = ", ".join(f"{name} {value}" for name, value in assumed.items())

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hoiclip.convert.checkpoint import Checkpoint, checkpoint_of, load_pickle
+from hoiclip.clip_weights import convert_clip
+from hoiclip.convert.checkpoint import Checkpoint, checkpoint_of, is_torchscript, load_pickle
 from hoiclip.convert.detr import convert_detr
 from hoiclip.convert.official import convert_official
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.verb_file import convert_verb_file
 from hoiclip.errors import WeightsError
+from hoiclip.files import sha256_file
 
 KINDS = {
     "official": "a released HOICLIP checkpoint, which `hoiclip predict` takes once converted",
     "detr": "a DETR checkpoint, which weights.detector names",
+    "clip": "CLIP weights, which weights.clip names",
     "verb": "released verb vectors",
 }
-_SUFFIX = {"official": ".safetensors", "detr": ".safetensors", "verb": ".parquet"}
+_SUFFIX = dict.fromkeys(("official", "detr", "clip"), ".safetensors") | {"verb": ".parquet"}
 
 # A prefix that only this kind's tensor names have; the first that is found decides.
 _SIGNS = {
     "transformer.clip_interaction_decoder.": "official",
     "transformer.interaction_decoder.": "a GEN-VLKT checkpoint, which has no CLIP tower to take",
     "transformer.decoder.": "detr",
-    "visual.": "CLIP weights, which need no conversion: name the file in weights.clip",
+    "visual.": "clip",
 }
 
 
@@ -37,16 +41,18 @@ def convert(
     kind: str | None = None,
     setting: str | None = None,
     dilation: bool | None = None,
+    clip_model: str | None = None,
 ) -> Conversion:
     """Converts a foreign file; `dst` is written whole or not at all.
 
     Args:
-        src: released HOICLIP checkpoint, DETR checkpoint, or `verb.pth`.
+        src: released HOICLIP checkpoint, DETR checkpoint, CLIP weights, or `verb.pth`.
         dst: `.safetensors`, or `.parquet` for verb vectors.
         kind: one of `KINDS` that `src` has to be, or None for whatever it is.
         setting: published setting that an official checkpoint has to be of, or None.
         dilation: whether the backbone's last stage is dilated ("DC5"), for a checkpoint that does
             not say so itself, as DETR's; None takes its word, or no dilation.
+        clip_model: open_clip's name of a CLIP, e.g. `ViT-B-32-quickgelu`; its sizes follow.
 
     Raises:
         WeightsError: one line: not such a file, of another kind or setting, truncated, with objects
@@ -55,6 +61,8 @@ def convert(
     src, dst = Path(src), Path(dst)
     if kind not in (None, *KINDS):
         raise WeightsError(f"unknown kind {kind!r}; known are {', '.join(KINDS)}")
+    if kind == "clip" or (kind is None and _is_torchscript_file(src)):
+        return _convert_clip(src, dst, clip_model)
     if src.suffix in (".safetensors", ".parquet"):
         raise WeightsError(f"{src}: a {src.suffix} file is taken as it is, without conversion")
     content = load_pickle(src)
@@ -66,6 +74,8 @@ def convert(
         raise WeightsError(f"{src}: a file of kind {found!r} has no setting; leave it out")
     if dst.suffix != _SUFFIX[found]:
         raise WeightsError(f"{dst}: kind {found!r} becomes a {_SUFFIX[found]} file; name it so")
+    if found == "clip":
+        return _convert_clip(src, dst, clip_model)
     if found == "verb":
         return convert_verb_file(src, content, dst)
     if dilation is not None:
@@ -75,6 +85,18 @@ def convert(
     if found == "detr":
         return convert_detr(checkpoint, dst)
     return convert_official(checkpoint, dst, setting)
+
+
+def _is_torchscript_file(path: Path) -> bool:
+    return path.is_file() and zipfile.is_zipfile(path) and is_torchscript(path)
+
+
+def _convert_clip(src: Path, dst: Path, model_name: str | None) -> Conversion:
+    if dst.suffix != _SUFFIX["clip"]:
+        raise WeightsError(f"{dst}: kind 'clip' becomes a {_SUFFIX['clip']} file; name it so")
+    convert_clip(src, dst, model_name)
+    provenance = {"source": src.name, "model": model_name, "sha256": sha256_file(src)}
+    return Conversion(dst, "clip", provenance=provenance)
 
 
 def _kind(src: Path, content: Any, checkpoint: Checkpoint | None) -> str:

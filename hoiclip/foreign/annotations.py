@@ -114,7 +114,8 @@ def read_annotations(path: str | Path, options: SourceOptions) -> Source:
     if kind == "own":
         if options.vocabulary is None:
             raise InputError(path, "its classes are unknown", fix="Give --vocabulary FILE.json")
-        found = own.read(path, options.vocabulary, drop_unknown=drop)
+        vocabulary = named_vocabulary(options.vocabulary)
+        found = own.read(path, vocabulary, drop_unknown=drop)
     elif kind == "hico_mat":
         found = hico_mat.read(path, options.partition, drop_unknown=drop)
     elif kind == "hico_instances":

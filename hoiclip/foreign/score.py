@@ -63,6 +63,8 @@ def score(request: Request) -> Scored:
     source = read_annotations(request.annotations, request.source)
     vocabulary = source.vocabulary
     protocol = request.protocol or (V_COCO if _has_roles(vocabulary) else "hico")
+    if format_ == "parquet":
+        _check_made_for(vocabulary, path)
     classes, note = classes_of(vocabulary, request.classes, source.folder)
     actions = Actions.of(vocabulary) if protocol == V_COCO else None
     truths = Truths(source, classes, protocol, actions)
@@ -82,6 +84,14 @@ def score(request: Request) -> Scored:
         rows, numbering = hoia.read(path, names, vocabulary, request.numbering)
         told["numbering"] = numbering
     return score_rows(rows, boxes, truths, told, notes, diagnosis=request.diagnosis)
+
+
+def _check_made_for(vocabulary: Vocabulary, predictions: Path) -> None:
+    """Raises `InputError` where the classes beside the predictions are not the annotations'."""
+    beside = predictions.parent / "vocabulary.parquet"
+    if beside.is_file() and Vocabulary.read(beside).hois != vocabulary.hois:
+        problem = f"made for the classes of {beside}, which the annotations do not have"
+        raise InputError(predictions, problem, fix="Score it with annotations of its data set")
 
 
 def _has_roles(vocabulary: Vocabulary) -> bool:

@@ -15,7 +15,7 @@ from hoiclip.model.config import DetectorConfig, InteractionConfig, ModelConfig,
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.hoiclip import HOICLIP, Tables
 from hoiclip.tensors import read_safetensors
-from hoiclip.training.warm_start import DETR_KEY_MAP, read_detr, warm_start_from_detr
+from hoiclip.training.warm_start import DETR_FRESH, DETR_KEY_MAP, read_detr, warm_start_from_detr
 
 SPEC = Path(__file__).parents[3] / "shared" / "spec"
 LAYERS = 3
@@ -124,6 +124,8 @@ def check_warm_start(state, path, detector, decoder_layers, queries, clip_width,
     other = dataclasses.replace(config.detector, backbone=backbone)
     with pytest.raises(WeightsError, match=r"a DETR with backbone .*model\.detector\.backbone"):
         read_detr(path, other)
+    _, metadata = read_safetensors(path)
+    assert json.loads(metadata["provenance"])["fresh"] == DETR_FRESH
     heads = ["instance_decoder.human_box_head.", "instance_decoder.object_box_head."]
     places = {
         "backbone.0.": ["encoder.backbone."],

@@ -1,6 +1,7 @@
 import collections
 import pickle
 
+import open_clip
 import pytest
 import torch
 from fake_checkpoint import Sizes, detr_shapes, official_file, random_state
@@ -8,10 +9,13 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from hoiclip import schema
+from hoiclip.clip_encoder import build_clip
+from hoiclip.clip_weights import load_clip
 from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.sniff import convert
 from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import WeightsError
+from hoiclip.tensors import read_safetensors
 from hoiclip.verb_vectors import read_verb_vectors
 
 
@@ -59,7 +63,7 @@ class Other:
     ("content", "message"),
     [
         ({"model": {"transformer.interaction_decoder.norm.bias": torch.zeros(1)}}, "GEN-VLKT"),
-        ({"visual.conv1.weight": torch.zeros(1)}, r"CLIP weights.*weights\.clip"),
+        ({"visual.conv1.weight": torch.zeros(1)}, r"names no model.*--clip-model"),
         ({"model": {"fc.weight": torch.zeros(1)}}, r"first tensor is fc\.weight"),
         ({"model": {}}, "holds no state dict"),
         ({"model": {"fc.weight": 1}}, "holds no state dict"),
@@ -73,6 +77,20 @@ def test_other_files_are_told_apart(tmp_path, content, message):
         convert(tmp_path / "a.pth", tmp_path / "a.safetensors")
     assert "\n" not in str(caught.value)
     assert str(tmp_path / "a.pth") in str(caught.value)
+
+
+def test_clip_weights_are_found_out_and_named(tmp_path, clip_config, monkeypatch):
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: dict(clip_config["model_cfg"]))
+    state = build_clip(clip_config).state_dict()
+    torch.save(state, tmp_path / "clip.pt")
+    out = tmp_path / "clip.safetensors"
+    done = convert(tmp_path / "clip.pt", out, clip_model="tiny")
+    assert (done.kind, done.provenance["model"]) == ("clip", "tiny")
+    assert load_clip(out).provenance["model"] == "tiny"
+    found, _ = read_safetensors(out)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in found.items())
+    with pytest.raises(WeightsError, match=r"becomes a \.safetensors file"):
+        convert(tmp_path / "clip.pt", tmp_path / "clip.bin", kind="clip", clip_model="tiny")
 
 
 def test_broken_files(tmp_path, vectors):
@@ -113,7 +131,7 @@ def test_what_was_asked_for_is_checked(tmp_path, vectors):
     torch.save(vectors, path)
     with pytest.raises(WeightsError, match=r"its kind is 'verb' \(released verb.*\), not 'detr'"):
         convert(path, tmp_path / "a.safetensors", kind="detr")
-    with pytest.raises(WeightsError, match="unknown kind 'dter'; known are official, detr, verb"):
+    with pytest.raises(WeightsError, match="kind 'dter'; known are official, detr, clip, verb"):
         convert(path, tmp_path / "a.safetensors", kind="dter")
     with pytest.raises(WeightsError, match="has no setting"):
         convert(path, tmp_path / "a.parquet", setting="default")

@@ -418,3 +418,14 @@ def test_verbs_alone_do_not_make_a_vocabulary_that_of_v_coco(tmp_path):
     found = score(tmp_path, write_world(tmp_path, world), hand_document()).metrics()
     assert found["protocol"] == "hico"
     assert found["default"]["full"] == pytest.approx(50.0)
+
+
+def test_predictions_made_for_other_classes_are_refused(tmp_path, folder):
+    world = hand_world()
+    (tmp_path / "made").mkdir()
+    path = write_parquet(tmp_path / "made/p.parquet", parquet_with(world))
+    world.vocabulary.write(tmp_path / "made/vocabulary.parquet", {})
+    score_files(path, folder)
+    vcoco().write(tmp_path / "made/vocabulary.parquet", {})
+    with pytest.raises(InputError, match=r"p\.parquet: made for the classes of .*vocabulary"):
+        score_files(path, folder)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
-from PIL import ExifTags, Image
+from PIL import Image
 
 from hoiclip import schema
 from hoiclip.data.images import ImageStore
@@ -17,24 +17,23 @@ from hoiclip.data.readers.source import file_name
 from hoiclip.errors import InputError
 
 ImageSize = Callable[[str], tuple[int, int]]
-"""File name → (width, height) in pixels as EXIF shows the image; raises `InputError`."""
-
-_TURNED = (5, 6, 7, 8)
+"""File name → (width, height) of the pixels that the boxes are in; raises `InputError`."""
 
 
 def sizes_from(store: ImageStore) -> ImageSize:
-    """Sizes from the headers of the images in `store`; for sources that do not state them."""
+    """Sizes of the stored pixels, from the headers of the images in `store`.
+
+    For sources that do not state sizes; the published ones hold boxes of the stored pixels.
+    """
 
     def size(file_name: str) -> tuple[int, int]:
         data = store.read_bytes(file_name)
         try:
             with Image.open(io.BytesIO(data)) as image:
-                turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
-                width, height = image.size
+                return image.size
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             problem = f"image {file_name!r} cannot be read ({error})"
             raise InputError(store.folder, problem, key="file_name") from None
-        return (height, width) if turned else (width, height)
 
     return size
 

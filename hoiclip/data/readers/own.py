@@ -27,20 +27,22 @@ from hoiclip.vocabulary import Vocabulary
 
 
 def read(
-    path: str | Path, vocabulary: str | Path, *, drop_unknown: bool = False
+    path: str | Path, vocabulary: str | Path | Vocabulary, *, drop_unknown: bool = False
 ) -> tuple[Annotations, Vocabulary, ReadReport]:
     """Reads a partition.
 
     Args:
         path: a file that ends in `.json` or `.csv`.
-        vocabulary: JSON with objects, verbs and HOI classes (layout: `vocabularies`); the same for
-            all partitions.
+        vocabulary: the classes, or JSON with them (layout: `vocabularies`); the same for all
+            partitions.
         drop_unknown: see `assemble`.
 
     Raises:
         InputError: malformed, with file and row.
     """
-    path, classes = Path(path), read_vocabulary(vocabulary)
+    path, classes = Path(path), vocabulary
+    if not isinstance(classes, Vocabulary):
+        classes = read_vocabulary(classes)
     report = ReadReport(path)
     if path.suffix.lower() == ".csv":
         images, boxes, interactions = own_csv.read_rows(path, classes)

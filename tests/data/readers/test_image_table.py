@@ -50,14 +50,14 @@ def test_sizes_that_are_none(size):
         image_table("x", ["a.jpg", "b.jpg"], np.array([[1, 1], size]))
 
 
-def test_size_is_that_which_exif_shows(tmp_path):
+def test_size_is_that_of_the_stored_pixels(tmp_path):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     Image.new("RGB", (30, 20)).save(tmp_path / "turned.jpg", exif=exif)
     Image.new("RGB", (30, 20)).save(tmp_path / "plain.jpg")
     size = sizes_from(ImageStore(tmp_path))
     assert size("plain.jpg") == (30, 20)
-    assert size("turned.jpg") == (20, 30)
+    assert size("turned.jpg") == (30, 20)
 
 
 def test_files_that_are_no_images(tmp_path):
