@@ -16,7 +16,7 @@ from hoiclip.evaluation.outputs import metrics, write_outputs
 from hoiclip.evaluation.per_verb import per_verb_table
 from hoiclip.evaluation.tables import ImageIndex
 from hoiclip.evaluation.vcoco import VcocoResult, evaluate_vcoco, score_detections
-from hoiclip.evaluation.vcoco_diagnosis import diagnose_vcoco
+from hoiclip.evaluation.vcoco_diagnosis import diagnose_roles, diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import truth_of
 from hoiclip.files import atomic_file, write_json
 from hoiclip.foreign.boxes import BoxConvention, protocol_offset
@@ -155,11 +155,12 @@ def score_people(
         one = slice(group, group + 1)
         roles, agents = people.roles(image, offset, one), people.agents(image, offset, one)
         results.append(score_detections(roles, agents, truth, truths.actions))
+    every_role = people.roles(image, offset, slice(None)) if diagnosis else None
     return Scored(
         truths=truths,
         hico=None,
         vcoco=_of_each_group(results),
-        diagnosis=_diagnosis(people, image, offset, truths) if diagnosis else None,
+        diagnosis=diagnose_roles(every_role, truth, truths.actions) if diagnosis else None,
         told=told | _counts(people.image_id, truths),
         notes=tuple(notes),
     )
@@ -173,25 +174,6 @@ def _of_each_group(results: list[VcocoResult]) -> VcocoResult:
     }
     agent_ap = np.array([results[g].agent_ap[g] for g in range(len(results[0].agent_ap))])
     return replace(results[0], role_ap=role_ap, agent_ap=agent_ap)
-
-
-def _diagnosis(
-    people: PersonDetections, image: np.ndarray, offset_xyxy: np.ndarray, truths: Truths
-) -> dict[str, Any]:
-    roles = people.roles(image, offset_xyxy, slice(None))
-    verb = np.flatnonzero(truths.actions.role_of_verb >= 0)[roles.group]
-    image_ids = truths.tables["images"]["image_id"].to_numpy()
-    rows = Rows(
-        image_ids[roles.image],
-        np.arange(len(roles)),
-        verb,
-        verb,
-        roles.human_boxes_xyxy,
-        roles.object_boxes_xyxy,
-        roles.scores,
-    )
-    table = rows.table(verb, np.ones(len(roles), bool), np.zeros(len(offset_xyxy)))
-    return diagnose_vcoco(table, **truths.verb_tables, boxes="protocol")
 
 
 def _counts(image_ids: np.ndarray, truths: Truths) -> dict[str, int]:

@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,14 +16,19 @@ from PIL import Image
 from reference_network import clip_tokens, reference_outputs, reference_scores
 
 from hoiclip import schema
+from hoiclip.clip_encoder import ClipVisual
+from hoiclip.convert.arguments import RELEASED, read_arguments
+from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.key_map import official_key_map, rename
 from hoiclip.convert.setting import setting_names
+from hoiclip.convert.sizes import clip_config, model_config
 from hoiclip.convert.sniff import convert
 from hoiclip.data.dataset import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import WeightsError
-from hoiclip.model_file import load_detector
+from hoiclip.model.hoiclip import HOICLIP
+from hoiclip.model_file import load_detector, tables_of_state
 from hoiclip.prediction import predict
 
 SPEC = Path(__file__).parents[3] / "shared" / "spec"
@@ -403,6 +410,10 @@ def test_a_zero_shot_checkpoint_is_not_taken_for_the_default_one(tmp_path):
         convert_content(tmp_path, content)
 
 
+# Parameters at the released size; the second is what CLIP's authors' ViT-B/32 has.
+TRAINED, VIT_B_32 = 61_475_274, 87_849_216
+
+
 def layout():
     path = SPEC / "official_checkpoint_layout.json"
     if not path.exists():
@@ -427,6 +438,38 @@ def test_the_fake_has_the_layout_of_the_released_checkpoint():
             assert changed == {k: v for k, v in expected.items() if k not in without}
         else:
             assert official_shapes(REAL, name) == changed
+
+
+def test_every_tensor_of_the_real_size_is_accounted_for():
+    """Names and shapes at ResNet-50 and ViT-B/32, both ways, without memory for the numbers."""
+    state = {n: torch.empty(shape, device="meta") for n, shape in official_shapes(REAL).items()}
+    checkpoint = Checkpoint(Path("a.pth"), state, {})
+    renamed, dropped = rename(checkpoint.path, state, *official_key_map(zero_shot=False))
+    assert len(renamed) - 1 + len(dropped) == len(state)  # CLIP's projection stands twice
+    arguments = read_arguments(checkpoint, {**RELEASED, "verb_weight": 0.5})
+    config = model_config(checkpoint, arguments)
+    of_model = {n.removeprefix("model."): t for n, t in renamed.items() if n.startswith("model.")}
+    with torch.device("meta"):
+        clip = ClipVisual(clip_config(checkpoint))
+        model = HOICLIP(config, tables_of_state(of_model), clip.visual_projection)
+    built = {"model." + n: t for n, t in model.state_dict().items()}
+    built |= {"clip." + n: t for n, t in clip.state_dict().items()}
+    assert {n: t.shape for n, t in built.items()} == {n: t.shape for n, t in renamed.items()}
+    assert sum(p.numel() for p in model.parameters()) == TRAINED
+    assert sum(p.numel() for p in clip.parameters()) == VIT_B_32
+
+
+@pytest.mark.slow
+def test_the_real_size_converts_within_three_gigabytes(tmp_path):
+    torch.save(official_file(REAL), tmp_path / "a.pth")
+    code = (
+        "import resource, sys; from hoiclip.convert.sniff import convert; "
+        "convert(sys.argv[1], sys.argv[2]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.pth"), str(tmp_path / "a.safetensors")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 3 * 2**20  # KiB
 
 
 @pytest.mark.slow
