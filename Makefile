@@ -38,7 +38,7 @@ $(STAMP): requirements.lock pyproject.toml
 .PHONY: repro
 repro: $(STAMP) ## reproduce the pipeline (dvc repro), then print metrics and report
 	dvc repro
-	@dvc metrics show --md
+	@dvc metrics show --md metrics.json
 	@echo "Report: $(CURDIR)/report/index.html"
 
 .PHONY: flow
