@@ -121,9 +121,9 @@ def role_notes(metrics: Mapping[str, Any]) -> list[str]:
     notes = []
     if not metrics["missing_roles"]:
         notes.append(
-            "These annotations cannot say that the object of a role is not visible, nor hold people "
-            "without an object, so neither scenario is V-COCO's own: take its original annotations "
-            "(dataset.vcoco.annotations: original) to compare with published figures."
+            "These annotations cannot say that the object of a role is not visible, nor hold "
+            "actions without an object, so neither scenario is V-COCO's own: take its original "
+            "annotations (dataset.vcoco.annotations: original) to compare with published figures."
         )
     if not metrics["unlabelled_people"]:
         notes.append(

@@ -17,7 +17,7 @@ from hoiclip.data.readers.rows import NO_OBJECT, UNKNOWN, SourceBoxes, SourceInt
 from hoiclip.errors import InputError
 from hoiclip.vocabulary import Vocabulary
 
-_FIX = "Read with the vocabulary of this file, or set drop_unknown to leave them out"
+_FIX = "Read with the vocabulary of this file, or leave them out: drop_unknown, --drop-unknown"
 _TOLD = 5
 _NO_IMAGE_REACHES = 2.0**31
 """Pixels; widths and heights of images are int32."""
