@@ -53,7 +53,8 @@ smoke: $(STAMP) ## the last commit's pipeline with params/smoke.yaml, in a clone
 	PYTHONPATH=. dvc repro
 
 .PHONY: plan
-plan: $(STAMP) ## what the dataset and weights stages would fetch, and what a person has to place
+plan: $(STAMP) ## the stages in order, what they would fetch, and what a person has to place
+	@dvc repro --dry --force --allow-missing | grep '^>'
 	@python -m stages.dataset --dry-run
 	@python -m stages.weights --dry-run
 
