@@ -240,7 +240,7 @@ def test_a_profile_sets_the_same_after_any_other(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), permutations(["smoke", "own", "hico", "hico-base", "vcoco"], 2)
+    ("first", "second"), list(permutations(["smoke", "own", "hico", "hico-base", "vcoco"], 2))
 )
 def test_one_profile_after_another_leaves_a_readable_file(
     project: Path, first: str, second: str
