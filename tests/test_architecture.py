@@ -91,7 +91,9 @@ def test_stages_know_the_library_alone(path):
     assert "dvclive" not in used or path.stem == "train"
 
 
-@pytest.mark.parametrize("module", modules_of("hoiclip.evaluation", "hoiclip.postprocess"))
+@pytest.mark.parametrize(
+    "module", modules_of("hoiclip.evaluation", "hoiclip.postprocess", "hoiclip.foreign")
+)
 def test_evaluation_and_postprocessing_need_no_torch(module):
     assert not imported_by(module) & {"torch", "torchvision", "timm", "open_clip", "safetensors"}
     assert not any(name.startswith("hoiclip.model") for name in closure(module))
