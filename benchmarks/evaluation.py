@@ -1,6 +1,6 @@
 """Times post-processing and HICO-DET evaluation against the plain-loop reference of the tests.
 
-Run from the repository root: `python benchmarks/evaluation.py [--images 500 1000 2000] [--full]`.
+Run from the repository root: `python -m benchmarks.evaluation [--images 500 1000 2000] [--full]`.
 `--full` is HICO-DET's size: 9,658 images, 64 queries, 600 classes, scores held in memory;
 `--annotations instances_test2015.json` takes HICO-DET's own test annotations at that size. Each
 size runs in a process of its own; times are the median of `--repeats` runs, memory is the peak
@@ -13,7 +13,6 @@ import argparse
 import multiprocessing
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,19 +23,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "evaluation")]
-
-import hico_reference as reference  # noqa: E402
-from evaluation_inputs import HOIS, made_up, world  # noqa: E402
-
-from hoiclip import schema  # noqa: E402
-from hoiclip.data.readers import hico_instances  # noqa: E402
-from hoiclip.evaluation.diagnosis import diagnose  # noqa: E402
-from hoiclip.evaluation.hico import PROTOCOLS, evaluate_hico  # noqa: E402
-from hoiclip.evaluation.outputs import metrics  # noqa: E402
-from hoiclip.pair_nms import PairNms  # noqa: E402
-from hoiclip.postprocess import enhancement, fuse, postprocess  # noqa: E402
+from benchmarks.evaluation_inputs import HOIS, made_up, world
+from hoiclip import schema
+from hoiclip.data.readers import hico_instances
+from hoiclip.evaluation.diagnosis import diagnose
+from hoiclip.evaluation.hico import PROTOCOLS, evaluate_hico
+from hoiclip.evaluation.outputs import metrics
+from hoiclip.pair_nms import PairNms
+from hoiclip.postprocess import enhancement, fuse, postprocess
+from tests.evaluation import hico_reference as reference
 
 HICO_DET_IMAGES = 9658
 

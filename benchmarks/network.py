@@ -1,6 +1,6 @@
 """Times the network, and what memory it takes, against a plain transcription of it.
 
-Run from the repository root: `python benchmarks/network.py [--threads 2] [--repeat 5]`.
+Run from the repository root: `python -m benchmarks.network [--threads 2] [--repeat 5]`.
 
 Both networks (`hoiclip.model.hoiclip.HOICLIP` with CLIP's image tower, and `plain_network.py`) have
 the released sizes and equal weights: ResNet-50, width 256, 6 + 3 + 3 layers, 64 pairs of queries,
@@ -27,24 +27,19 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-
-from network_inputs import SIZES, Batch, Size, configs, fill, filled_tensors, tables_of  # noqa: E402
-from plain_network import PlainNetwork  # noqa: E402
-
-from hoiclip.clip_encoder import ClipVisual  # noqa: E402
-from hoiclip.criterion import Criterion  # noqa: E402
-from hoiclip.matcher import HungarianMatcher  # noqa: E402
-from hoiclip.model.hoiclip import HOICLIP, Outputs  # noqa: E402
-from hoiclip.training.config import TrainConfig  # noqa: E402
-from hoiclip.training.optimizer import build_optimizer  # noqa: E402
+from benchmarks.network_inputs import SIZES, Batch, Size, configs, fill, filled_tensors, tables_of
+from benchmarks.plain_network import PlainNetwork
+from hoiclip.clip_encoder import ClipVisual
+from hoiclip.criterion import Criterion
+from hoiclip.matcher import HungarianMatcher
+from hoiclip.model.hoiclip import HOICLIP, Outputs
+from hoiclip.training.config import TrainConfig
+from hoiclip.training.optimizer import build_optimizer
 
 NETWORKS = ("plain", "hoiclip")
 WORKS = ("forward", "train")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +11,14 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from benchmarks.plain_network import PlainNetwork, our_name
+from hoiclip.config import from_mapping
+from hoiclip.model.config import ModelConfig
+from hoiclip.model.hoiclip import Tables
+from hoiclip.targets import Targets
+from hoiclip.training.config import TrainConfig
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-
-from plain_network import PlainNetwork, our_name  # noqa: E402
-
-from hoiclip.config import from_mapping  # noqa: E402
-from hoiclip.model.config import ModelConfig  # noqa: E402
-from hoiclip.model.hoiclip import Tables  # noqa: E402
-from hoiclip.targets import Targets  # noqa: E402
-from hoiclip.training.config import TrainConfig  # noqa: E402
 
 PAIRS_PER_IMAGE = 4
 

@@ -11,18 +11,13 @@ Shapes: B images, W width and E shared width of CLIP.
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import Bottleneck, ResNet
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-
-from plain_layers import (  # noqa: E402
+from benchmarks.plain_layers import (
     MLP,
     DecoderLayer,
     EncoderLayer,
@@ -30,10 +25,9 @@ from plain_layers import (  # noqa: E402
     InteractionLayer,
     sine_positions,
 )
-
-from hoiclip.clip_encoder import ClipVisual  # noqa: E402
-from hoiclip.model.config import ModelConfig  # noqa: E402
-from hoiclip.model.hoiclip import Outputs, Tables  # noqa: E402
+from hoiclip.clip_encoder import ClipVisual
+from hoiclip.model.config import ModelConfig
+from hoiclip.model.hoiclip import Outputs, Tables
 
 # Prefix of a tensor's name here → its prefix in HOICLIP.
 OUR_NAMES = {

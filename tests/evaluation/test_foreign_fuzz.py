@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from damage import places
 from foreign_files import hoia_document, names_of, write_world
 from hico_worlds import random_world
 from hypothesis import HealthCheck, given, settings
@@ -43,16 +44,6 @@ DOCUMENTS = {
     },
     "vcoco": official_list(V_WORLD)[:3],
 }
-
-
-def places(value, path=()):
-    yield path
-    if isinstance(value, dict):
-        for key in value:
-            yield from places(value[key], (*path, key))
-    elif isinstance(value, list):
-        for index in range(min(len(value), 5)):
-            yield from places(value[index], (*path, index))
 
 
 @st.composite

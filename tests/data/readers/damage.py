@@ -70,7 +70,7 @@ def places(value, path=()):
         for key in value:
             yield from places(value[key], (*path, key))
     elif isinstance(value, list):
-        for index in range(min(len(value), 4)):
+        for index in range(min(len(value), 5)):
             yield from places(value[index], (*path, index))
 
 
