@@ -137,8 +137,8 @@ def evaluate_partition(
         diagnosis = diagnose(predictions, **tables, **rules)
         return Evaluation(protocol, vocabulary, result, diagnosis)
     more = {
-        "unlabelled_people": _where_it_is(folder / UNLABELLED_PEOPLE, schema.UNLABELLED),
-        "outside_vocabulary": _where_it_is(folder / OUTSIDE_VOCABULARY, schema.OUTSIDE_VOCABULARY),
+        "unlabelled_people": read_unlabelled_people(folder),
+        "outside_vocabulary": read_outside_vocabulary(folder),
     }
     roles = evaluate_vcoco(predictions, **tables, **more, boxes=boxes)
     diagnosis = diagnose_vcoco(predictions, **tables, **more, boxes=boxes)
@@ -149,8 +149,16 @@ def evaluate_partition(
     return Evaluation(protocol, vocabulary, result, diagnosis, roles, missing_roles, has_people)
 
 
-def _where_it_is(path: Path, columns: pa.Schema) -> pa.Table | None:
-    return schema.read_table(path, columns) if path.exists() else None
+def read_unlabelled_people(folder: Path) -> pa.Table | None:
+    """The people of a partition's images whom its source does not label, where they are known."""
+    path = folder / UNLABELLED_PEOPLE
+    return schema.read_unlabelled(path) if path.exists() else None
+
+
+def read_outside_vocabulary(folder: Path) -> pa.Table | None:
+    """The interactions of a partition that are no HOI class, where there are any."""
+    path = folder / OUTSIDE_VOCABULARY
+    return schema.read_table(path, schema.OUTSIDE_VOCABULARY) if path.exists() else None
 
 
 def _has_missing_roles(folder: Path, interactions: pa.Table) -> bool:
