@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import own_layouts
 import pytest
-from layouts import expected_in_order, file_name, pairs_in_order, write_json
+from layouts import expected_in_order, pairs_in_order, write_json
 from vcoco_layouts import CUP, FORK, PERSON, hoi, vcoco_document
 
 from hoiclip.data.annotations import Annotations
@@ -20,6 +20,12 @@ needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared")
 def instances_in_order(tables):
     """[(image id, instance, class, box)] of the table."""
     return [tuple(row.values()) for row in tables.instances.to_pylist()]
+
+
+def links(tables):
+    """[(image id, human, object instance)] of the table."""
+    keys = ("image_id", "human", "object_instance")
+    return [tuple(map(row.get, keys)) for row in tables.interactions.to_pylist()]
 
 
 def coco_in_any_order():
@@ -123,10 +129,7 @@ def test_own_json_and_csv(tmp_path):
         (5, 1, 0, 0.0),
         (5, 2, 0, 1.0),
     ]
-    pairs = [
-        (r["image_id"], r["human"], r["object_instance"]) for r in tables.interactions.to_pylist()
-    ]
-    assert pairs == [(5, 2, None), (6, 1, 0), (5, 1, 0), (5, 2, 0)]
+    assert links(tables) == [(5, 2, None), (6, 1, 0), (5, 1, 0), (5, 2, 0)]
 
     header, *_ = own_layouts.csv_text().splitlines()
     lines = [
@@ -139,19 +142,17 @@ def test_own_json_and_csv(tmp_path):
     ]
     path = tmp_path / "own.csv"
     path.write_text("\n".join([header, *lines]))
-    tables, _, report = own.read(path, vocabulary)
+    tables, classes, report = own.read(path, vocabulary)
+    assert report.counts() == {"pair_repeated": 1}
     assert tables.images["file_name"].to_pylist() == ["b.jpg", "a.jpg"]
     described = [(i, n, c, box[0]) for i, n, c, box in instances_in_order(tables)]
     assert described == [
         (0, 0, 0, 1.0), (1, 0, 0, 5.0), (1, 1, 1, 3.0), (0, 1, 0, 0.0), (0, 2, 1, 9.0),
         (1, 2, 0, 1.0),
     ]  # fmt: skip
-    pairs = [
-        (r["image_id"], r["human"], r["object_instance"]) for r in tables.interactions.to_pylist()
-    ]
-    assert pairs == [(0, 0, None), (1, 0, 1), (0, 1, 2), (1, 2, 1), (0, 0, 2)]
+    assert links(tables) == [(0, 0, None), (1, 0, 1), (0, 1, 2), (1, 2, 1), (0, 0, 2)]
     # Rows of an image need not stand together.
-    tables.check(path, own.read_vocabulary(vocabulary))
+    tables.check(path, classes)
     tables.write(tmp_path / "out", {})
     assert Annotations.read(tmp_path / "out") == tables
 
@@ -215,10 +216,8 @@ def test_the_real_v_coco(name):
     tables, vocabulary, report = vcoco_instances.read(path, lambda _: (640, 640), drop_unknown=True)
     roles = [role.replace(" ", "_") for role in document["classes"]]
     verbs = [verb.name for verb in vocabulary.verbs]
-    objects = [
-        None,
-        *(vocabulary.objects.index(o.replace(" ", "_")) for o in document["objects"][1:]),
-    ]
+    classes = [name.replace(" ", "_") for name in document["objects"][1:]]
+    objects = [None, *map(vocabulary.objects.index, classes)]
     expected, outside = {}, 0
     for entry in document["annotations"]:
         rows = expected.setdefault(entry["file_name"], [])
@@ -232,7 +231,3 @@ def test_the_real_v_coco(name):
     assert list(found) == list(expected)
     assert found == expected
     assert report.counts() == ({"hoi_outside_vocabulary": outside} if outside else {})
-
-
-def test_file_names_of_the_layouts_are_hico_dets():
-    assert file_name(12) == "HICO_test2015_00000012.jpg"
