@@ -109,7 +109,8 @@ def unlabelled_people(
         InputError: malformed.
     """
     path, coco = Path(path), _coco(coco_instances)
-    labelled = {i for action in _actions(path, vcoco()) for i in action.people.tolist()}
+    actions = _actions(path, vcoco())
+    labelled = {i for action in actions for i in action.people.tolist()}
     rows: list[int] = []
     listed: list[CocoAnnotation] = []
     for row, image_id in enumerate(images["image_id"].to_pylist()):
@@ -124,23 +125,29 @@ def unlabelled_people(
     columns = [pa.array(image_ids), numpy_to_fixed_lists(boxes_xyxy[wanted])]
     if instances is None:
         return pa.Table.from_arrays(columns, schema=schema.UNLABELLED)
-    ahead = _instances_ahead(instances, listed, boxes_xyxy)[wanted]
+    played = {i for a in actions for _, of in a.roles for i in of[a.label == 1].tolist()}
+    is_instance = [a.id in labelled or a.id in played for a in listed]
+    ahead = _instances_ahead(instances, listed, boxes_xyxy, is_instance)[wanted]
     return pa.Table.from_arrays([*columns, pa.array(ahead)], schema=schema.PLACED_UNLABELLED)
 
 
 def _instances_ahead(
-    instances: pa.Table, listed: Sequence[CocoAnnotation], boxes_xyxy: np.ndarray
+    instances: pa.Table,
+    listed: Sequence[CocoAnnotation],
+    boxes_xyxy: np.ndarray,
+    is_instance: Sequence[bool],
 ) -> np.ndarray:
     """(N,) int32: instances of its image that stand ahead of each annotation, in COCO's order."""
     columns = (instances[key].to_pylist() for key in instances.column_names)
     number = {(i, object_, *box): n for i, n, object_, box in zip(*columns, strict=True)}
     reached: dict[int, int] = {}
     ahead = []
-    for annotation, box in zip(listed, boxes_xyxy.tolist(), strict=True):
+    for annotation, box, is_one in zip(listed, boxes_xyxy.tolist(), is_instance, strict=True):
         image_id = annotation.image_id
         ahead.append(reached.get(image_id, 0))
-        own = number.get((image_id, _class_of(annotation), *box), -1)
-        reached[image_id] = max(ahead[-1], own + 1)
+        if is_one:
+            own = number.get((image_id, _class_of(annotation), *box), -1)
+            reached[image_id] = max(ahead[-1], own + 1)
     return np.array(ahead, np.int32)
 
 

@@ -87,6 +87,20 @@ def test_an_unlabelled_person_who_is_an_object_stands_ahead_of_that_instance(tmp
     assert people["instances_ahead"].to_pylist() == [1, 0, 1]
 
 
+def test_a_stranger_in_the_box_of_an_instance_is_not_taken_for_it(tmp_path):
+    document = coco_in_any_order()
+    stranger = {"image_id": 10, "category_id": PERSON}
+    document["annotations"][:0] = [
+        stranger | {"id": 11, "bbox": [0.5, 1.25, 10, 20]},
+        stranger | {"id": 12, "bbox": [1, 1, 9, 9]},
+    ]
+    path = write_json(tmp_path / "vcoco_test.json", vcoco_document())
+    coco = write_json(tmp_path / "coco.json", document)
+    tables, _, _ = vcoco.read(path, [coco])
+    people = vcoco.unlabelled_people(path, [coco], tables.images, tables.instances)
+    assert people["instances_ahead"].to_pylist() == [0, 0, 1, 0, 1]
+
+
 def test_people_of_several_coco_files_stand_as_the_files_do(tmp_path):
     document = coco_in_any_order()
     parts = [document | {"annotations": document["annotations"][i::2]} for i in (0, 1)]
@@ -98,7 +112,7 @@ def test_people_of_several_coco_files_stand_as_the_files_do(tmp_path):
     assert boxes == [5.0, 20.0, 0.5, 6.0]
 
 
-def test_own_json_and_csv(tmp_path):
+def test_own_json(tmp_path):
     vocabulary = write_json(tmp_path / "vocabulary.json", own_layouts.VOCABULARY)
     document = own_layouts.json_document()
     person, ladder = document["annotations"]
@@ -131,6 +145,9 @@ def test_own_json_and_csv(tmp_path):
     ]
     assert links(tables) == [(5, 2, None), (6, 1, 0), (5, 1, 0), (5, 2, 0)]
 
+
+def test_own_csv_whose_rows_of_an_image_do_not_stand_together(tmp_path):
+    vocabulary = write_json(tmp_path / "vocabulary.json", own_layouts.VOCABULARY)
     header, *_ = own_layouts.csv_text().splitlines()
     lines = [
         "b.jpg,100,80,1,2,11,22,,,,,,pull",
@@ -151,7 +168,6 @@ def test_own_json_and_csv(tmp_path):
         (1, 2, 0, 1.0),
     ]  # fmt: skip
     assert links(tables) == [(0, 0, None), (1, 0, 1), (0, 1, 2), (1, 2, 1), (0, 0, 2)]
-    # Rows of an image need not stand together.
     tables.check(path, classes)
     tables.write(tmp_path / "out", {})
     assert Annotations.read(tmp_path / "out") == tables
