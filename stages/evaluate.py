@@ -19,6 +19,7 @@ def main(params: Path) -> None:
         Vocabulary.read("data/vocabulary.parquet"),
         schema.read_table("data/splits/classes.parquet", schema.CLASSES),
         config.protocol,
+        recall_steps=config.recall_steps,
     )
     evaluation.write("runs/evaluate")
     write_json("metrics.json", evaluation.metrics())

@@ -29,6 +29,11 @@ def add(verbs: argparse._SubParsersAction) -> None:
         help="default: vcoco for V-COCO, else hico",
     )
     verb.add_argument(
+        "--recall-steps",
+        choices=("exact", "matlab", "numpy"),
+        help="of the AP of HOI classes; default: the protocol's own",
+    )
+    verb.add_argument(
         "--format", choices=("parquet", "hoia", "vcoco"), help="of the predictions; found out"
     )
     verb.add_argument(
@@ -70,6 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
             boxes=arguments.boxes,
             classes=arguments.classes,
             diagnosis=arguments.diagnosis,
+            recall_steps=arguments.recall_steps,
         )
     )
     if out is not None:

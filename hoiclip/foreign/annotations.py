@@ -23,7 +23,7 @@ from hoiclip.data.readers.coco import CocoInstances
 from hoiclip.data.readers.image_table import ImageSize
 from hoiclip.data.readers.report import REPORT
 from hoiclip.errors import InputError
-from hoiclip.evaluation.partition import OUTSIDE_VOCABULARY, UNLABELLED_PEOPLE
+from hoiclip.evaluation.partition import read_outside_vocabulary, read_unlabelled_people
 from hoiclip.foreign.annotation_kinds import AnnotationKind, kind_of
 from hoiclip.foreign.image_sizes import sizes_from_coco, sizes_from_images, unlimited
 from hoiclip.foreign.json_list import list_entries
@@ -169,13 +169,6 @@ def _partition(path: Path, options: SourceOptions) -> Source:
         vocabulary = Vocabulary.read(folder / "vocabulary.parquet")
     annotations = Annotations.read(path)
     annotations.check(path, vocabulary)
-    unlabelled, outside = (
-        schema.read_table(path / name, columns) if (path / name).is_file() else None
-        for name, columns in (
-            (UNLABELLED_PEOPLE, schema.UNLABELLED),
-            (OUTSIDE_VOCABULARY, schema.OUTSIDE_VOCABULARY),
-        )
-    )
     stated = schema.read_provenance(path / "interactions.parquet").get("missing_roles")
     if stated is None:
         stated = bool(annotations.interactions["object_instance"].null_count)
@@ -185,8 +178,8 @@ def _partition(path: Path, options: SourceOptions) -> Source:
         vocabulary,
         REPORT.empty_table(),
         folder,
-        unlabelled,
-        outside,
+        read_unlabelled_people(path),
+        read_outside_vocabulary(path),
         bool(stated) if vocabulary.has_missing_objects else None,
     )
 
@@ -201,7 +194,7 @@ def _vcoco(path: Path, options: SourceOptions) -> Source:
         path, coco, image_ids=options.image_ids, drop_unknown=options.drop_unknown
     )
     _check_vocabulary(path, vocabulary, options)
-    unlabelled = vcoco.unlabelled_people(path, coco, annotations.images)
+    unlabelled = vcoco.unlabelled_people(path, coco, annotations.images, annotations.instances)
     return Source(
         "vcoco",
         annotations,

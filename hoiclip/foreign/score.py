@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from hoiclip.errors import InputError
+from hoiclip.evaluation.average_precision import RecallSteps
 from hoiclip.evaluation.vcoco_truth import Actions
 from hoiclip.foreign import hoia, parquet, vcoco_list
 from hoiclip.foreign.annotations import SourceOptions, read_annotations
@@ -36,6 +37,7 @@ class Request:
         boxes: of the predictions; by default `continuous` for Parquet, `inclusive` for others.
         classes: table of rare classes; see `classes.classes_of`.
         diagnosis: whether to say where the average precision goes.
+        recall_steps: of the AP of HOI classes; by default the protocol's own.
     """
 
     predictions: Path
@@ -47,6 +49,7 @@ class Request:
     boxes: BoxConvention | None = None
     classes: Path | None = None
     diagnosis: bool = False
+    recall_steps: RecallSteps | None = None
 
 
 def score(request: Request) -> Scored:
@@ -76,6 +79,9 @@ def score(request: Request) -> Scored:
         if actions is None:
             problem = f"V-COCO's list names no HOI classes, which the protocol {protocol} scores"
             raise InputError(path, problem, fix="Use --protocol vcoco")
+        if request.recall_steps is not None:
+            problem = "V-COCO's list names no HOI classes, whose AP alone is taken at recall steps"
+            raise InputError(path, problem, fix="Leave --recall-steps out")
         people = vcoco_list.read(path, names, actions)
         return score_people(people, boxes, truths, told, notes, diagnosis=request.diagnosis)
     if format_ == "parquet":
@@ -83,7 +89,8 @@ def score(request: Request) -> Scored:
     else:
         rows, numbering = hoia.read(path, names, vocabulary, request.numbering)
         told["numbering"] = numbering
-    return score_rows(rows, boxes, truths, told, notes, diagnosis=request.diagnosis)
+    options = {"diagnosis": request.diagnosis, "recall_steps": request.recall_steps}
+    return score_rows(rows, boxes, truths, told, notes, **options)
 
 
 def _check_made_for(vocabulary: Vocabulary, predictions: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from hoiclip.evaluation.average_precision import RecallSteps
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import HicoResult, evaluate_hico
 from hoiclip.evaluation.outputs import metrics, write_outputs
@@ -94,6 +95,7 @@ def score_rows(
     notes: list[str],
     *,
     diagnosis: bool,
+    recall_steps: RecallSteps | None = None,
 ) -> Scored:
     """Scores predictions of HOI classes.
 
@@ -104,18 +106,21 @@ def score_rows(
         told: how they were read.
         notes: about the annotations.
         diagnosis: whether to say where the average precision goes.
+        recall_steps: of the AP of HOI classes; by default the protocol's own.
     """
     known = rows.hoi != UNKNOWN_HOI
     everything = np.ones(len(rows), bool)
     told = told | _counts(rows.image_id, truths)
     notes = [*notes, *_notes(rows, known, truths)]
-    by_hoi = truths.tables | {"classes": truths.classes, "boxes": "protocol"}
+    by_hoi = truths.tables | {"classes": truths.classes}
+    rules = {"boxes": "protocol", "recall_steps": recall_steps}
     if truths.protocol != V_COCO:
+        rules["protocol"] = truths.protocol
         table = rows.table(rows.hoi, known, protocol_offset(boxes, truths.protocol))
-        result = evaluate_hico(table, **by_hoi, protocol=truths.protocol)
+        result = evaluate_hico(table, **by_hoi, **rules)
         found = None
         if diagnosis:
-            found = diagnose(table, **truths.tables, protocol=truths.protocol, boxes="protocol")
+            found = diagnose(table, **truths.tables, **rules)
         return Scored(
             truths=truths, hico=result, vcoco=None, diagnosis=found, told=told, notes=tuple(notes)
         )
@@ -123,7 +128,10 @@ def score_rows(
     return Scored(
         truths=truths,
         hico=evaluate_hico(
-            rows.table(rows.hoi, known, protocol_offset(boxes, "hico")), **by_hoi, protocol="hico"
+            rows.table(rows.hoi, known, protocol_offset(boxes, "hico")),
+            **by_hoi,
+            **rules,
+            protocol="hico",
         ),
         vcoco=evaluate_vcoco(table, **truths.verb_tables, boxes="protocol"),
         diagnosis=(

@@ -89,7 +89,8 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
     facts["dataset"] = read_provenance(run.inputs.vocabulary).get("source")
     named = None if published is None else ROWS[published]
     row = named if named is not None and named.dataset == facts["dataset"] else None
-    protocol = run.metrics["protocol"]
+    protocol, steps = run.metrics["protocol"], run.metrics.get("recall_steps")
+    counted = protocol if steps is None else f"{protocol} with recall steps {steps}"
     cut = matching.cut(matching.match(run.predictions, run.annotations, run.vocabulary))
     gallery = Gallery(run, cut)
     image_ids = run.annotations.images["image_id"].to_numpy()
@@ -102,12 +103,12 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
         "source": facts,
         "metrics": run.metrics,
         "is_vcoco": protocol == VCOCO_PROTOCOL,
-        "protocol": f"{protocol}: {numbers.PROTOCOLS.get(protocol, 'no known rules')}",
+        "protocol": f"{counted}: {numbers.PROTOCOLS.get(protocol, 'no known rules')}",
         "tiles": numbers.tiles(run),
         "hoi_table": numbers.hoi_table(run, row),
         "role_table": numbers.role_table(run, row),
         "role_notes": numbers.role_notes(run.metrics) if protocol == VCOCO_PROTOCOL else [],
-        "comparison_notes": numbers.comparison_notes(protocol, row),
+        "comparison_notes": numbers.comparison_notes(counted, row),
         "published_elsewhere": named if row is None else None,
         "published_name": published,
         "verbs": _verbs(run),

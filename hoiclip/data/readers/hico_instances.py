@@ -13,7 +13,7 @@ from hoiclip.data.readers.assembly import assemble
 from hoiclip.data.readers.classes import listed_ids, mapped, names_of
 from hoiclip.data.readers.image_table import image_table
 from hoiclip.data.readers.report import ReadReport
-from hoiclip.data.readers.rows import SourceBoxes, SourceInteractions
+from hoiclip.data.readers.rows import SourceInteractions, boxes_of_pairs
 from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import InputError
 from hoiclip.files import read_json
@@ -61,18 +61,14 @@ def read(
         source.number_rows(path, key, lists[key]) + ONE_BASED_INCLUSIVE
         for key in ("boxes_h", "boxes_o")
     )
-    image, count = source.rows_of(lists["hoi"]), len(human_boxes)
+    image = source.rows_of(lists["hoi"])
     object_ = mapped(path, "object", lists["object"], objects)
-    boxes = SourceBoxes(
-        np.tile(image, 2),
-        np.concatenate([np.full(count, vocabulary.person), object_]),
-        np.concatenate([human_boxes, object_boxes]),
-        np.tile(image, 2),
+    boxes, human, other = boxes_of_pairs(
+        image, vocabulary.person, object_, human_boxes, object_boxes
     )
     stated = mapped(path, "hoi", lists["hoi"], np.arange(vocabulary.num_hois))
     verb = mapped(path, "verb", lists["verb"], verbs)
-    positions = np.arange(count)
-    interactions = SourceInteractions(positions, positions + count, verb, stated, image)
+    interactions = SourceInteractions(human, other, verb, stated, image)
     report = ReadReport(path)
     tables = assemble(images, boxes, interactions, vocabulary, report, drop_unknown=drop_unknown)
     return tables, vocabulary, report

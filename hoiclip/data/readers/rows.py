@@ -51,6 +51,33 @@ class SourceInteractions:
         return SourceInteractions(*(c[wanted] for c in columns))
 
 
+def boxes_of_pairs(
+    image: np.ndarray,
+    person: int,
+    object_: np.ndarray,
+    human_boxes_xyxy: np.ndarray,
+    object_boxes_xyxy: np.ndarray,
+) -> tuple[SourceBoxes, np.ndarray, np.ndarray]:
+    """Boxes of a source that lists pairs, not boxes: of each image the humans', then the objects'.
+
+    Args:
+        image: (R,) rising, image of each pair, which is its row of the source.
+        person: class of the humans.
+        object_: (R,) class of the objects.
+        human_boxes_xyxy: (R, 4).
+        object_boxes_xyxy: (R, 4).
+
+    Returns:
+        2 R boxes; (R,) positions of the humans; (R,) positions of the objects.
+    """
+    both = np.tile(image, 2)
+    order = np.argsort(both, kind="stable")
+    classes = np.concatenate([np.full(len(image), person), object_])[order]
+    values = np.concatenate([human_boxes_xyxy, object_boxes_xyxy])[order]
+    human, other = np.split(np.argsort(order), 2)
+    return SourceBoxes(both[order], classes, values, both[order]), human, other
+
+
 def positions(index: np.ndarray, image: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(R,) position among all boxes of the box `index` of its image; -1 where there is none.
 

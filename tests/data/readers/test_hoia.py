@@ -165,7 +165,7 @@ def test_hoia_of_vcoco_with_and_without_objects(tmp_path):
     )
     tables.check("test", vocabulary)
     assert report.counts() == {"hoi_outside_vocabulary": 1, "index_of_no_box": 2}
-    assert tables.interactions["object_instance"].to_pylist() == [None, 1]
+    assert tables.interactions["object_instance"].to_pylist() == [1, None]
     assert tables.interactions["verb"].to_pylist() == [hold, hold]
 
 
