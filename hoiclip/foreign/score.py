@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -60,7 +60,11 @@ def score(request: Request) -> Scored:
     if request.numbering is not None and format_ != "hoia":
         problem = f"--numbering is of HOIA predictions, and this file is {format_}"
         raise InputError(path, problem, fix="Leave it out")
-    source = read_annotations(request.annotations, request.source)
+    # The numbering `hoia` is that of the annotations, so that who says it tells theirs, too.
+    source = read_annotations(
+        request.annotations,
+        replace(request.source, usual_numbering=request.numbering == "hoia"),
+    )
     vocabulary = source.vocabulary
     protocol = request.protocol or (V_COCO if _has_roles(vocabulary) else "hico")
     if format_ == "parquet":
@@ -71,7 +75,9 @@ def score(request: Request) -> Scored:
     boxes: BoxConvention = request.boxes or ("continuous" if format_ == "parquet" else "inclusive")
     told = {"format": format_, "boxes": boxes}
     names = ImageNames(source.annotations.images)
-    notes = [n for n in (source.note, None if protocol == V_COCO else note) if n is not None]
+    if source.numbering is not None:
+        told["annotation_numbering"] = source.numbering.name
+    notes = [*source.notes, *([note] if note and protocol != V_COCO else [])]
     if format_ == "vcoco":
         if actions is None:
             problem = f"V-COCO's list names no HOI classes, which the protocol {protocol} scores"
@@ -81,7 +87,9 @@ def score(request: Request) -> Scored:
     if format_ == "parquet":
         rows = parquet.read(path, names, vocabulary)
     else:
-        rows, numbering = hoia.read(path, names, vocabulary, request.numbering)
+        rows, numbering = hoia.read(
+            path, names, vocabulary, request.numbering, source.numbering
+        )
         told["numbering"] = numbering
     return score_rows(rows, boxes, truths, told, notes, diagnosis=request.diagnosis)
 

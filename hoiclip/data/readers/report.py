@@ -31,6 +31,7 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
+from hoiclip.data.readers.hoia_numbering import Numbering
 
 REPORT = pa.schema(
     [
@@ -51,11 +52,19 @@ class ReadReport:
 
     Attributes:
         file: the source.
+        unknown_fix: what to do about classes outside the vocabulary.
+        notes: what a person should know about the file as a whole, one line each.
+        numbering: how the file numbers its classes, where that differs from file to file.
         outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`: the interactions that were left out
             because verb and object are no HOI class.
     """
 
     file: Path
+    unknown_fix: str = (
+        "Read with the vocabulary of this file, or leave them out: drop_unknown, --drop-unknown"
+    )
+    notes: list[str] = field(default_factory=list)
+    numbering: Numbering | None = None
     outside_vocabulary: pa.Table = field(default_factory=schema.OUTSIDE_VOCABULARY.empty_table)
     _columns: dict[str, list[Any]] = field(
         default_factory=lambda: {name: [] for name in REPORT.names[1:]}
