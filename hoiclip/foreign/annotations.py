@@ -145,9 +145,7 @@ def read_annotations(path: str | Path, options: SourceOptions) -> Source:
         vocabulary = _hoia_vocabulary(path, options)
         hint = usual(vocabulary) if options.usual_numbering else None
         stated = options.numbering and named_numbering(path, options.numbering, vocabulary)
-        found = hoia.read(
-            path, vocabulary, size, numbering=stated, hint=hint, drop_unknown=drop
-        )
+        found = hoia.read(path, vocabulary, size, numbering=stated, hint=hint, drop_unknown=drop)
     annotations, vocabulary, report = found
     if kind != "own":
         _check_vocabulary(path, vocabulary, options)

@@ -2,26 +2,26 @@
 
 | name | `category_id` of a box | of a pair |
 |---|---|---|
-| `hoia` | as in HOIA annotations, if these are; else COCO's id, or position + 1 for objects other \
-than COCO's | likewise; else verb from 1, V-COCO: from 0 |
+| `hoia` | as in the annotations, where these are HOIA; else COCO's id, or position + 1 for other \
+objects than COCO's | likewise; else verb from 1, V-COCO: from 0 |
 | `zero-based` | object class from 0 | verb from 0 |
 | `hoi` | object class from 0, or none | HOI class from 0 |
 | `hoi-category` | not read | not read; `hoi_category_id`, HOI class from 1, instead |
 
-and those of `data.readers.hoia_numbering`.
+The other names are those of `data.readers.hoia_numbering`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
 from hoiclip.data.readers.hoia_numbering import Numbering, numbering_of, usual
 from hoiclip.data.readers.rows import UNKNOWN
+from hoiclip.data.readers.vocabularies import COCO_IDS
 from hoiclip.errors import InputError
 from hoiclip.foreign.rows import Places
 from hoiclip.vocabulary import Vocabulary
@@ -38,11 +38,12 @@ NumberingName = Literal[
     "zero-based-verbs-from-1",
 ]
 NUMBERINGS: tuple[NumberingName, ...] = get_args(NumberingName)
+_USUAL: tuple[NumberingName, ...] = ("hoia", "zero-based", "hoi")
+"""Those of the projects in use, which are tried first."""
 
+_MOST = 0.5
 ABSENT = -(2**61)
 """Stands for a class that the file does not give; no class in a file is that far out."""
-_USUAL: tuple[NumberingName, ...] = ("hoia", "zero-based", "hoi")
-"""Tried first, as predictions are numbered so by the projects in use."""
 NO_OBJECT = ABSENT - 1
 """Stands for the class of the object of a pair without one."""
 
@@ -104,14 +105,16 @@ def class_ids(
     """
     if numbering is None:
         numbering = _found_out(raw, vocabulary, places, annotated)
-    stated = _stated(places.path, vocabulary, numbering, annotated)
-    for wrong, values, key, problem in _checks(raw, vocabulary, numbering, stated):
+    if numbering.startswith("coco") and vocabulary.num_objects > len(COCO_IDS):
+        problem = f"{vocabulary.num_objects} object classes are more than COCO has ids for"
+        raise InputError(places.path, problem, fix="Give another --numbering")
+    for wrong, values, key, problem in _checks(raw, vocabulary, numbering, annotated):
         places.refuse(wrong, values, key, problem)
     if numbering in ("hoi", "hoi-category"):
         hoi = raw.pair if numbering == "hoi" else raw.hoi - 1
         return ClassIds(vocabulary.verb_of_hoi[hoi], hoi, numbering)
-    verb = raw.pair - stated.first_verb
-    return ClassIds(verb, _hois(raw, verb, vocabulary, stated), numbering)
+    verb = raw.pair - _first_verb(vocabulary, numbering, annotated)
+    return ClassIds(verb, _hois(raw, verb, vocabulary, numbering, annotated), numbering)
 
 
 def _found_out(
@@ -119,50 +122,53 @@ def _found_out(
 ) -> NumberingName:
     if (raw.hoi != ABSENT).any():
         return "hoi-category"
-    others = [n for n in NUMBERINGS if n not in (*_USUAL, "hoi-category")]
-    for names in (_USUAL, others):
-        fitting = _fitting(raw, vocabulary, places, names, annotated)
-        if len(fitting) > 1 and len(raw.pair):
-            problem = f"its class numbers could be those of {' or '.join(fitting)}"
-            raise InputError(places.path, problem, fix="Say which with --numbering")
-        if fitting:
-            return fitting[0]
-    # Where none fits, the numbering of the files in use tells what is wrong; where there are no
-    # pairs, any does.
-    return _likely(raw)
+    found = _fitting(raw, vocabulary, _USUAL, annotated)
+    if not found or min(found.values()) > _MOST:
+        # What a network says need not be a class; where all is one in other numbers, those are it.
+        others = [name for name in NUMBERINGS if name not in (*_USUAL, "hoi-category")]
+        other = _fitting(raw, vocabulary, others, annotated)
+        found = {n: share for n, share in other.items() if share == 0} or found or other
+    if 0 in found.values() and all(share == 0 or share > _MOST for share in found.values()):
+        found = {name: share for name, share in found.items() if share == 0}
+    if len(found) > 1 and len(raw.pair):
+        problem = f"its class numbers could be those of {' or '.join(found)}"
+        raise InputError(places.path, problem, fix="Say which with --numbering")
+    # Where none fits, the numbering of the files in use tells what is wrong.
+    return next(iter(found), None) or _likely(raw)
 
 
 def _fitting(
     raw: RawClasses,
     vocabulary: Vocabulary,
-    places: Places,
     names: Sequence[NumberingName],
     annotated: Numbering | None,
-) -> list[NumberingName]:
-    """Those of the numberings that fit all pairs; of equal ones the first."""
+) -> dict[NumberingName, float]:
+    """The numberings that all numbers fit, with the share of pairs that are no HOI class then.
+
+    Of numberings that say the same, the first stands for all.
+    """
     fitting: dict[tuple, NumberingName] = {}
     for name in names:
-        try:
-            stated = _stated(places.path, vocabulary, name, annotated)
-        except InputError:
+        if name.startswith("coco") and vocabulary.num_objects > len(COCO_IDS):
             continue
-        if not any(check[0].any() for check in _checks(raw, vocabulary, name, stated)):
-            fitting.setdefault((name == "hoi", *stated.objects, stated.first_verb), name)
-    return list(fitting.values())
+        if not any(check[0].any() for check in _checks(raw, vocabulary, name, annotated)):
+            ids = _object_ids(vocabulary, name, annotated).tolist()
+            says = (name == "hoi", *ids, _first_verb(vocabulary, name, annotated))
+            fitting.setdefault(says, name)
+    return {name: _odd_share(raw, vocabulary, name, annotated) for name in fitting.values()}
 
 
-def _stated(
-    path: Path, vocabulary: Vocabulary, name: NumberingName, annotated: Numbering | None
-) -> Numbering:
-    """What the name says of boxes and verbs."""
-    if name == "hoia":
-        return annotated or usual(vocabulary)
-    if name in ("hoi", "hoi-category"):
-        name = "zero-based"
-    try:
-        return numbering_of(name, vocabulary)
-    except ValueError as error:
-        raise InputError(path, f"not numbered as {name}: {error}") from None
+def _odd_share(
+    raw: RawClasses, vocabulary: Vocabulary, name: NumberingName, annotated: Numbering | None
+) -> float:
+    if not len(raw.pair):
+        return 0.0
+    if name != "hoi":
+        verb = raw.pair - _first_verb(vocabulary, name, annotated)
+        return float((_hois(raw, verb, vocabulary, name, annotated) == UNKNOWN).mean())
+    object_ = _numbering(vocabulary, name, annotated).object_classes(raw.object)
+    given = (raw.object != ABSENT) & (raw.object != NO_OBJECT)
+    return float((given & (vocabulary.object_of_hoi[raw.pair] != object_)).mean())
 
 
 def _likely(raw: RawClasses) -> NumberingName:
@@ -170,12 +176,15 @@ def _likely(raw: RawClasses) -> NumberingName:
 
 
 def _checks(
-    raw: RawClasses, vocabulary: Vocabulary, numbering: NumberingName, stated: Numbering
+    raw: RawClasses,
+    vocabulary: Vocabulary,
+    numbering: NumberingName,
+    annotated: Numbering | None = None,
 ) -> Iterator[_Check]:
     if numbering == "hoi-category":
         yield from _range_checks(raw.hoi, "hoi_category_id", 1, vocabulary.num_hois)
         return
-    objects = np.array(stated.objects)
+    objects = _object_ids(vocabulary, numbering, annotated)
     person = objects[vocabulary.person]
     unsaid = raw.subject == ABSENT
     key = "category_id of the subject"
@@ -189,8 +198,8 @@ def _checks(
     known = (raw.object == NO_OBJECT) | np.isin(raw.object, objects)
     problem = f"is no object class with --numbering {numbering}"
     yield ~known, raw.object, "category_id of the object", problem
-    count = vocabulary.num_verbs
-    yield from _range_checks(raw.pair, "category_id", stated.first_verb, count)
+    first = _first_verb(vocabulary, numbering, annotated)
+    yield from _range_checks(raw.pair, "category_id", first, vocabulary.num_verbs)
 
 
 def _range_checks(values: np.ndarray, key: str, first: int, count: int) -> Iterator[_Check]:
@@ -199,13 +208,38 @@ def _range_checks(values: np.ndarray, key: str, first: int, count: int) -> Itera
     yield (values < first) | (values > last), values, key, f"is out of range {first}..{last}"
 
 
+def _object_ids(
+    vocabulary: Vocabulary, numbering: NumberingName, annotated: Numbering | None = None
+) -> np.ndarray:
+    """(num_objects,) number of each object class."""
+    return np.array(_numbering(vocabulary, numbering, annotated).objects, np.int64)
+
+
+def _first_verb(
+    vocabulary: Vocabulary, numbering: NumberingName, annotated: Numbering | None = None
+) -> int:
+    return _numbering(vocabulary, numbering, annotated).first_verb
+
+
+def _numbering(
+    vocabulary: Vocabulary, numbering: NumberingName, annotated: Numbering | None
+) -> Numbering:
+    if numbering == "hoia":
+        return annotated or usual(vocabulary)
+    return numbering_of("zero-based" if numbering.startswith("hoi") else numbering, vocabulary)
+
+
 def _hois(
-    raw: RawClasses, verb: np.ndarray, vocabulary: Vocabulary, stated: Numbering
+    raw: RawClasses,
+    verb: np.ndarray,
+    vocabulary: Vocabulary,
+    numbering: NumberingName,
+    annotated: Numbering | None,
 ) -> np.ndarray:
     """(N,) HOI class of verb and object; of a verb without objects, that of the verb alone."""
     hoi_of = np.full((vocabulary.num_verbs, vocabulary.num_objects + 1), UNKNOWN, np.int64)
     hoi_of[vocabulary.verb_of_hoi, vocabulary.object_of_hoi] = np.arange(vocabulary.num_hois)
     alone = (hoi_of[:, :-1] == UNKNOWN).all(axis=1)
     hoi_of[alone] = hoi_of[alone, -1:]
-    object_ = stated.object_classes(raw.object)
+    object_ = _numbering(vocabulary, numbering, annotated).object_classes(raw.object)
     return hoi_of[verb, np.where(raw.object == NO_OBJECT, vocabulary.num_objects, object_)]

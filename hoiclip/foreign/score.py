@@ -9,9 +9,11 @@ from typing import Literal
 from hoiclip.errors import InputError
 from hoiclip.evaluation.vcoco_truth import Actions
 from hoiclip.foreign import hoia, parquet, vcoco_list
+from hoiclip.foreign.annotation_kinds import ORDER, annotations_in
 from hoiclip.foreign.annotations import SourceOptions, read_annotations
 from hoiclip.foreign.boxes import BoxConvention
 from hoiclip.foreign.classes import classes_of
+from hoiclip.foreign.doubts import box_doubts, zero_doubts
 from hoiclip.foreign.images import ImageNames
 from hoiclip.foreign.numbering import NumberingName
 from hoiclip.foreign.prediction_formats import PredictionFormat, format_of
@@ -56,7 +58,7 @@ def score(request: Request) -> Scored:
         InputError: a file is malformed, or does not fit another or the protocol.
     """
     path = request.predictions
-    format_ = request.format or format_of(path)
+    format_ = request.format or _found_format(request)
     if request.numbering is not None and format_ != "hoia":
         problem = f"--numbering is of HOIA predictions, and this file is {format_}"
         raise InputError(path, problem, fix="Leave it out")
@@ -83,15 +85,34 @@ def score(request: Request) -> Scored:
             problem = f"V-COCO's list names no HOI classes, which the protocol {protocol} scores"
             raise InputError(path, problem, fix="Use --protocol vcoco")
         people = vcoco_list.read(path, names, actions)
+        objects = people.object_boxes_xyxy.swapaxes(0, 1).reshape(-1, 4)
+        notes += box_doubts(people.image_id, people.human_boxes_xyxy, objects, truths)
         return score_people(people, boxes, truths, told, notes, diagnosis=request.diagnosis)
     if format_ == "parquet":
         rows = parquet.read(path, names, vocabulary)
     else:
-        rows, numbering = hoia.read(
-            path, names, vocabulary, request.numbering, source.numbering
-        )
+        rows, numbering = hoia.read(path, names, vocabulary, request.numbering, source.numbering)
         told["numbering"] = numbering
-    return score_rows(rows, boxes, truths, told, notes, diagnosis=request.diagnosis)
+    doubts = box_doubts(rows.image_id, rows.human_boxes_xyxy, rows.object_boxes_xyxy, truths)
+    notes += doubts
+    scored = score_rows(rows, boxes, truths, told, notes, diagnosis=request.diagnosis)
+    if scored.is_zero and not doubts:
+        doubts = zero_doubts(rows, truths, told.get("numbering"))
+        scored = replace(scored, notes=(*scored.notes, *doubts))
+    return scored
+
+
+def _found_format(request: Request) -> PredictionFormat:
+    path = request.predictions
+    try:
+        return format_of(path)
+    except InputError:
+        kind = annotations_in(path)
+        # Detections may be a MATLAB file, too.
+        if kind is None or (kind == "hico_mat" and annotations_in(request.annotations)):
+            raise
+        problem = f"holds annotations ({kind}), not predictions"
+        raise InputError(path, problem, fix=ORDER) from None
 
 
 def _check_made_for(vocabulary: Vocabulary, predictions: Path) -> None:

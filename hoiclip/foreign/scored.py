@@ -46,6 +46,13 @@ class Scored:
     told: dict[str, Any]
     notes: tuple[str, ...]
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether no class or role has any average precision."""
+        if self.vcoco is not None:
+            return not any(np.nansum(ap) for ap in self.vcoco.role_ap.values())
+        return self.hico is not None and not metrics(self.hico)["default"]["full"]
+
     def metrics(self) -> dict[str, Any]:
         """Means in percent, null where undefined.
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip.data.readers.frame import frame_notes
-from hoiclip.data.readers.report import ReadReport
+from hoiclip.data.readers.report import WHOLE_FILE, ReadReport
 from hoiclip.data.readers.rows import NO_OBJECT, UNKNOWN, SourceBoxes, SourceInteractions
 from hoiclip.errors import InputError
 from hoiclip.vocabulary import Vocabulary
@@ -90,9 +90,14 @@ def fitted_boxes(
         problem += f": {_most_common(named)}" if named else ""
         row = int(boxes.row[refused[0]])
         raise InputError(report.file, problem, row=row, fix=report.unknown_fix)
+    if unknown.any() and not drop_unknown:
+        told = f"{unknown.sum()} boxes of object classes outside the vocabulary are left out"
+        report.notes.append(f"{told}, as they take part in no interaction")
     sizes = np.stack([images["width"].to_numpy(), images["height"].to_numpy()], 1)
     clipped = clip_to_image(boxes.boxes_xyxy, sizes[boxes.image])
-    report.notes += frame_notes("annotations", boxes.boxes_xyxy, sizes[boxes.image])
+    notes = frame_notes("annotations", boxes.boxes_xyxy, sizes[boxes.image])
+    report.notes += notes
+    report.add("boxes_of_another_frame", np.full(len(notes), WHOLE_FILE), notes, kept=True)
     findings = {"object_outside_vocabulary": unknown}
     findings |= {kind: found & ~unknown for kind, found in clipped.findings.items()}
     usable = clipped.usable & ~unknown

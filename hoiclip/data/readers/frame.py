@@ -23,13 +23,11 @@ def frame_notes(whose: str, boxes_xyxy: np.ndarray, image_sizes: np.ndarray) -> 
         return []
     # From 1 or with the last pixel included, a fraction of 0..1 is moved by one.
     if (np.abs(boxes[:, :2]) <= 1).all() and (np.abs(boxes[:, 2:]) <= 2).all() and sizes.max() > 2:
-        told = f"all {len(boxes)} boxes of the {whose} lie within one pixel of their image"
-        cure = "multiply them by width and height, as boxes are expected in pixels"
-        return [f"{told}: they look like fractions of its width and height; {cure}"]
+        told = f"all {len(boxes)} boxes of the {whose} lie within 1 pixel: they look like fractions"
+        return [f"{told} of width and height, but are taken as pixels"]
     beyond = (boxes[:, :2] < -_MARGIN * sizes) | (boxes[:, 2:] > (1 + _MARGIN) * sizes + 1)
     count = int(beyond.any(axis=1).sum())
     if count <= _MOST * len(boxes):
         return []
-    told = f"{count} of {len(boxes)} boxes of the {whose} reach beyond their"
-    looks = "they look like boxes of a resized image, or of x, y, width and height in another order"
-    return [f"{told} image as its size is stated: {looks}; boxes are expected in the image's own pixels"]
+    told = f"most boxes of the {whose} ({count} of {len(boxes)}) reach beyond the stated image size"
+    return [f"{told}: they look like boxes of resized images, but are taken as the image's pixels"]

@@ -81,9 +81,10 @@ def read(
         numbering, note = find(path, numbers, vocabulary, hint)
         report.notes += [note] if note else []
     if fits_few(numbers, vocabulary, numbering):
+        few = f"most pairs do not fit the vocabulary, read as numbering {numbering.name}"
+        report.notes.append(few)
         report.unknown_fix = (
-            f"Most pairs do not fit the numbering {numbering.name}: state another with "
-            "--annotation-numbering, or read with the vocabulary of this file"
+            f"As {few}: give the file's own vocabulary, or state --annotation-numbering"
         )
     report.numbering = numbering
     interactions = listed.interactions(vocabulary, numbering, report)

@@ -8,7 +8,7 @@
 | `coco-verbs-from-0`, `one-based-verbs-from-0` | as above | verb from 0 |
 | `zero-based-verbs-from-1` | as above | verb from 1 |
 
-COCO's ids belong to classes by name where all of the vocabulary's objects are COCO's, else by place.
+COCO's ids belong to classes by name where all objects of the vocabulary are COCO's, else by place.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from hoiclip.data.readers.rows import NO_OBJECT, UNKNOWN
+from hoiclip.data.readers.rows import UNKNOWN
 from hoiclip.data.readers.vocabularies import COCO_IDS, hico_det, vcoco
 from hoiclip.errors import InputError
 from hoiclip.vocabulary import Vocabulary
@@ -98,7 +98,7 @@ def numbering_of(name: NumberingName, vocabulary: Vocabulary) -> Numbering:
     """
     first_verb = int(name in ("coco", "one-based", "zero-based-verbs-from-1"))
     if name.startswith("coco"):
-        if not _of_coco(vocabulary) and vocabulary.num_objects > len(COCO_IDS):
+        if vocabulary.num_objects > len(COCO_IDS):
             raise ValueError(f"COCO has no ids for {vocabulary.num_objects} object classes")
         return Numbering(_coco_ids(vocabulary), first_verb, name=name)
     first_object = int(name.startswith("one-based"))
@@ -156,7 +156,7 @@ def find(
 
 def fits_few(numbers: PairNumbers, vocabulary: Vocabulary, numbering: Numbering) -> bool:
     """Whether most pairs do not fit the numbering."""
-    return bool(_misfits(numbers, vocabulary, numbering).mean() > _MOST) if len(numbers.verb) else False
+    return int(_misfits(numbers, vocabulary, numbering).sum()) > _MOST * len(numbers.verb)
 
 
 def _candidates(
@@ -263,8 +263,8 @@ def _reasons(numbers: PairNumbers, vocabulary: Vocabulary, numbering: Numbering)
 
 def _impossible(numbers: PairNumbers, vocabulary: Vocabulary, numbering: Numbering) -> bool:
     """Whether most pairs do not fit, and some not for what they are but for their numbers."""
-    reasons = _reasons(numbers, vocabulary, numbering)
-    return bool((reasons != 0).mean() > _MOST and np.isin(reasons, (_SUBJECT, _OBJECT, _VERB)).any())
+    odd = np.isin(_reasons(numbers, vocabulary, numbering), (_SUBJECT, _OBJECT, _VERB)).any()
+    return bool(odd) and fits_few(numbers, vocabulary, numbering)
 
 
 def _none_fits(
@@ -288,12 +288,14 @@ def _none_fits(
         _STATED: f"hoi_category_id {numbers.hoi[first]} is not {name}",
     }[int(reasons[first])]
     count = int((reasons != 0).sum())
-    problem = f"{count} of {len(reasons)} pairs fit the vocabulary in no numbering: as {nearest.name}"
-    fix = "Give the --vocabulary with the file's classes in the file's order, or name its numbering"
+    problem = f"no numbering fits the vocabulary: not {count} of {len(reasons)} pairs even as"
+    fix = "Give the --vocabulary of the file, its classes in the file's order"
     return InputError(
-        path, f"{problem}, {told}", row=int(numbers.row[first]),
-        fix=f"{fix} with --annotation-numbering",
-    )  # fmt: skip
+        path,
+        f"{problem} {nearest.name}, as {told}",
+        row=int(numbers.row[first]),
+        fix=f"{fix}, or state --annotation-numbering",
+    )
 
 
 def _spans(ids: Sequence[int]) -> str:

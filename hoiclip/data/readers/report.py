@@ -1,8 +1,9 @@
 """What a reader left out, or kept although it looks wrong: one row for each case.
 
-Kinds, all left out but `box_clipped`:
+Kinds, all left out but `box_clipped` and `boxes_of_another_frame`:
 
     box_clipped                 box that leaves its image, cut to it; the value is the box before
+    boxes_of_another_frame      all boxes within a pixel, or most beyond their image
     box_outside_image           box of which nothing lies inside its image
     box_degenerate              box without x1 < x2, y1 < y2
     box_absurd                  box with a coordinate that no image reaches
@@ -33,6 +34,9 @@ import pyarrow as pa
 from hoiclip import schema
 from hoiclip.data.readers.hoia_numbering import Numbering
 
+WHOLE_FILE = -1
+"""Row of a finding about the whole file."""
+
 REPORT = pa.schema(
     [
         pa.field("file", pa.string(), nullable=False),
@@ -61,7 +65,8 @@ class ReadReport:
 
     file: Path
     unknown_fix: str = (
-        "Read with the vocabulary of this file, or leave them out: drop_unknown, --drop-unknown"
+        "Read with the vocabulary of this file and its names, or leave them out: drop_unknown, "
+        "--drop-unknown"
     )
     notes: list[str] = field(default_factory=list)
     numbering: Numbering | None = None
