@@ -13,7 +13,7 @@ The other names are those of `data.readers.hoia_numbering`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -97,7 +97,8 @@ def class_ids(
         vocabulary: the classes.
         places: where the pairs stand, for messages.
         numbering: of the file; by default `hoi-category` where a pair has `hoi_category_id`, else
-            the only one of the others that fits all pairs.
+            the only one of the others that fits all pairs, or the annotations' one where the
+            others make HOI classes of few.
         annotated: numbering of the annotations, which `hoia` then means.
 
     Raises:
@@ -128,8 +129,9 @@ def _found_out(
         others = [name for name in NUMBERINGS if name not in (*_USUAL, "hoi-category")]
         other = _fitting(raw, vocabulary, others, annotated)
         found = {n: share for n, share in other.items() if share == 0} or found or other
-    if 0 in found.values() and all(share == 0 or share > _MOST for share in found.values()):
-        found = {name: share for name, share in found.items() if share == 0}
+    others = [share for name, share in found.items() if name != "hoia"]
+    if annotated is not None and found.get("hoia") == 0 and min(others, default=1) > _MOST:
+        return "hoia"
     if len(found) > 1 and len(raw.pair):
         problem = f"its class numbers could be those of {' or '.join(found)}"
         raise InputError(places.path, problem, fix="Say which with --numbering")
