@@ -18,34 +18,29 @@ _SHORTER, _LONGER = 800, 1333
 """Pixels, to which DETR and its heirs resize images."""
 
 
-def box_doubts(
-    image_id: np.ndarray,
-    human_boxes_xyxy: np.ndarray,
-    object_boxes_xyxy: np.ndarray,
-    truths: Truths,
-) -> list[str]:
+def box_doubts(truths: Truths, image_id: np.ndarray, *boxes_xyxy: np.ndarray) -> list[str]:
     """Notes about predicted boxes that are not in the pixels of their images.
 
     Args:
-        image_id: (N,).
-        human_boxes_xyxy: (N, 4) as the file has them.
-        object_boxes_xyxy: (M, 4) likewise, of the images `image_id` tiled; NaN where there is none.
         truths: what they are compared with.
+        image_id: (N,).
+        boxes_xyxy: (N, 4) each, as the file has them, those of people first; NaN where there is
+            none.
     """
     sizes = _sizes(truths)[_positions(image_id, truths)]
-    boxes = np.concatenate([human_boxes_xyxy, object_boxes_xyxy])
-    notes = frame_notes("predictions", boxes, np.tile(sizes, (len(boxes) // max(len(sizes), 1), 1)))
-    if notes and (meant := _meant(image_id, human_boxes_xyxy, truths)):
+    boxes = np.concatenate(boxes_xyxy)
+    notes = frame_notes("predictions", boxes, np.tile(sizes, (len(boxes_xyxy), 1)))
+    if notes and (meant := _meant(truths, image_id, boxes_xyxy[0])):
         notes[0] += f"; read as {meant}"
     return notes
 
 
-def zero_doubts(rows: Rows, truths: Truths, numbering: str | None) -> list[str]:
+def zero_doubts(truths: Truths, rows: Rows, numbering: str | None) -> list[str]:
     """What may be the matter where nothing of the predictions is right.
 
     Args:
-        rows: the predictions.
         truths: what they are compared with.
+        rows: the predictions.
         numbering: of the predictions' classes; null where they have none of their own.
     """
     interactions = truths.source.annotations.interactions
@@ -66,12 +61,19 @@ def zero_doubts(rows: Rows, truths: Truths, numbering: str | None) -> list[str]:
             ask += f" and --annotation-numbering {stated.name} say?" if stated else " says?"
         nothing = f"nothing can match: no prediction names {what} that its image is annotated with"
         return [f"{nothing}; {ask}"]
-    meant = _meant(rows.image_id, rows.human_boxes_xyxy, truths)
+    return apart_doubts(truths, rows.image_id, rows.human_boxes_xyxy)
+
+
+def apart_doubts(truths: Truths, image_id: np.ndarray, human_boxes_xyxy: np.ndarray) -> list[str]:
+    """What may be the matter where no boxes meet; arguments as of `box_doubts`."""
+    if not len(image_id) or not len(truths.source.annotations.interactions):
+        return []
+    meant = _meant(truths, image_id, human_boxes_xyxy)
     told = "no prediction lies on an annotated pair of its class: are the boxes x1, y1, x2, y2 in"
     return [f"{told} pixels of these images?" + (f" Read as {meant}" if meant else "")]
 
 
-def _meant(image_id: np.ndarray, human_boxes_xyxy: np.ndarray, truths: Truths) -> str | None:
+def _meant(truths: Truths, image_id: np.ndarray, human_boxes_xyxy: np.ndarray) -> str | None:
     """The reading of the boxes by which they cover annotated people, if as they are they do not."""
     pairs = truths.source.annotations.pairs()
     images = np.intersect1d(image_id, pairs.image_ids)[:_IMAGES]

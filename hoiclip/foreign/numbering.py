@@ -112,7 +112,7 @@ def class_ids(
     for wrong, values, key, problem in _checks(raw, vocabulary, numbering, annotated):
         places.refuse(wrong, values, key, problem)
     if numbering in ("hoi", "hoi-category"):
-        hoi = raw.pair if numbering == "hoi" else raw.hoi - 1
+        hoi = raw.pair if numbering == "hoi" else raw.hoi - _first_hoi(annotated)
         return ClassIds(vocabulary.verb_of_hoi[hoi], hoi, numbering)
     verb = raw.pair - _first_verb(vocabulary, numbering, annotated)
     return ClassIds(verb, _hois(raw, verb, vocabulary, numbering, annotated), numbering)
@@ -184,7 +184,8 @@ def _checks(
     annotated: Numbering | None = None,
 ) -> Iterator[_Check]:
     if numbering == "hoi-category":
-        yield from _range_checks(raw.hoi, "hoi_category_id", 1, vocabulary.num_hois)
+        first = _first_hoi(annotated)
+        yield from _range_checks(raw.hoi, "hoi_category_id", first, vocabulary.num_hois)
         return
     objects = _object_ids(vocabulary, numbering, annotated)
     person = objects[vocabulary.person]
@@ -221,6 +222,10 @@ def _first_verb(
     vocabulary: Vocabulary, numbering: NumberingName, annotated: Numbering | None = None
 ) -> int:
     return _numbering(vocabulary, numbering, annotated).first_verb
+
+
+def _first_hoi(annotated: Numbering | None) -> int:
+    return 1 if annotated is None else annotated.first_hoi
 
 
 def _numbering(

@@ -13,7 +13,7 @@ from hoiclip.foreign.annotation_kinds import ORDER, annotations_in
 from hoiclip.foreign.annotations import SourceOptions, read_annotations
 from hoiclip.foreign.boxes import BoxConvention
 from hoiclip.foreign.classes import classes_of
-from hoiclip.foreign.doubts import box_doubts, zero_doubts
+from hoiclip.foreign.doubts import apart_doubts, box_doubts, zero_doubts
 from hoiclip.foreign.images import ImageNames
 from hoiclip.foreign.numbering import NumberingName
 from hoiclip.foreign.prediction_formats import PredictionFormat, format_of
@@ -85,19 +85,23 @@ def score(request: Request) -> Scored:
             problem = f"V-COCO's list names no HOI classes, which the protocol {protocol} scores"
             raise InputError(path, problem, fix="Use --protocol vcoco")
         people = vcoco_list.read(path, names, actions)
-        objects = people.object_boxes_xyxy.swapaxes(0, 1).reshape(-1, 4)
-        notes += box_doubts(people.image_id, people.human_boxes_xyxy, objects, truths)
-        return score_people(people, boxes, truths, told, notes, diagnosis=request.diagnosis)
+        doubts = box_doubts(truths, people.image_id, people.human_boxes_xyxy)
+        notes += doubts
+        scored = score_people(people, boxes, truths, told, notes, diagnosis=request.diagnosis)
+        if scored.is_zero and not doubts:
+            doubts = apart_doubts(truths, people.image_id, people.human_boxes_xyxy)
+            scored = replace(scored, notes=(*scored.notes, *doubts))
+        return scored
     if format_ == "parquet":
         rows = parquet.read(path, names, vocabulary)
     else:
         rows, numbering = hoia.read(path, names, vocabulary, request.numbering, source.numbering)
         told["numbering"] = numbering
-    doubts = box_doubts(rows.image_id, rows.human_boxes_xyxy, rows.object_boxes_xyxy, truths)
+    doubts = box_doubts(truths, rows.image_id, rows.human_boxes_xyxy, rows.object_boxes_xyxy)
     notes += doubts
     scored = score_rows(rows, boxes, truths, told, notes, diagnosis=request.diagnosis)
     if scored.is_zero and not doubts:
-        doubts = zero_doubts(rows, truths, told.get("numbering"))
+        doubts = zero_doubts(truths, rows, told.get("numbering"))
         scored = replace(scored, notes=(*scored.notes, *doubts))
     return scored
 

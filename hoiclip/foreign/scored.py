@@ -48,10 +48,11 @@ class Scored:
 
     @property
     def is_zero(self) -> bool:
-        """Whether no class or role has any average precision."""
+        """Whether no class or role that is annotated has any average precision."""
         if self.vcoco is not None:
-            return not any(np.nansum(ap) for ap in self.vcoco.role_ap.values())
-        return self.hico is not None and not metrics(self.hico)["default"]["full"]
+            values = np.concatenate(list(self.vcoco.role_ap.values()))
+            return not np.isnan(values).all() and np.nansum(values) == 0
+        return self.hico is not None and metrics(self.hico)["default"]["full"] == 0
 
     def metrics(self) -> dict[str, Any]:
         """Means in percent, null where undefined.

@@ -224,6 +224,16 @@ def test_what_import_writes_evaluates_as_its_source(capsys, tmp_path, name):
     assert told["input"]["annotation_numbering"] == name
 
 
+@pytest.mark.parametrize("first_hoi", [0, 1])
+def test_hoi_category_ids_count_as_those_of_the_annotations(capsys, tmp_path, first_hoi):
+    truth = annotations(pairs_of(OWN), range(1, 9), 1, first_hoi, pairs_of(OWN))
+    found = as_predictions(truth)
+    for i, entry in enumerate(found):
+        entry["hoi_prediction"][0] |= {"hoi_category_id": i + first_hoi, "category_id": 99}
+    told, error = evaluate(capsys, tmp_path, OWN, truth, found)
+    assert told["default"]["full"] == pytest.approx(100.0), error
+
+
 def test_predictions_are_numbered_by_name_too(capsys, tmp_path):
     truth = annotations(pairs_of(OWN), range(1, 9), 1)
     for name, (objects, first_verb) in NUMBERINGS.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import annotation_files as files
 import numpy as np
 import pytest
 
@@ -94,6 +95,35 @@ def test_annotated_boxes_of_another_frame(capsys, tmp_path):
     assert any("all 6 boxes of the annotations lie within 1 pixel" in n for n in notes)
     _, notes = run(capsys, tmp_path, lambda b: b, annotated=lambda b: np.array(b) * RESIZED)
     assert any("most boxes of the annotations (6 of 6) reach beyond" in n for n in notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "meant"),
+    [
+        ("corner", "many boxes of the annotations (4 of 6) end before they begin: they look like x, y, wi"),
+        ("centre", "they begin: they look like centre x, centre y, width, height"),
+    ],
+)
+def test_annotated_boxes_with_extents(capsys, tmp_path, kind, meant):
+    def changed(box):
+        x, y, width, height = centred(box)
+        return (x, y, width, height) if kind == "centre" else (*box[:2], width, height)
+
+    _, notes = run(capsys, tmp_path, lambda box: box, annotated=changed)
+    assert any(meant in note for note in notes)
+
+
+@pytest.mark.parametrize("scale", [1.0, RESIZED])
+def test_people_of_v_coco_s_list(capsys, tmp_path, scale):
+    person = np.array([10, 10, 29, 39]) * scale * (1 if scale > 1 else 3)
+    truth, coco = files.vcoco_files(tmp_path)
+    document = json.loads(files.vcoco_list(tmp_path).read_text())[:1]
+    document[0]["person_box"] = person.tolist()
+    path = files.write_json(tmp_path / "detections.json", document)
+    assert main(["evaluate", str(path), str(truth), "--coco", str(coco)]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["vcoco"]["ap_role_scenario_2"] == 0.0
+    assert "of the predictions" in captured.err or "no prediction lies on" in captured.err
 
 
 def test_classes_that_cannot_meet_are_told(capsys, tmp_path):
