@@ -100,7 +100,10 @@ def test_annotated_boxes_of_another_frame(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "meant"),
     [
-        ("corner", "many boxes of the annotations (4 of 6) end before they begin: they look like x, y, wi"),
+        (
+            "corner",
+            "boxes of the annotations (4 of 6) end before they begin: they look like x, y, wi",
+        ),
         ("centre", "they begin: they look like centre x, centre y, width, height"),
     ],
 )
