@@ -209,8 +209,7 @@ def _partition(path: Path, options: SourceOptions) -> Source:
             (OUTSIDE_VOCABULARY, schema.OUTSIDE_VOCABULARY),
         )
     )
-    provenance = schema.read_provenance(path / "interactions.parquet")
-    stated, numbering = provenance.get("missing_roles"), provenance.get("numbering")
+    stated = schema.read_provenance(path / "interactions.parquet").get("missing_roles")
     if stated is None:
         stated = bool(annotations.interactions["object_instance"].null_count)
     return Source(
@@ -222,8 +221,13 @@ def _partition(path: Path, options: SourceOptions) -> Source:
         unlabelled,
         outside,
         bool(stated) if vocabulary.has_missing_objects else None,
-        named_numbering(path, numbering, vocabulary) if numbering in NAMES else None,
+        _imported_numbering(path, vocabulary),
     )
+
+
+def _imported_numbering(path: Path, vocabulary: Vocabulary) -> Numbering | None:
+    name = schema.read_provenance(path / "interactions.parquet").get("numbering")
+    return named_numbering(path, name, vocabulary) if name in NAMES else None
 
 
 def _vcoco(path: Path, options: SourceOptions) -> Source:

@@ -106,19 +106,6 @@ def score(request: Request) -> Scored:
     return scored
 
 
-def _found_format(request: Request) -> PredictionFormat:
-    path = request.predictions
-    try:
-        return format_of(path)
-    except InputError:
-        kind = annotations_in(path)
-        # Detections may be a MATLAB file, too.
-        if kind is None or (kind == "hico_mat" and annotations_in(request.annotations)):
-            raise
-        problem = f"holds annotations ({kind}), not predictions"
-        raise InputError(path, problem, fix=ORDER) from None
-
-
 def _check_made_for(vocabulary: Vocabulary, predictions: Path) -> None:
     """Raises `InputError` where the classes beside the predictions are not the annotations'."""
     beside = predictions.parent / "vocabulary.parquet"
@@ -133,3 +120,16 @@ def _has_roles(vocabulary: Vocabulary) -> bool:
         return vocabulary.has_missing_objects and bool(Actions.of(vocabulary).roles)
     except InputError:
         return False
+
+
+def _found_format(request: Request) -> PredictionFormat:
+    path = request.predictions
+    try:
+        return format_of(path)
+    except InputError:
+        kind = annotations_in(path)
+        # Detections may be a MATLAB file, too.
+        if kind is None or (kind == "hico_mat" and annotations_in(request.annotations)):
+            raise
+        problem = f"holds annotations ({kind}), not predictions"
+        raise InputError(path, problem, fix=ORDER) from None

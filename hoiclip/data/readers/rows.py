@@ -57,12 +57,6 @@ class SourceInteractions:
         return SourceInteractions(*(c[wanted] for c in columns))
 
 
-def named(unknown: Mapping[int, str], vocabulary: Vocabulary) -> dict[int, str]:
-    """`SourceBoxes.unknown` of names, with the nearest class that the vocabulary has."""
-    told = {name: f"{name!r}{source.like(name, vocabulary.objects)}" for name in unknown.values()}
-    return {position: told[name] for position, name in unknown.items()}
-
-
 def positions(index: np.ndarray, image: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(R,) position among all boxes of the box `index` of its image; -1 where there is none.
 
@@ -74,3 +68,9 @@ def positions(index: np.ndarray, image: np.ndarray, counts: np.ndarray) -> np.nd
     first = np.cumsum(counts) - counts
     inside = (index >= 0) & (index < counts[image])
     return np.where(inside, first[image] + index, -1)
+
+
+def named(unknown: Mapping[int, str], vocabulary: Vocabulary) -> dict[int, str]:
+    """`SourceBoxes.unknown` of names, with the nearest class that the vocabulary has."""
+    told = {name: f"{name!r}{source.like(name, vocabulary.objects)}" for name in unknown.values()}
+    return {position: told[name] for position, name in unknown.items()}

@@ -201,7 +201,6 @@ class _Boxes:
     _positions: dict[int, int] = field(default_factory=dict)
     _rows: list[tuple[int, int, int]] = field(default_factory=list)
     _values: list[np.ndarray] = field(default_factory=list)
-    _unknown: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         ids = self.images["image_id"].to_pylist()
@@ -215,8 +214,6 @@ class _Boxes:
             of_image, category, box = self.coco.annotation(self.path, row, annotation_id)
             self._positions[annotation_id] = len(self._rows)
             object_ = self._classes.get(category, UNKNOWN)
-            if object_ == UNKNOWN:
-                self._unknown[len(self._rows)] = f"category_id {category}"
             self._rows.append((of_image, object_, row))
             self._values.append(box)
         position = self._positions[annotation_id]
@@ -230,4 +227,4 @@ class _Boxes:
         image_ids, object_, row = np.array(self._rows, np.int64).reshape(-1, 3).T
         image = np.array([self._image_positions[i] for i in image_ids.tolist()], np.int64)
         values = np.array(self._values, np.float64).reshape(-1, 4)
-        return SourceBoxes(image, object_, values, row, self._unknown)
+        return SourceBoxes(image, object_, values, row)
