@@ -83,16 +83,16 @@ def fitted_boxes(
     taking_part = np.zeros(len(unknown), bool)
     taking_part[interactions.human] = True
     taking_part[interactions.object[interactions.object != NO_OBJECT]] = True
-    refused = np.flatnonzero(unknown & taking_part)
-    if len(refused) and not drop_unknown:
-        problem = f"{len(refused)} boxes of object classes outside the vocabulary"
-        named = [boxes.unknown[i] for i in refused.tolist() if i in boxes.unknown]
-        problem += f": {_most_common(named)}" if named else ""
-        row = int(boxes.row[refused[0]])
-        raise InputError(report.file, problem, row=row, fix=report.unknown_fix)
     if unknown.any() and not drop_unknown:
-        told = f"{unknown.sum()} boxes of object classes outside the vocabulary are left out"
-        report.notes.append(f"{told}, as they take part in no interaction")
+        refused = np.flatnonzero(unknown & taking_part)
+        chosen = refused if len(refused) else np.flatnonzero(unknown)
+        problem = f"{len(chosen)} boxes of object classes outside the vocabulary"
+        named = [boxes.unknown[i] for i in chosen.tolist() if i in boxes.unknown]
+        problem += f": {_most_common(named)}" if named else ""
+        if len(refused):
+            row = int(boxes.row[refused[0]])
+            raise InputError(report.file, problem, row=row, fix=report.unknown_fix)
+        report.notes.append(f"{problem}: left out, as they take part in no interaction")
     sizes = np.stack([images["width"].to_numpy(), images["height"].to_numpy()], 1)
     clipped = clip_to_image(boxes.boxes_xyxy, sizes[boxes.image])
     notes = frame_notes("annotations", boxes.boxes_xyxy, sizes[boxes.image])
