@@ -222,3 +222,29 @@ def test_the_examples_of_the_documentation(tmp_path, capsys):
     (tmp_path / "list.json").write_text(listed.replace("294", "5"))
     told = one_line_error(capsys, tmp_path / "list.json", files.vcoco_instances(tmp_path))
     assert "list.json, row 0, sit_agent: missing" in told
+
+
+@pytest.mark.parametrize("layout", ["hico_instances", "hico_hoia", "hico_mat", "vcoco", "folder"])
+def test_swapped_files_are_told(tmp_path, capsys, predictions, layout):
+    if layout == "vcoco":
+        truth = files.vcoco_files(tmp_path)[0]
+    elif layout == "folder":
+        truth = tmp_path / "partition"
+        hico_instances.read(files.hico_instances(tmp_path))[0].write(truth, {})
+    else:
+        truth = getattr(files, layout)(tmp_path)
+    line = one_line_error(capsys, truth, predictions)
+    assert "holds annotations (" in line
+    assert "The order is PREDICTIONS ANNOTATIONS" in line
+
+
+def test_swapped_tables_are_told(tmp_path, capsys, predictions):
+    own = tmp_path / "own.csv"
+    own.write_text("file_name;width;height;human_x1\n")
+    assert "holds annotations (own)" in one_line_error(capsys, own, predictions)
+    other = tmp_path / "other.csv"
+    other.write_text("image,score\n")
+    assert "expected a JSON list" in one_line_error(capsys, other, predictions)
+    table = tmp_path / "p.parquet"
+    table.write_bytes(b"PAR1 and more")
+    assert "The order is PREDICTIONS" in one_line_error(capsys, predictions, table)

@@ -38,9 +38,12 @@ def add(verbs: argparse._SubParsersAction) -> None:
     )
     verb.add_argument(
         "--numbering",
-        choices=("hoia", "zero-based", "hoi", "hoi-category"),
+        choices=(
+            "hoia", "zero-based", "hoi", "hoi-category", "coco", "one-based", "coco-verbs-from-0",
+            "one-based-verbs-from-0", "zero-based-verbs-from-1",
+        ),
         help="of the classes in HOIA predictions; found out where only one fits",
-    )
+    )  # fmt: skip
     verb.add_argument(
         "--boxes",
         choices=("inclusive", "continuous"),

@@ -47,6 +47,14 @@ class Scored:
     told: dict[str, Any]
     notes: tuple[str, ...]
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether no class or role that is annotated has any average precision."""
+        if self.vcoco is not None:
+            values = np.concatenate(list(self.vcoco.role_ap.values()))
+            return not np.isnan(values).all() and np.nansum(values) == 0
+        return self.hico is not None and metrics(self.hico)["default"]["full"] == 0
+
     def metrics(self) -> dict[str, Any]:
         """Means in percent, null where undefined.
 

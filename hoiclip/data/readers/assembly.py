@@ -40,14 +40,17 @@ def assemble(
         interactions: all interactions, in their order; their positions and verbs within range.
         vocabulary: of the data set.
         report: receives the findings, and the interactions outside the vocabulary.
-        drop_unknown: leaves out, with a finding, boxes of unknown classes, interactions outside the
-            vocabulary, and those whose stated HOI class is not that of verb and object; otherwise
-            they are an error.
+        drop_unknown: leaves out, with a finding, interactions with boxes of unknown classes, those
+            outside the vocabulary, and those whose stated HOI class is not that of verb and object;
+            otherwise they are an error. Boxes of unknown classes that no interaction has are left
+            out anyway.
 
     Raises:
         InputError: such boxes or interactions, counted, when `drop_unknown` is false.
     """
-    boxes, usable = filters.fitted_boxes(images, boxes, report, drop_unknown=drop_unknown)
+    boxes, usable = filters.fitted_boxes(
+        images, boxes, interactions, report, drop_unknown=drop_unknown
+    )
     interactions = filters.with_usable_boxes(interactions, usable, vocabulary, report)
     interactions = filters.with_humans(boxes, interactions, vocabulary, report)
     interactions, outside = filters.with_hois(

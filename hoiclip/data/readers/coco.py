@@ -118,8 +118,8 @@ def _index(path: Path) -> COCO:
     boxes = source.number_rows(path, "bbox", [[entry.get("bbox")] for entry in annotations])
     for row, (entry, box) in enumerate(zip(annotations, xywh_to_xyxy(boxes), strict=True)):
         entry["bbox"] = box
-        if type(entry.get("area", 1)) not in (int, float):
-            raise InputError(path, f"{entry['area']!r}, expected a number", row=row, key="area")
+        if "area" in entry:
+            entry["area"] = source.number(path, row, "area", entry["area"])
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco

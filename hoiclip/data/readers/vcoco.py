@@ -190,7 +190,7 @@ def _action(path: Path, row: int, value: Any, vocabulary: Vocabulary) -> _Action
     verbs = [f"{name}_{role}" for role in roles[1:]] or [name]
     for verb in verbs:
         if verb not in verb_ids:
-            problem = f"{verb!r} is not an action-role of V-COCO"
+            problem = f"{verb!r} is not an action-role of V-COCO{source.like(verb, verb_ids)}"
             raise InputError(path, problem, row=row, key="action_name")
 
     def numbers(key: str) -> np.ndarray:
