@@ -4,6 +4,7 @@ from pathlib import Path
 
 from dvclive import Live
 
+import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.config import load
 from hoiclip.entry import run_stage
 from hoiclip.model.config import ModelConfig

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import hoiclip
+import hoiclip.ancestry
 from hoiclip import schema
 from hoiclip.clip_weights import load_clip
 from hoiclip.config import load
