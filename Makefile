@@ -37,6 +37,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 .PHONY: repro
 repro: $(STAMP) ## reproduce the pipeline (dvc repro), then print metrics and report
+	@python -m pipelines.lock
 	dvc repro
 	@dvc metrics show --md metrics.json
 	@echo "Report: $(CURDIR)/report/index.html"
