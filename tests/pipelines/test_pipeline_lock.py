@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pipelines.errors import PipelineError
 from pipelines.lock import check_lock, remove_half_rwlock
@@ -69,10 +68,14 @@ def test_a_lock_cut_between_lines_is_told_or_dvc_runs_the_rest_again(project: Pa
     def outs() -> dict[str, str]:
         return {path.name: path.read_text() for path in project.glob("*.txt")}
 
+    lock = project / "dvc.lock"
+
+    def hashes() -> list[str]:
+        return [line for line in lock.read_text().splitlines() if "md5: " in line]
+
     dvc("repro", "--quiet")
-    lock, whole = project / "dvc.lock", outs()
-    written = lock.read_text()
-    lines = written.splitlines(keepends=True)
+    whole, known = outs(), hashes()
+    lines = lock.read_text().splitlines(keepends=True)
     for count in (2, len(lines) // 2, len(lines) - 3):
         lock.write_text("".join(lines[:count]))
         try:
@@ -81,7 +84,7 @@ def test_a_lock_cut_between_lines_is_told_or_dvc_runs_the_rest_again(project: Pa
             continue
         (project / "double1.txt").unlink()
         dvc("repro", "--quiet")
-        assert yaml.safe_load(lock.read_text()) == yaml.safe_load(written)
+        assert sorted(hashes()) == sorted(known)
         assert outs() == whole
 
 
