@@ -75,6 +75,16 @@ test-slow: $(STAMP) ## slow tests
 mutants: $(STAMP) ## break the code on purpose, one line at a time; a fast test must catch each
 	python tests/mutants/run.py
 
+KILLS ?= 100
+TRAINING_KILLS ?= 20
+LIMIT_MINUTES ?= 90
+JOBS ?= 2
+
+.PHONY: kills
+kills: $(STAMP) ## SIGKILL the smoke pipeline at random moments; its result must stay the same
+	python tests/kills/kill_runs.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) \
+	  --limit-minutes $(LIMIT_MINUTES) --jobs $(JOBS) --log tests/kills/log.txt
+
 .PHONY: lint
 lint: $(STAMP) ## style and format
 	ruff check .
