@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,37 @@ from hoiclip.errors import InputError
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yields a path beside `path`; renames it to `path` on success, deletes it on error."""
+    """Yields a path beside `path`; renames it to `path` on success, deletes it on error.
+
+    The contents are on the disk before the new name is. What killed processes left of the same
+    file is removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield aside
+        _to_disk(aside)
         os.replace(aside, path)
+        # Not every file system does this for folders.
+        with suppress(OSError):
+            _to_disk(path.parent)
     finally:
         aside.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yields an empty folder; it replaces `path` on success and is deleted on error."""
+    """Yields an empty folder; it replaces `path` on success and is deleted on error.
+
+    What killed processes left of the same folder is removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    _remove_leftovers(path)
+    prefix = f".{path.name}.{os.getpid()}."
+    aside = Path(tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=path.parent))
     aside.chmod(0o755)
     try:
         yield aside
@@ -42,6 +57,37 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         os.replace(aside, path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes unfinished versions of `path` whose process, named in theirs, no longer runs."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)(\.\w{{8}})?\.part")
+    for found in path.parent.iterdir():
+        match = pattern.fullmatch(found.name)
+        if match and not _runs(int(match[1])):
+            if found.is_dir():
+                shutil.rmtree(found, ignore_errors=True)
+            else:
+                found.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is a process of this id, also one of another user."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -4,6 +4,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.config import load
 from hoiclip.entry import run_stage
 from hoiclip.files import sha256_files
