@@ -18,10 +18,11 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 
 from pipelines.errors import PipelineError
 from pipelines.graph import needed_for, stage_graph
+from pipelines.output import outlive_reader
 from pipelines.overrides import apply_overrides
 from pipelines.processes import ProcessGroups
 from pipelines.workspace import (
@@ -64,6 +65,8 @@ def reproduce(
     Raises:
         PipelineError: an override, the target or the project is wrong, or a stage failed.
     """
+    if deployment.id:
+        outlive_reader()
     _check_numbers(retries, parallel, stage_timeout_minutes)
     root = Path.cwd()
     graph = needed_for(stage_graph(root), target)

@@ -130,6 +130,29 @@ def test_nothing_is_left_when_the_run_itself_is_killed(tmp_path: Path, deaf: boo
     _wait(lambda: not _alive(stage))
 
 
+@pytest.mark.parametrize("read", [0, 1, 100])
+def test_output_outlives_its_reader(tmp_path: Path, read: int) -> None:
+    code = (
+        "import pathlib, sys; from pipelines.output import outlive_reader; outlive_reader()\n"
+        "for i in range(100): print(i, 'x' * 1000, flush=True); print(i, file=sys.stderr)\n"
+        "pathlib.Path('done').touch()"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert run.stdout is not None
+    lines = [run.stdout.readline() for _ in range(2 * read)]
+    assert [line.split()[0] for line in lines] == [str(i) for i in range(read) for _ in range(2)]
+    run.stdout.close()
+    run.wait(20)
+    assert (tmp_path / "done").exists()
+
+
 DVC_SAYS = """\
 Running stage 'a':
 ERROR: unexpected error - 'ascii' codec can't encode character

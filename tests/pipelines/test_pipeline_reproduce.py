@@ -159,7 +159,7 @@ def test_a_stage_that_hangs_is_tried_again_and_named(project: Path) -> None:
     assert "error: stage 'double@0' failed" in done.stderr
     assert "is not done after 0.1 minutes, its limit, and was ended" in done.stderr
     started = re.findall(r"double runs as (\d+)", said)
-    assert len(started) == 4  # two stages, one retry each
+    assert len(set(started)) == 4  # two stages, one retry each
     assert not any(Path("/proc", process).exists() for process in started)
 
 
