@@ -1,4 +1,4 @@
-"""How a stage runs: one line for an error, the time it took for the report."""
+"""How a stage runs: one line for an error, one for the time it took, its figures for the report."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ def run_stage(
     """Runs a stage and exits.
 
     `--params` names another params file, `--debug` shows tracebacks, `--dry-run` (where there is a
-    `plan`) prints what would be fetched and does nothing. What `main` returns goes, with the
-    seconds it took, to `runs/<name>/summary.json`.
+    `plan`) prints what would be fetched and does nothing. What `main` returns goes to
+    `runs/<name>/summary.json`, an output that DVC hashes, so that no time may be in it: the seconds
+    (those that `main` returns, else those it took) are printed.
 
     Args:
         name: of the stage.
@@ -53,5 +54,6 @@ def run_stage(
         sys.exit(fail(error))
     except KeyboardInterrupt:
         sys.exit(130)
-    seconds = round(time.monotonic() - started, 1)
-    write_json(Path("runs") / name / "summary.json", {"seconds": seconds, **summary})
+    seconds = summary.pop("seconds", round(time.monotonic() - started, 1))
+    write_json(Path("runs") / name / "summary.json", summary)
+    print(f"{name}: {seconds} s", file=sys.stderr)

@@ -10,23 +10,13 @@ from typing import Any
 import jinja2
 
 from hoiclip import pictures
+from hoiclip.data.addresses import told_text
 from hoiclip.files import atomic_file
 from hoiclip.report import charts, diagnosis, matching, numbers, results
 from hoiclip.report.gallery import BY_HASH, STRIP, WORST, Gallery, by_hash
-from hoiclip.report.inputs import RESULTS, VCOCO_PROTOCOL, ReportInputs, Run
+from hoiclip.report.inputs import RESULTS, STAGES, VCOCO_PROTOCOL, ReportInputs, Run
 from hoiclip.report.published import HICO_DET, ROWS
 from hoiclip.schema import read_provenance
-
-STAGES = (
-    "dataset",
-    "splits",
-    "weights",
-    "text_embeddings",
-    "verb_vectors",
-    "train",
-    "predict",
-    "evaluate",
-)
 
 
 def build_report(
@@ -140,7 +130,7 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
         },
         "show_published_ablation": run.results.get("ablation", {}).get("dataset") == HICO_DET,
         "stages": _stages(run),
-        "params": run.params,
+        "params": told_text(run.params),
         "hashes": run.hashes,
     }
 
@@ -201,5 +191,4 @@ def _reasons(reasons: Any, known: Mapping[str, str]) -> list[tuple[str, str, int
 
 def _stages(run: Run) -> list[tuple[str, dict[str, Any] | None]]:
     """Every stage in order with its summary; None where it left none."""
-    others = sorted(set(run.summaries) - {*STAGES, "report"})
-    return [(stage, run.summaries.get(stage)) for stage in (*STAGES, *others)]
+    return [(stage, run.summaries.get(stage)) for stage in STAGES]
