@@ -15,8 +15,8 @@ from hoiclip.data.readers.hoia_numbering import (
     HICO_DET,
     Numbering,
     PairNumbers,
+    doubt,
     find,
-    fits_few,
 )
 from hoiclip.data.readers.image_table import ImageSize, image_table
 from hoiclip.data.readers.report import ReadReport
@@ -80,12 +80,10 @@ def read(
     if numbering is None:
         numbering, note = find(path, numbers, vocabulary, hint)
         report.notes += [note] if note else []
-    if fits_few(numbers, vocabulary, numbering):
-        few = f"most pairs do not fit the vocabulary, read as numbering {numbering.name}"
-        report.notes.append(few)
-        report.unknown_fix = (
-            f"As {few}: give the file's own vocabulary, or state --annotation-numbering"
-        )
+    if doubtful := doubt(numbers, vocabulary, numbering):
+        report.notes.append(doubtful)
+        report.unknown_fix = f"{doubtful}: state --annotation-numbering, or give the file's own "
+        report.unknown_fix += "vocabulary"
     report.numbering = numbering
     interactions = listed.interactions(vocabulary, numbering, report)
     boxes = listed.boxes(numbering)

@@ -154,9 +154,19 @@ def find(
     raise _none_fits(path, numbers, vocabulary, known if known in best else best[0])
 
 
-def fits_few(numbers: PairNumbers, vocabulary: Vocabulary, numbering: Numbering) -> bool:
-    """Whether most pairs do not fit the numbering."""
-    return int(_misfits(numbers, vocabulary, numbering).sum()) > _MOST * len(numbers.verb)
+def doubt(numbers: PairNumbers, vocabulary: Vocabulary, numbering: Numbering) -> str | None:
+    """What speaks against the numbering: most pairs do not fit it, or all fit another one."""
+    wrong = int(_misfits(numbers, vocabulary, numbering).sum())
+    if not wrong:
+        return None
+    likely, _ = _candidates(vocabulary, with_zero_hoi=False)
+    better = [c.name for c in likely if not _misfits(numbers, vocabulary, c).any()]
+    if not better and wrong <= _MOST * len(numbers.verb):
+        return None
+    told = (
+        f"{wrong} of {len(numbers.verb)} pairs do not fit the vocabulary, read as {numbering.name}"
+    )
+    return told + (f", but all do as {' or '.join(better)}" if better else "")
 
 
 def _candidates(
@@ -263,8 +273,9 @@ def _reasons(numbers: PairNumbers, vocabulary: Vocabulary, numbering: Numbering)
 
 def _impossible(numbers: PairNumbers, vocabulary: Vocabulary, numbering: Numbering) -> bool:
     """Whether most pairs do not fit, and some not for what they are but for their numbers."""
-    odd = np.isin(_reasons(numbers, vocabulary, numbering), (_SUBJECT, _OBJECT, _VERB)).any()
-    return bool(odd) and fits_few(numbers, vocabulary, numbering)
+    reasons = _reasons(numbers, vocabulary, numbering)
+    is_odd = np.isin(reasons, (_SUBJECT, _OBJECT, _VERB)).any()
+    return bool(is_odd) and int((reasons != 0).sum()) > _MOST * len(reasons)
 
 
 def _none_fits(
