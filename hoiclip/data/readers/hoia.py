@@ -9,15 +9,9 @@ from typing import Any
 import numpy as np
 
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.readers import source
+from hoiclip.data.readers import hoia_numbering, source
 from hoiclip.data.readers.assembly import assemble
-from hoiclip.data.readers.hoia_numbering import (
-    HICO_DET,
-    Numbering,
-    PairNumbers,
-    doubt,
-    find,
-)
+from hoiclip.data.readers.hoia_numbering import Numbering, PairNumbers, doubt, find
 from hoiclip.data.readers.image_table import ImageSize, image_table
 from hoiclip.data.readers.report import ReadReport
 from hoiclip.data.readers.rows import (
@@ -33,6 +27,8 @@ from hoiclip.vocabulary import Vocabulary
 
 ZERO_BASED_INCLUSIVE = np.array([0.0, 0.0, 1.0, 1.0])
 """Added to 0-based inclusive xyxy boxes, gives the schema's."""
+HICO_DET, V_COCO = hoia_numbering.HICO_DET, hoia_numbering.V_COCO
+"""Numberings of the published files."""
 _TOLD = 200
 """Characters of another library's message."""
 
