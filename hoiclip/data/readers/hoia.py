@@ -11,7 +11,8 @@ import numpy as np
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.readers import hoia_numbering, source
 from hoiclip.data.readers.assembly import assemble
-from hoiclip.data.readers.hoia_numbering import Numbering, PairNumbers, doubt, find
+from hoiclip.data.readers.hoia_evidence import PairNumbers, doubt, find
+from hoiclip.data.readers.hoia_numbering import Numbering
 from hoiclip.data.readers.image_table import ImageSize, image_table
 from hoiclip.data.readers.report import ReadReport
 from hoiclip.data.readers.rows import (
@@ -52,7 +53,7 @@ def read(
         path: the JSON file.
         vocabulary: the classes, in the order of the numbering.
         image_size: sizes, which the file does not state.
-        numbering: of the file's classes; null finds it out, see `hoia_numbering.find`.
+        numbering: of the file's classes; null finds it out, see `hoia_evidence.find`.
         hint: of the numbering, where several fit.
         valid_pairs: `corre_hico.npy`, verbs x objects of 0/1, to be held against the vocabulary.
         drop_unknown: see `assemble`.
