@@ -234,7 +234,7 @@ def test_swapped_files_are_told(tmp_path, capsys, predictions, layout):
     else:
         truth = getattr(files, layout)(tmp_path)
     line = one_line_error(capsys, truth, predictions)
-    assert "holds annotations (" in line
+    assert "holds annotations (" in line or "holds predictions, not annotations" in line
     assert "The order is PREDICTIONS ANNOTATIONS" in line
 
 
