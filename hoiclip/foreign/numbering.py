@@ -6,12 +6,15 @@
 | `zero-based` | object class from 0 | verb from 0 |
 | `hoi` | object class from 0, or none | HOI class from 0 |
 | `hoi-category` | not read | not read; `hoi_category_id`, HOI class from 1, instead |
+
+Where the vocabulary knows pairs without an object, the number after the last object class and -1
+say that there is none, in any numbering.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -58,11 +61,13 @@ class ClassIds:
     Attributes:
         verb: (N,).
         hoi: (N,) -1 where verb and object class are no HOI class.
+        without_object: (N,) whether the class of the object says that there is none.
         numbering: as it was given or found out.
     """
 
     verb: np.ndarray
     hoi: np.ndarray
+    without_object: np.ndarray
     numbering: NumberingName
 
 
@@ -85,11 +90,13 @@ def class_ids(
         numbering = _found_out(raw, vocabulary, places)
     for wrong, values, key, problem in _checks(raw, vocabulary, numbering):
         places.refuse(wrong, values, key, problem)
+    raw = _with_no_objects(raw, vocabulary, numbering)
+    without = raw.object == NO_OBJECT
     if numbering in ("hoi", "hoi-category"):
         hoi = raw.pair if numbering == "hoi" else raw.hoi - 1
-        return ClassIds(vocabulary.verb_of_hoi[hoi], hoi, numbering)
+        return ClassIds(vocabulary.verb_of_hoi[hoi], hoi, without, numbering)
     verb = raw.pair - _first_verb(vocabulary, numbering)
-    return ClassIds(verb, _hois(raw, verb, vocabulary, numbering), numbering)
+    return ClassIds(verb, _hois(raw, verb, vocabulary, numbering), without, numbering)
 
 
 def _found_out(raw: RawClasses, vocabulary: Vocabulary, places: Places) -> NumberingName:
@@ -124,7 +131,8 @@ def _checks(raw: RawClasses, vocabulary: Vocabulary, numbering: NumberingName) -
     if numbering == "hoi":
         yield from _range_checks(raw.pair, "category_id", 0, vocabulary.num_hois)
         return
-    known = (raw.object == NO_OBJECT) | np.isin(raw.object, objects)
+    object_ = _with_no_objects(raw, vocabulary, numbering).object
+    known = (object_ == NO_OBJECT) | np.isin(object_, objects)
     problem = f"is no object class with --numbering {numbering}"
     yield ~known, raw.object, "category_id of the object", problem
     first = _first_verb(vocabulary, numbering)
@@ -144,6 +152,22 @@ def _object_ids(vocabulary: Vocabulary, numbering: NumberingName) -> np.ndarray:
     if vocabulary.objects == hico_det().objects:
         return np.array(COCO_IDS)
     return np.arange(vocabulary.num_objects) + 1
+
+
+def _with_no_objects(
+    raw: RawClasses, vocabulary: Vocabulary, numbering: NumberingName
+) -> RawClasses:
+    """With `NO_OBJECT` for the object classes that say so."""
+    if not vocabulary.has_missing_objects:
+        return raw
+    without = raw.object == -1
+    # The numbering `hoi-category` leaves that of boxes open, which the number of a person tells.
+    told = numbering == "hoi-category"
+    for name in ("hoia", "zero-based") if told else (numbering,):
+        ids = _object_ids(vocabulary, name)
+        numbered = (raw.subject == ids[vocabulary.person]) | (not told)
+        without |= numbered & (raw.object == ids.max() + 1)
+    return replace(raw, object=np.where(without, NO_OBJECT, raw.object))
 
 
 def _first_verb(vocabulary: Vocabulary, numbering: NumberingName) -> int:
