@@ -93,6 +93,8 @@ def _complete(folder: Path, numbered: dict[int, Path], vocabulary: Vocabulary) -
 
 
 def _parsed(path: Path, files: list[Path]) -> list[Cells]:
+    if not files[0].is_file():
+        raise InputError(files[0], "no such file")
     names = [file.name for file in files] if path.is_dir() else []
     return parse_elsewhere(path, _CODE, *names)
 

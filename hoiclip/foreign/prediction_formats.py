@@ -16,7 +16,12 @@ _PARQUET, _MATLAB = b"PAR1", b"MATLAB"
 _PICKLES = (b"\x80", b"(l", b"(d", b"]q", b"}q")
 """How pickles begin: of protocols 2 and up; lists and dicts of 0; of 1."""
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".pk", ".p")
-_ARCHIVE = b"PK\x03\x04"
+_BINARY = {
+    b"PK\x03\x04": "an archive, as PyTorch, NumPy and zip make them",
+    b"\x93NUMPY": "an array of NumPy's",
+    b"\x89HDF": "an HDF5 file",
+    b"\x1f\x8b": "a file compressed by gzip",
+}
 
 
 def format_of(path: Path) -> PredictionFormat:
@@ -38,10 +43,10 @@ def format_of(path: Path) -> PredictionFormat:
         return "parquet"
     if head.startswith(_MATLAB) or path.suffix.lower() == ".mat":
         return "matlab"
-    if head.startswith(_ARCHIVE):
-        problem = "an archive, as PyTorch, NumPy and zip make them"
-        fix = "Unpack it, or save what is in it as one of the formats in docs/evaluation.md"
-        raise InputError(path, problem, fix=fix)
+    for start, what in _BINARY.items():
+        if head.startswith(start):
+            fix = "Unpack it, or save what is in it as one of the formats in docs/evaluation.md"
+            raise InputError(path, f"{what}, which is not read here", fix=fix)
     if head.startswith(_PICKLES) or path.suffix.lower() in _PICKLE_SUFFIXES:
         raise _is_pickle(path)
     for _, entry in prediction_entries(path):

@@ -267,6 +267,26 @@ def test_other_files_are_told(tmp_path, folder, document, told):
     assert told in error_of(tmp_path, folder, document)
 
 
+@pytest.mark.parametrize(
+    ("name", "start", "told"),
+    [
+        ("p.pkl", b"", "a pickle"),
+        ("p.p", b"x", "a pickle"),
+        ("p.json", b"(lp0\n.", "a pickle"),
+        ("p.json", b"]q\x00.", "a pickle"),
+        ("p.pth", b"PK\x03\x04", "an archive"),
+        ("p.npy", b"\x93NUMPY", "an array"),
+        ("p.h5", b"\x89HDF\r\n", "an HDF5 file"),
+        ("p.json.gz", b"\x1f\x8b\x08", "compressed by gzip"),
+    ],
+)
+def test_other_binary_files_are_told(tmp_path, folder, name, start, told):
+    (tmp_path / name).write_bytes(start)
+    with pytest.raises(InputError, match=told) as caught:
+        score_files(tmp_path / name, folder)
+    assert name in str(caught.value)
+
+
 def parquet_with(world, **columns):
     table = predictions_table(
         [
