@@ -126,8 +126,8 @@ class _Entries:
                 raise self._broken(row, error.msg, at) from None
             except (ValueError, RecursionError) as error:
                 raise self._broken(row, str(error)) from None
-            # A number at the end of what was read may go on.
-            if end == len(self._text) and self._more():
+            # A number at the end of what was read may go on, also after `.`, `e` or `e-`.
+            if end + 2 >= len(self._text) and self._more():
                 continue
             self._place = end
             return value

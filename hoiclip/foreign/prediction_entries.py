@@ -51,7 +51,7 @@ class _Ahead:
 
     def read(self, size: int) -> str:
         """The start first, then the rest."""
-        left, self._left = self._left, ""
+        left, self._left = self._left[:size], self._left[size:]
         return left or self._text.read(size)
 
 

@@ -228,7 +228,7 @@ def test_broken_json_is_told(tmp_path, text, told):
 @pytest.mark.parametrize("chunk", [1, 2, 7, 1000])
 def test_json_is_read_in_pieces(tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(json_list, "CHUNK", chunk)
-    values = [{"a": [1.5, -2e-7, 'é]\\"[,']}, [], 12345, None, "x" * 50, {"b": {}}]
+    values = [{"a": [1.5, -2e-7, 'é]\\"[,']}, [], 12345, -2.5, 1e-7, None, "x" * 50, {"b": {}}]
     for text in (json.dumps(values), json.dumps(values, indent=3), " \n[ ] \n"):
         path = tmp_path / "p.json"
         path.write_text(text, encoding="utf-8")
