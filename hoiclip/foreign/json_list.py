@@ -127,9 +127,10 @@ class _Entries:
             except (ValueError, RecursionError) as error:
                 raise self._broken(row, str(error)) from None
             # A number at the end of what was read may go on, also after `.`, `e` or `e-`.
+            length = end - self._place
             if end + 2 >= len(self._text) and self._more():
                 continue
-            self._place = end
+            self._place += length
             return value
 
     def _next_sign(self) -> str:
