@@ -16,6 +16,10 @@ CHUNK = 1 << 22
 LONGEST_ENTRY = 1 << 28
 """Characters; an entry of V-COCO's annotations has a thousandth of it."""
 
+_MOST_KEYS = 1000
+"""Keys before the one that is looked for."""
+_AHEAD = 64
+"""Characters after the place of an error that may be missing rather than wrong."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -92,7 +96,7 @@ class _Entries:
         """From the start of an object to the value under the key."""
         keys: list[str] = []
         sign = ","
-        while sign == ",":
+        while sign == "," and len(keys) < _MOST_KEYS:
             self._place += 1
             if self._next_sign() != '"':
                 break
@@ -116,10 +120,11 @@ class _Entries:
                 value, end = self._decoder.raw_decode(self._text, self._place)
             except json.JSONDecodeError as error:
                 at = self._passed + error.pos
-                if len(self._text) - self._place > LONGEST_ENTRY:
+                unsure = "Unterminated" in error.msg or error.pos + _AHEAD > len(self._text)
+                if unsure and len(self._text) - self._place > LONGEST_ENTRY:
                     problem = f"longer than {LONGEST_ENTRY} characters"
                     raise InputError(self._path, problem, row=row) from None
-                if self._more():
+                if unsure and self._more():
                     continue
                 if at >= self._passed + len(self._text.rstrip()) or "Unterminated" in error.msg:
                     raise self._cut_short(row) from None

@@ -130,6 +130,7 @@ def test_a_print_of_numpy_itself(tmp_path):
         ('{"preds" 5}', "expected :"),
         ('{"a": ', "cut short"),
         ("{}", "an object with the keys []"),
+        ("{" + '"a": 1, ' * 1000 + '"preds": []}', "an object with the keys ['a', 'a', "),
         ("{" * 100_000, "an object with the keys []"),
         ('{"a":' * 100_000, "not valid JSON"),
         ("5", "expected a JSON list"),
