@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import torch
 
 from hoiclip.clip_weights import convert_clip
-from hoiclip.convert.checkpoint import Checkpoint, checkpoint_of, is_torchscript, load_pickle
+from hoiclip.convert.checkpoint import Checkpoint, checkpoint_of, load_pickle
 from hoiclip.convert.detr import convert_detr
 from hoiclip.convert.official import convert_official
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.verb_file import convert_verb_file
 from hoiclip.errors import WeightsError
 from hoiclip.files import sha256_file
+from hoiclip.torchscript import is_torchscript
 
 KINDS = {
     "official": "a released HOICLIP checkpoint, which `hoiclip predict` takes once converted",
@@ -61,7 +61,7 @@ def convert(
     src, dst = Path(src), Path(dst)
     if kind not in (None, *KINDS):
         raise WeightsError(f"unknown kind {kind!r}; known are {', '.join(KINDS)}")
-    if kind == "clip" or (kind is None and _is_torchscript_file(src)):
+    if kind == "clip" or (kind is None and src.is_file() and is_torchscript(src)):
         return _convert_clip(src, dst, clip_model)
     if src.suffix in (".safetensors", ".parquet"):
         raise WeightsError(f"{src}: a {src.suffix} file is taken as it is, without conversion")
@@ -85,10 +85,6 @@ def convert(
     if found == "detr":
         return convert_detr(checkpoint, dst)
     return convert_official(checkpoint, dst, setting)
-
-
-def _is_torchscript_file(path: Path) -> bool:
-    return path.is_file() and zipfile.is_zipfile(path) and is_torchscript(path)
 
 
 def _convert_clip(src: Path, dst: Path, model_name: str | None) -> Conversion:
