@@ -74,6 +74,13 @@ test-slow: $(STAMP) ## slow tests
 mutants: $(STAMP) ## break the code on purpose, one line at a time; a fast test must catch each
 	python tests/mutants/run.py
 
+INPUTS ?= 50000
+SEED ?= 0
+JOBS ?= 2
+.PHONY: fuzz
+fuzz: $(STAMP) ## damaged inputs: each a result or one typed line; make fuzz INPUTS=500 SEED=1 JOBS=4
+	python tests/fuzz/run.py --inputs $(INPUTS) --seed $(SEED) --jobs $(JOBS) --log tests/fuzz/log.json
+
 .PHONY: lint
 lint: $(STAMP) ## style and format
 	ruff check .
