@@ -41,9 +41,13 @@ class ImageStore:
             try:
                 with tarfile.open(shard, "r:") as tar:
                     for member in tar:
-                        if member.isfile():
+                        # A negative size would lead tarfile in circles (CVE-2025-8194).
+                        left = shard.stat().st_size - member.offset_data
+                        if not 0 <= member.size <= left or member.issparse():
+                            raise tarfile.ReadError(f"member {member.name[:80]!r} is damaged")
+                        if member.isreg():
                             members[member.name] = (shard, member.offset_data, member.size)
-            except tarfile.TarError as error:
+            except Exception as error:  # tarfile lets errors of any type out of a damaged file
                 raise InputError(shard, f"not a tar shard ({error})") from None
         return members
 

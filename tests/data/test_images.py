@@ -153,3 +153,21 @@ def test_every_mode_becomes_rgb(mode):
     buffer = io.BytesIO()
     Image.new(mode, (6, 4)).save(buffer, "TIFF")
     assert decode(buffer.getvalue(), "a").mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"size": "-1536"},
+        {"size": str(1 << 50)},
+        {"GNU.sparse.map": "0,1", "GNU.sparse.size": "9" * 15},
+        {"GNU.sparse.map": "x", "GNU.sparse.size": "1"},
+    ],
+)
+def test_a_shard_whose_sizes_lie_is_named(tmp_path, headers):
+    with tarfile.open(tmp_path / "00000.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("red.png")
+        member.size, member.pax_headers = len(RED), headers
+        tar.addfile(member, io.BytesIO(RED))
+    with pytest.raises(InputError, match=r"00000\.tar: not a tar shard"):
+        ImageStore(tmp_path).read("red.png")
