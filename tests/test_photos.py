@@ -33,6 +33,13 @@ DOCUMENTED = {
 }  # fmt: skip
 
 
+def at_scale(detector, scale):
+    """The detector with a scale that photographs and partitions are resized to."""
+    return dataclasses.replace(
+        detector, transforms=dataclasses.replace(detector.transforms, test_scale=scale)
+    )
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory, make_detector):
     """Two images and two model files, one that states its scores and one that does not."""
@@ -42,8 +49,9 @@ def files(tmp_path_factory, make_detector):
     for index, (width, height) in enumerate([(40, 30), (32, 48)]):
         pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
         Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
-    make_detector().save(folder / "ours.safetensors")
-    dataclasses.replace(make_detector(), scores=RELEASED).save(folder / "released.safetensors")
+    detector = at_scale(make_detector(), 24)
+    detector.save(folder / "ours.safetensors")
+    dataclasses.replace(detector, scores=RELEASED).save(folder / "released.safetensors")
     return folder
 
 
@@ -99,7 +107,7 @@ def test_flags_go_before_the_file_and_the_file_before_the_documented(
         schema=schema.IMAGES,
     )
     (wanted,) = predict(
-        make_detector(), images, ImageStore(files / "images"),
+        at_scale(make_detector(), 24), images, ImageStore(files / "images"),
         as_stated(predict_config, expected), [expected["enhancement_k"]], torch.device("cpu"),
     )  # fmt: skip
     assert schema.read_table(tmp_path / "predictions.parquet").equals(wanted)
