@@ -16,7 +16,7 @@ from threading import RLock
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from hoiclip.data.pixels import to_rgb
+from hoiclip.data.pixels import to_rgb, unread_kind
 from hoiclip.errors import InputError
 from hoiclip.files import atomic_folder
 
@@ -217,7 +217,7 @@ def decode_reduced(
     except InputError:
         raise
     except UnidentifiedImageError:
-        raise InputError(name, "not an image that can be read") from None
+        raise InputError(name, unread_kind(data)) from None
     except Image.DecompressionBombError:
         problem = f"more pixels than the limit of {limits.pixels / 1e6:g} megapixels"
         fix = "Raise --max-megapixels if the file can be trusted"

@@ -15,6 +15,13 @@ from hoiclip.errors import InputError
 
 # Formats whose single channel of more than 8 bits Pillow gives with 65535 as white.
 _WHITE_IS_65535 = ("PNG", "PPM", "JPEG2000")
+_UNREAD_KINDS = {
+    b"II*\0": "a TIFF with pixels of a kind that cannot be read",
+    b"MM\0*": "a TIFF with pixels of a kind that cannot be read",
+    b"%!PS": "PostScript, which is not run",
+    b"%PDF": "a PDF, not an image",
+}
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 _WHITE_IS_ZERO = 0
 _TAGS = {tag.name: number for number, tag in TiffTags.TAGS_V2.items()}
@@ -38,6 +45,15 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
         image = image.convert(_PREMULTIPLIED[image.mode])
     image.info.pop("transparency", None)  # of which Pillow warns
     return image.convert("RGB")
+
+
+def unread_kind(data: bytes) -> str:
+    """What bytes are that Pillow does not take for an image."""
+    if not data:
+        return "not an image: the file is empty"
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        return "a HEIF image (HEIC), which cannot be read: save it as JPEG"
+    return _UNREAD_KINDS.get(data[:4], "not an image that can be read")
 
 
 def _gray(values: np.ndarray) -> Image.Image:
