@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hoiclip.errors import printable
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -41,4 +43,4 @@ class Conversion:
         if assumed:
             values = ", ".join(f"{name} {value}" for name, value in assumed.items())
             lines.append(f"  assumed, since the file does not say: {values}")
-        return "\n".join(lines)
+        return "\n".join(printable(line) for line in lines)

@@ -66,7 +66,7 @@ class ImageStore:
     @cached_property
     def _members(self) -> dict[str, tuple[Path, int, int]]:
         members = {}
-        for shard in sorted(self.folder.glob("*.tar")):
+        for shard in self._shards:
             try:
                 with tarfile.open(shard, "r:") as tar:
                     for member in tar:
@@ -75,6 +75,16 @@ class ImageStore:
             except tarfile.TarError as error:
                 raise InputError(shard, f"not a tar shard ({error})") from None
         return members
+
+    def names(self) -> list[str]:
+        """Names of all files that are there, also of those that are no images."""
+        folder = self.folder
+        loose = (p for p in folder.rglob("*") if not p.is_dir() and p not in self._shards)
+        return sorted({*self._members, *(p.relative_to(folder).as_posix() for p in loose)})
+
+    @cached_property
+    def _shards(self) -> list[Path]:
+        return sorted(self.folder.glob("*.tar"))
 
     def read_bytes(self, file_name: str) -> bytes:
         """The encoded image.
