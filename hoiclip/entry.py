@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hoiclip.errors import HoiclipError
+from hoiclip.errors import HoiclipError, printable
 from hoiclip.files import write_json
 
 
 def fail(error: HoiclipError) -> int:
     """Prints the error on one line and returns the exit code."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     return 1
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hoiclip.errors import printable
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -44,4 +46,4 @@ class Conversion:
             values = ", ".join(f"{name} {value}" for name, value in assumed.items())
             lines.append(f"  assumed, since the file does not say: {values}")
         lines += [f"  {note}" for note in self.notes]
-        return "\n".join(lines)
+        return "\n".join(printable(line) for line in lines)

@@ -1,4 +1,5 @@
 import io
+import os
 import tarfile
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image
 
 from hoiclip.data import images as images_module
-from hoiclip.data.images import ImageStore, decode, write_shards
+from hoiclip.data.images import ImageStore, Limits, decode, write_shards
 from hoiclip.errors import InputError
 
 
@@ -86,6 +87,23 @@ def test_missing_things_are_named(tmp_path):
         with pytest.raises(InputError, match="is missing") as info:
             ImageStore(tmp_path).read(name)
         str(info.value).encode()
+
+
+def test_a_fifo_among_the_images_blocks_nobody(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(InputError, match="a FIFO, not a file"):
+        ImageStore(tmp_path).read("a.png")
+
+
+def test_limits_of_a_store_hold_for_files_and_shards(tmp_path):
+    write_shards(tmp_path / "shards", [("red.png", RED)])
+    (tmp_path / "red.png").write_bytes(RED)
+    for folder in (tmp_path, tmp_path / "shards"):
+        with pytest.raises(InputError, match="more than the limit"):
+            ImageStore(folder, Limits(bytes=10)).read("red.png")
+        with pytest.raises(InputError, match="more pixels than the limit"):
+            ImageStore(folder, Limits(pixels=20)).read("red.png")
+        assert ImageStore(folder, Limits(pixels=24, bytes=10_000)).read("red.png").size == (6, 4)
 
 
 @pytest.mark.parametrize("name", ["ein Hünd 犬.png", "a" * 120 + ".png", "deep/" * 60 + "a.png"])

@@ -95,6 +95,23 @@ def test_every_source_and_form_is_written_whole(raw, data, name):
     assert not [row for row in findings(data) if row["kind"] != "published_count_differs"]
 
 
+def test_files_among_your_own_images_that_nobody_names_are_findings(raw, data):
+    config = write_own(raw)
+    for name in ("site/c.heic", "d.jpg", "\x1b.txt"):
+        (raw / "images" / name).write_bytes(b"")
+    summary = prepare(config, data)
+    rows = [row for row in findings(data) if row["kind"] == "image_not_listed"]
+    assert [json.loads(row["value"])["file_name"] for row in rows] == [
+        "\\x1b.txt",
+        "d.jpg",
+        "site/c.heic",
+    ]
+    assert {(row["file"], row["row"], row["kept"]) for row in rows} == {
+        (str(raw / "images"), -1, False)
+    }
+    assert any(line.startswith("train image_not_listed") for line in summary_lines(summary))
+
+
 def test_the_forms_of_hico_det_give_equal_rows_and_equal_shards(tmp_path):
     for form in ("mat", "hoia", "instances"):
         (tmp_path / form).mkdir()
