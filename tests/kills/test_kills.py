@@ -17,12 +17,10 @@ SMALLEST = (
 
 @pytest.mark.skipif(not (kill_runs.ROOT / ".git").exists(), reason="clones the last commit")
 def test_three_kills_change_nothing(tmp_path: Path) -> None:
-    settings = [option for setting in SMALLEST for option in ("--set", setting)]
     log = tmp_path / "log.txt"
-    code = kill_runs.main(
-        ["--kills", "2", "--training-kills", "1", "--beyond", "1", "--jobs", "1"]
-        + ["--target", "train", "--log", str(log), *settings]
-    )
+    options = "--kills 2 --training-kills 1 --beyond 1 --jobs 1 --target train --log".split()
+    settings = [option for setting in SMALLEST for option in ("--set", setting)]
+    code = kill_runs.main([*options, str(log), *settings])
     said = log.read_text()
     assert code == 0, said
     assert "kills: 2 of 2 random, 1 of 1 in training" in said
