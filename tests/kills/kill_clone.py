@@ -31,7 +31,7 @@ class Reference:
     Attributes:
         metrics: bytes of metrics.json.
         outs: hashes in dvc.lock, by stage and path.
-        seconds: that each stage took, in their order.
+        seconds: that dvc took to start, as `start`, and each stage, in their order.
         after_first_epoch: seconds from training's first saved state to its end.
     """
 
@@ -162,7 +162,6 @@ def run_undisturbed(clone: Clone) -> Reference:
             first_state = seconds[stage]
     if failure := clone.failure():
         raise RuntimeError(failure)
-    del seconds["start"]
-    outs = {stage: clone.outs()[stage] for stage in seconds}
+    outs = {stage: clone.outs()[stage] for stage in seconds if stage != "start"}
     left = seconds.get("train", 0.0) - (first_state or 0.0)
     return Reference((clone.folder / "metrics.json").read_bytes(), outs, seconds, left)

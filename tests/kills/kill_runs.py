@@ -1,4 +1,4 @@
-"""Kills the pipeline at random moments, again and again; its result must equal a quiet run's.
+"""Kills the pipeline at random moments, and holds its result against that of a quiet run.
 
     python tests/kills/kill_runs.py --log tests/kills/log.txt
 
@@ -32,8 +32,6 @@ from kill_clone import SECONDS_BETWEEN_LOOKS, Clone, Reference, call, run_undist
 
 ROOT = Path(__file__).resolve().parents[2]
 THREE_EPOCHS = ("train.epochs=3", "train.lr_drop_epoch=2")
-# Moments are drawn over somewhat more than what a run still needs, so that some attempts end.
-BEYOND = 1.25
 ANYWHERE, IN_TRAINING = "random", "in training"
 
 
@@ -46,16 +44,18 @@ class Campaign:
         kills: how many of each kind.
         seconds: after which no run and no kill begins.
         seed: of the moments.
+        beyond: moments are drawn over this times what a clone still has to do; above 1, so that
+            runs also end before their kills are used up.
         target: a stage, or None for the whole pipeline.
         say: takes the lines of the log.
     """
 
     def __init__(
         self, base: Path, reference: Reference, kills: dict[str, int], seconds: float, seed: int,
-        target: str | None, say: Callable[[str], None],
+        beyond: float, target: str | None, say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._base, self._reference, self._target, self._say = base, reference, target, say
-        self._wanted, self._seed = kills, seed
+        self._wanted, self._seed, self._beyond = kills, seed, beyond
         self._deadline = time.monotonic() + seconds
         self._numbers, self._lock = count(1), threading.Lock()
         self.kills: Counter[str] = Counter()
@@ -85,14 +85,19 @@ class Campaign:
     def _run(self, number: int, clone: Clone) -> list[str]:
         """Starts and kills the pipeline until it ends by itself; gives what is then wrong."""
         draw = random.Random(f"{self._seed} {number}")
-        aim = IN_TRAINING if self._due(IN_TRAINING) else ANYWHERE
-        while True:
+        # The first kill is anywhere, the second in training, all others are anywhere again.
+        for attempt in count(1):
+            turn = attempt == 2 or not self._due(ANYWHERE)
+            possible = self._due(IN_TRAINING) and self._to_do(clone, "train")
+            aim = IN_TRAINING if turn and possible else ANYWHERE
             if clone.start():
                 self.checkouts += 1
                 self._say(f"run {number:3}  half a dvc.lock, checked out")
             started = time.monotonic()
             # Where it is to be in training, the moment is known once an epoch was saved.
-            moment = math.inf if aim == IN_TRAINING else self._moment(clone, draw)
+            moment = math.inf
+            if aim == ANYWHERE:
+                moment = draw.uniform(0, self._beyond * self._to_do(clone))
             while not clone.ended():
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 seconds = time.monotonic() - started
@@ -103,15 +108,15 @@ class Campaign:
                         break
                     aim, moment = ANYWHERE, math.inf
             else:
-                failure = clone.failure()
-                return [failure] if failure else clone.differences(self._reference)
-            aim = ANYWHERE
+                break
+        failure = clone.failure()
+        return [failure] if failure else clone.differences(self._reference)
 
-    def _moment(self, clone: Clone, draw: random.Random) -> float:
-        """Seconds after the start, over all that the clone still has to do."""
+    def _to_do(self, clone: Clone, *stages: str) -> float:
+        """Seconds that the stages, or all, would take in the clone, as far as they are not done."""
         done = clone.done(self._reference.outs)
-        left = sum(s for stage, s in self._reference.seconds.items() if stage not in done)
-        return draw.uniform(0, BEYOND * left)
+        left = {k: s for k, s in self._reference.seconds.items() if k not in done}
+        return sum(s for stage, s in left.items() if not stages or stage in stages)
 
     def _kill(self, number: int, clone: Clone, aim: str, seconds: float) -> bool:
         """Kills if a kill of its kind is still due and the run did not end just now."""
@@ -157,6 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit-minutes", type=float, default=90, help="(default 90)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (default 2)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
+    parser.add_argument(
+        "--beyond", type=float, default=1.5, help="draw moments over so much of the rest (1.5)"
+    )
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="instead of 3 epochs")
     parser.add_argument("--target", help="a stage; by default the whole pipeline")
     parser.add_argument("--log", type=Path, help="file to write beside the output")
@@ -181,7 +189,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"undisturbed: {told}")
         wanted = {ANYWHERE: options.kills, IN_TRAINING: options.training_kills}
         limit = 60 * options.limit_minutes - (time.monotonic() - started)
-        campaign = Campaign(base, reference, wanted, limit, options.seed, options.target, say)
+        campaign = Campaign(
+            base, reference, wanted, limit, options.seed, options.beyond, options.target, say
+        )
         with ThreadPoolExecutor(options.jobs) as pool:
             for work in [pool.submit(campaign.work) for _ in range(options.jobs)]:
                 work.result()

@@ -1,0 +1,53 @@
+"""The stage `train` and the state of an interrupted training."""
+
+import dataclasses
+import sys
+
+import pytest
+
+from hoiclip.config import from_mapping
+from hoiclip.entry import run_stage
+from hoiclip.model.config import ModelConfig
+from hoiclip.prediction import PredictConfig
+from hoiclip.training.config import TrainConfig
+from stages import train as stage
+
+
+def test_a_damaged_state_is_one_line_and_leaves_earlier_figures(
+    toy, model_config, predict_config, params, tmp_path, monkeypatch, capfd
+):
+    config = dataclasses.replace(
+        from_mapping(TrainConfig, params["train"], "train"),
+        threads=1, warm_start=False, epochs=1, lr_drop_epoch=1, batch_size=4,
+    )  # fmt: skip
+    configs = {ModelConfig: model_config, TrainConfig: config, PredictConfig: predict_config}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage, "PATHS", toy.paths)
+    monkeypatch.setattr(stage, "load", lambda kind, section, path: configs[kind])
+    monkeypatch.setattr(sys, "argv", ["train"])
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.Trainer, "_finish", killed)
+        with pytest.raises(SystemExit):
+            run_stage("train", stage.main)
+    (state,) = tmp_path.glob(".checkpoints/*/state.pt")
+    figures = tmp_path / "runs/train/live/metrics.json"
+    before = figures.read_bytes()
+    whole = state.read_bytes()
+    state.write_bytes(whole[:-1])
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        run_stage("train", stage.main)
+    said = capfd.readouterr().err
+    assert ended.value.code == 1
+    assert said.startswith("error: .checkpoints/")
+    assert said.count("\n") == 1
+    assert figures.read_bytes() == before
+
+    state.write_bytes(whole)
+    run_stage("train", stage.main)
+    assert (tmp_path / "runs/train/model.safetensors").exists()
+    assert figures.read_bytes() == before
