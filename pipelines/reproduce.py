@@ -9,6 +9,7 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
@@ -37,6 +38,8 @@ from pipelines.workspace import (
 
 # A year: what `threading.Timer` can wait for has an end, too.
 _MAX_MINUTES = 366 * 24 * 60
+# For what a run has to tell the server when its work is done.
+_LAST_WORDS_SECONDS = 60
 
 
 @flow(name="reproduce", persist_result=False)
@@ -65,7 +68,9 @@ def reproduce(
     Raises:
         PipelineError: an override, the target or the project is wrong, or a stage failed.
     """
-    if deployment.id:
+    # Then this process is this run's own, started by a worker.
+    deployed = deployment.id is not None and flow_run.parent_flow_run_id is None
+    if deployed:
         outlive_reader()
     _check_numbers(retries, parallel, stage_timeout_minutes)
     root = Path.cwd()
@@ -83,13 +88,24 @@ def reproduce(
     groups = ProcessGroups(parallel)
     try:
         _run_graph(groups, root, graph, retries, stage_timeout_minutes)
-        _describe(groups, root)
+        # First, because it needs no server.
         if publish:
             _publish(groups, root, [] if target is None else list(graph))
+        _describe(groups, root)
     # A cancelled run ends by a signal, which Prefect raises here as a BaseException.
     except BaseException:
         groups.stop()
         raise
+    finally:
+        if deployed:
+            _end_within(_LAST_WORDS_SECONDS)
+
+
+def _end_within(seconds: float) -> None:
+    """Ends this process by then: Prefect tries to reach a server that is gone for far longer."""
+    timer = threading.Timer(seconds, os._exit, [1])
+    timer.daemon = True
+    timer.start()
 
 
 def _check_numbers(retries: int, parallel: int, stage_timeout_minutes: float | None) -> None:

@@ -257,8 +257,17 @@ def test_a_run_goes_on_without_its_worker_and_its_server(deployed: Deployed) -> 
     deployed.server.kill()
     deployed.server.wait()
     port = os.environ["PREFECT_API_URL"].split(":")[2].partition("/")[0]
-    deployed.start("server", "start", "--host", "127.0.0.1", "--port", port)
+    server = deployed.start("server", "start", "--host", "127.0.0.1", "--port", port)
     assert deployed.ended(run) == "COMPLETED"
+
+    # A server that stays away: the stages are done, and the run's process ends.
+    seen = len(deployed.stages(expected=0))
+    deployed.run("double.sleep=7")
+    (stage,) = deployed.stages(seen)
+    flow = str(_flow_of(stage))
+    server.kill()
+    deployed.stages(seen, expected=2)
+    _until(lambda: _gone(flow), 240, deployed.log)
 
 
 def test_a_killed_run_leaves_nothing_and_the_next_goes_on(deployed: Deployed) -> None:
