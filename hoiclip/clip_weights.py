@@ -65,7 +65,7 @@ def load_clip(weights: str | Path, model_name: str | None = None) -> ClipEncoder
     try:
         encoder = ClipEncoder(config, model)
     except (TypeError, ValueError) as error:
-        raise WeightsError(f"{weights}: its configuration makes no CLIP ({error})") from None
+        raise WeightsError(f"{weights}: its header is not of a CLIP ({error})") from None
     name = (card or {}).get("model") or model_name or weights.stem
     encoder.provenance = {"model": name, "weights_sha256": sha256_file(weights)}
     return encoder
@@ -101,11 +101,7 @@ def _read(
         raise WeightsError(f"{path}: no such CLIP weight file. Fetch it or correct its path")
     state, header = read_safetensors(path) if path.suffix == ".safetensors" else ({}, {})
     if _HEADER in header:
-        try:
-            config = json.loads(header[_HEADER])
-            card = dict(config.pop("card", {}))
-        except (ValueError, RecursionError, AttributeError, TypeError):
-            raise WeightsError(f"{path}: its header {_HEADER} is no JSON object") from None
+        config, card = _parse_config(path, header[_HEADER])
         return config, state, card
     if model_name is None:
         fix = "Give open_clip's model name (weights.clip_model or --clip-model)"
@@ -118,6 +114,15 @@ def _read(
         state = read_torchscript(path)
         return config, {k: v for k, v in state.items() if k not in _NO_WEIGHTS}, None
     return config, _read_checkpoint(path), None
+
+
+def _parse_config(path: Path, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Configuration and card that a header holds."""
+    try:
+        config = json.loads(text)
+        return config, dict(config.pop("card", {}))
+    except (ValueError, RecursionError, AttributeError, TypeError) as error:
+        raise WeightsError(f"{path}: its header is not of a CLIP ({error})") from None
 
 
 def _named_model(name: str) -> dict[str, Any]:
@@ -153,7 +158,7 @@ def _expected(path: Path, config: dict[str, Any], state: dict[str, Tensor]) -> d
             return build_clip(config).state_dict()
     except Exception as error:  # open_clip checks no configuration
         problem = " ".join(str(error).split()) or type(error).__name__
-        raise WeightsError(f"{path}: its configuration makes no CLIP ({problem})") from None
+        raise WeightsError(f"{path}: its header is not of a CLIP ({problem})") from None
 
 
 def _check(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
