@@ -7,6 +7,10 @@ from typing import Literal
 
 from hoiclip.config import check
 
+# PyTorch 2.15's oneDNN corrupts the heap of a processor without AVX-512 in the backward pass of a
+# strided 1x1 convolution in channels_last that has fewer input channels, as a downsampling has.
+_LEAST_CHANNELS = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
@@ -15,7 +19,7 @@ class BackboneConfig:
     Attributes:
         block: `bottleneck` (ResNet-50 and deeper) or `basic`.
         layers: blocks of each of the four stages.
-        channels: width of each stage, before a bottleneck's expansion.
+        channels: width of each stage, at least 8, before a bottleneck's expansion.
         stride: image pixels per cell of the last stage: 32, 16 or 8.
     """
 
@@ -27,6 +31,11 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         check(len(self.layers) == 4, f"layers: {self.layers}, expected four stages")
         check(len(self.channels) == 4, f"channels: {self.channels}, expected four stages")
+        check(
+            min(self.channels) >= _LEAST_CHANNELS,
+            f"channels: {self.channels}, expected at least {_LEAST_CHANNELS} in every stage: "
+            "PyTorch's convolutions of fewer corrupt memory on processors without AVX-512",
+        )
         check(self.stride in (8, 16, 32), f"stride: {self.stride}, expected 8, 16 or 32")
 
 
