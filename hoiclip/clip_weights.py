@@ -16,8 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hoiclip.clip_config import check_clip_config
 from hoiclip.clip_encoder import ClipEncoder, build_clip
-from hoiclip.errors import WeightsError
+from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.files import atomic_file, sha256_file
 
 _HEADER = "clip_config"
@@ -59,8 +60,8 @@ def load_clip(weights: str | Path, model_name: str | None = None) -> ClipEncoder
     """
     weights = Path(weights)
     config, state, card = _read(weights, model_name)
+    _check_tensors(weights, config, state)
     model = build_clip(config)
-    _check(weights, state, model.state_dict())
     model.load_state_dict(state)
     encoder = ClipEncoder(config, model)
     name = (card or {}).get("model") or model_name or weights.stem
@@ -81,9 +82,7 @@ def convert_clip(weights: str | Path, out: str | Path, model_name: str | None = 
     """
     weights, out = Path(weights), Path(out)
     config, state, card = _read(weights, model_name)
-    with torch.device("meta"):
-        expected = build_clip(config).state_dict()
-    _check(weights, state, expected)
+    _check_tensors(weights, config, state)
     if card is not None:
         with atomic_file(out) as aside:
             shutil.copyfile(weights, aside)
@@ -100,8 +99,7 @@ def _read(
         raise WeightsError(f"{path}: no such CLIP weight file. Fetch it or correct its path")
     header, card = _read_header(path), None
     if _HEADER in header:
-        config = json.loads(header[_HEADER])
-        card = config.pop("card", {})
+        config, card = _parse_config(path, header[_HEADER])
     elif model_name is None:
         fix = "Give open_clip's model name (weights.clip_model or --clip-model)"
         raise WeightsError(f"{path}: the file names no model. {fix}")
@@ -111,6 +109,17 @@ def _read(
     if torchscript:
         config["model_cfg"]["quick_gelu"] = True
     return config, _read_state(path, torchscript), card
+
+
+def _parse_config(path: Path, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Configuration and card that a header holds."""
+    try:
+        config = json.loads(text)
+        card = config.pop("card", {}) if isinstance(config, dict) else {}
+        check_clip_config(config, _HEADER)
+    except (ValueError, RecursionError, ParamsError) as error:
+        raise WeightsError(f"{path}: its header is not of a CLIP ({error})") from None
+    return config, card if isinstance(card, dict) else {}
 
 
 def _read_header(path: Path) -> dict[str, str]:
@@ -158,7 +167,10 @@ def _read_state(path: Path, torchscript: bool) -> dict[str, Tensor]:
     }
 
 
-def _check(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+def _check_tensors(path: Path, config: dict[str, Any], state: dict[str, Tensor]) -> None:
+    # Without memory: a wrong file may state any size.
+    with torch.device("meta"):
+        expected = build_clip(config).state_dict()
     for name, tensor in expected.items():
         if name not in state:
             raise WeightsError(f"{path}: tensor {name} is missing. Is it the named model's file?")

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +17,56 @@ from hoiclip.errors import InputError
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yields a path beside `path`; renames it to `path` on success, deletes it on error."""
+    """Yields a path beside `path`; renames it to `path` on success, deletes it on error.
+
+    Raises:
+        OSError: it cannot be written; names `path`.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield aside
-        os.replace(aside, path)
+        with _named(path, aside):
+            yield aside
+            os.replace(aside, path)
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yields an empty folder; it replaces `path` on success and is deleted on error."""
+    """Yields an empty folder; it replaces `path` on success and is deleted on error.
+
+    Raises:
+        OSError: it cannot be written; names the file, or `path`.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     aside.chmod(0o755)
     try:
-        yield aside
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(aside, path)
+        with _named(path, aside):
+            yield aside
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(aside, path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _named(path: Path, aside: Path) -> Iterator[None]:
+    """Makes errors of writing `aside` name `path`, which people know."""
+    try:
+        yield
+    except OSError as error:
+        # Libraries raise OSError without a number for what they cannot decode.
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        elif isinstance(error.filename, str):
+            error.filename = error.filename.replace(str(aside), str(path))
+        raise
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hoiclip.entry import fail
+from hoiclip.ranges import BatchSize, Threads, Weight, number
 
 UNREADABLE_IMAGES = 3
 
@@ -29,9 +30,11 @@ def add(verbs: argparse._SubParsersAction) -> None:
         help="folder of a partition's tables: predict its images, which are in the folder IMAGE, "
         "under its image ids, to be scored with `hoiclip evaluate`",
     )
-    verb.add_argument("--least-score", type=float, default=1.0, help="in JSON and pictures")
-    verb.add_argument("--batch-size", type=int, default=8)
-    verb.add_argument("--threads", type=int, default=2)
+    verb.add_argument(
+        "--least-score", type=number(Weight), default=1.0, help="in JSON and pictures"
+    )
+    verb.add_argument("--batch-size", type=number(BatchSize), default=8)
+    verb.add_argument("--threads", type=number(Threads), default=2)
     verb.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto")
     verb.add_argument("--no-pictures", action="store_true")
     scores = verb.add_argument_group(
