@@ -14,9 +14,8 @@ from typing import Any
 from hoiclip.errors import HoiclipError
 from hoiclip.files import write_json
 
-# Libraries raise bare RuntimeErrors for want of memory or disk; these are parts of their texts.
+# Libraries raise bare RuntimeErrors for want of memory; these are parts of their texts.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "CUDA out of memory")
-_NOT_WRITTEN = ("PytorchStreamWriter", "inline_container", "Error while serializing")
 _KILLED = ("DataLoader worker", "process pool was terminated")
 
 
@@ -46,8 +45,6 @@ def describe(error: Exception) -> str | None:
         return f"out of memory ({text}). Lower batch_size, workers or the image sizes"
     if any(part in str(error) for part in _KILLED):
         return f"a worker process ended ({text}); most often the memory was full: lower workers"
-    if any(part in str(error) for part in _NOT_WRITTEN):
-        return f"a file cannot be written ({text}). Is the disk full?"
     return None
 
 

@@ -14,13 +14,16 @@ from typing import Any
 
 from hoiclip.errors import InputError
 
+# What PyTorch and safetensors say of a write that failed, in errors that are no OSError.
+_NOT_WRITTEN = ("PytorchStreamWriter", "inline_container", "iostream", "Error while serializing")
+
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yields a path beside `path`; renames it to `path` on success, deletes it on error.
 
     Raises:
-        OSError: it cannot be written; names `path`.
+        OSError, InputError: it cannot be written; names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +42,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yields an empty folder; it replaces `path` on success and is deleted on error.
 
     Raises:
-        OSError: it cannot be written; names the file, or `path`.
+        OSError, InputError: it cannot be written; names the file in it, or `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +70,24 @@ def _named(path: Path, aside: Path) -> Iterator[None]:
         elif isinstance(error.filename, str):
             error.filename = error.filename.replace(str(aside), str(path))
         raise
+    except Exception as error:
+        if any(part in str(error) for part in _NOT_WRITTEN):
+            fix = "Is the disk full, or the file larger than allowed?"
+            raise InputError(path, f"cannot be written ({error})", fix=fix) from None
+        raise
+
+
+def check_output_folder(path: str | Path) -> None:
+    """Before long work whose results go into the folder `path`, which need not exist.
+
+    Raises:
+        InputError: it, or a folder above it, is a file or may not be written.
+    """
+    there = next(p for p in (Path(path), *Path(path).absolute().parents) if p.exists())
+    if not there.is_dir():
+        raise InputError(there, "is a file", fix="Name a folder for the results")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(there, "may not be written", fix="Name another folder for the results")
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -36,8 +36,10 @@ def run(arguments: argparse.Namespace) -> None:
     )
     from hoiclip.experiments.crops_alone import score_crops_alone
     from hoiclip.experiments.run import PATHS
+    from hoiclip.files import check_output_folder
     from hoiclip.model.config import ModelConfig
 
+    check_output_folder(arguments.results)
     experiments = plan_of(arguments.verb, arguments.params)
     runs, out = arguments.results / "runs", arguments.results / f"{arguments.verb}.json"
     run_plan(experiments, runs, arguments.params, arguments.jobs)

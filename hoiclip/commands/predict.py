@@ -58,11 +58,13 @@ def add(verbs: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Predicts; 3 where some images could not be read."""
     from hoiclip.errors import ParamsError
+    from hoiclip.files import check_output_folder
     from hoiclip.photos import Model, predict_partition, predict_photos
     from hoiclip.prediction import NmsConfig, PredictConfig
 
     if arguments.partition is not None and len(arguments.images) > 1:
         raise ParamsError("--partition: give one IMAGE, the folder of the partition's images")
+    check_output_folder(arguments.out)
     config = PredictConfig(
         device=arguments.device,
         threads=arguments.threads,
