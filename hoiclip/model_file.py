@@ -101,7 +101,8 @@ def load_detector(path: str | Path) -> Detector:
         )
     header = _read_header(path, metadata[HEADER_KEY])
     if header.get("format") != FORMAT:
-        raise WeightsError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT}")
+        stated = told(header.get("format"))
+        raise WeightsError(f"{path}: format {stated}, this version reads {FORMAT}")
     try:
         config = from_mapping(ModelConfig, header["model"], "model")
         transforms = from_mapping(TransformsConfig, header["transforms"], "transforms")

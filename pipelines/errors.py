@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
+from collections.abc import Callable
+
 
 class PipelineError(Exception):
     """A run, profile or override cannot go on; the first line of its text says why."""
+
+
+def fail(error: PipelineError | OSError) -> int:
+    """Prints the error on one line; exit code 2 for bad input, 1 where the machine refuses."""
+    if isinstance(error, PipelineError):
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    where = f"{error.filename}: " if error.filename is not None else ""
+    print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+    return 1
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """`type` of an argparse argument that takes the whole numbers from `least` to `most`."""
+
+    def whole_number(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{value}, expected {least} to {most}")
+        return value
+
+    return whole_number

@@ -60,7 +60,9 @@ def read_yaml(text: str) -> Any:
                 raise ValueError(f"line {line} is nested more than {_MOST_DEPTH} deep")
             if isinstance(event, AliasEvent):
                 raise ValueError(f"line {line} has the alias *{event.anchor}; write the value out")
-        return YAML(typ="safe").load(text)
+        value = YAML(typ="safe").load(text)
+        repr(value)  # fails for an integer of more digits than a message can have
+        return value
     # The constructor lets through whatever int(), float() or datetime raise.
     except Exception as error:
         problem = " ".join(str(error).split())[:500] or type(error).__name__

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 from uuid import uuid4
 
 import networkx as nx
@@ -19,8 +20,9 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
+from pydantic import Field
 
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, fail, whole_number
 from pipelines.graph import needed_for, stage_graph
 from pipelines.params import apply_changes, parse_overrides
 from pipelines.processes import ProcessGroups
@@ -33,13 +35,16 @@ from pipelines.workspace import (
     is_workspace,
 )
 
+MOST_RETRIES = 100
+MOST_PARALLEL = 256
+
 
 @flow(name="reproduce", persist_result=False)
 def reproduce(
     overrides: list[str] | None = None,
     target: str | None = None,
-    retries: int = 1,
-    parallel: int = 1,
+    retries: Annotated[int, Field(ge=0, le=MOST_RETRIES)] = 1,
+    parallel: Annotated[int, Field(ge=1, le=MOST_PARALLEL)] = 1,
     publish: bool = False,
 ) -> None:
     """Reproduces the project in the current folder.
@@ -149,8 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.reproduce", description=__doc__)
     parser.add_argument("target", nargs="?", help="a stage; by default all")
     parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--retries", type=int, default=1, help="per stage (default 1)")
-    parser.add_argument("--parallel", type=int, default=1, help="stages at a time (default 1)")
+    retries, parallel = whole_number(0, MOST_RETRIES), whole_number(1, MOST_PARALLEL)
+    parser.add_argument("--retries", type=retries, default=1, help="per stage (default 1)")
+    parser.add_argument("--parallel", type=parallel, default=1, help="stages at a time (default 1)")
     parser.add_argument("--publish", action="store_true", help="save as a DVC experiment")
     parser.add_argument("--workspace", metavar="FOLDER", help="make the clone here and keep it")
     options = parser.parse_args(arguments)
@@ -176,9 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
             finally:
                 os.chdir(source)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except (PipelineError, OSError) as error:
+        return fail(error)
     return 0
 
 
