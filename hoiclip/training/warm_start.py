@@ -64,8 +64,8 @@ def read_detr(path: Path, config: DetectorConfig) -> dict[str, Tensor]:
     for key, value in stated.items():
         if key != "dropout" and ours.get(key) != value:
             raise WeightsError(
-                f"{path}: a DETR with {key} {told(value)}, model.detector.{key} in params.yaml says "
-                f"{ours.get(key)}"
+                f"{path}: a DETR with {key} {told(value)}, model.detector.{key} in params.yaml "
+                f"says {ours.get(key)}"
             )
     return {name: tensor.float() for name, tensor in state.items()}
 
