@@ -37,6 +37,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 .PHONY: repro
 repro: $(STAMP) ## reproduce the pipeline (dvc repro), then print metrics and report
+	@python -m pipelines.lock
 	dvc repro
 	@dvc metrics show --md metrics.json
 	@echo "Report: $(CURDIR)/report/index.html"
@@ -73,6 +74,16 @@ test-slow: $(STAMP) ## slow tests
 .PHONY: mutants
 mutants: $(STAMP) ## break the code on purpose, one line at a time; a fast test must catch each
 	python tests/mutants/run.py
+
+KILLS ?= 100
+TRAINING_KILLS ?= 20
+LIMIT_MINUTES ?= 90
+JOBS ?= 2
+
+.PHONY: kills
+kills: $(STAMP) ## SIGKILL the smoke pipeline at random moments; its result must stay the same
+	python tests/kills/kill_runs.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) \
+	  --limit-minutes $(LIMIT_MINUTES) --jobs $(JOBS) --log tests/kills/log.txt
 
 .PHONY: lint
 lint: $(STAMP) ## style and format

@@ -1,4 +1,4 @@
-"""How a stage runs: one line for an error, the time it took for the report."""
+"""How a stage runs: one line for an error, one for the time it took, its figures for the report."""
 
 from __future__ import annotations
 
@@ -92,8 +92,9 @@ def run_stage(
     """Runs a stage and exits.
 
     `--params` names another params file, `--debug` shows tracebacks, `--dry-run` (where there is a
-    `plan`) prints what would be fetched and does nothing. What `main` returns goes, with the
-    seconds it took, to `runs/<name>/summary.json`.
+    `plan`) prints what would be fetched and does nothing. What `main` returns goes to
+    `runs/<name>/summary.json`, an output that DVC hashes, so that no time may be in it: the seconds
+    (those that `main` returns, else those it took) are printed.
 
     Args:
         name: of the stage.
@@ -113,8 +114,9 @@ def run_stage(
             print("\n".join(plan(arguments.params)))
             return
         summary = main(arguments.params) or {}
-        seconds = round(time.monotonic() - started, 1)
-        write_json(Path("runs") / name / "summary.json", {"seconds": seconds, **summary})
+        seconds = summary.pop("seconds", round(time.monotonic() - started, 1))
+        write_json(Path("runs") / name / "summary.json", summary)
+        print(f"{name}: {seconds} s", file=sys.stderr)
 
     if code := guarded(run, debug=arguments.debug):
         sys.exit(code)

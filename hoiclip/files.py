@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -22,16 +23,24 @@ _NOT_WRITTEN = ("PytorchStreamWriter", "inline_container", "iostream", "Error wh
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yields a path beside `path`; renames it to `path` on success, deletes it on error.
 
+    The contents are on the disk before the new name is. What killed processes left of the same
+    file is removed.
+
     Raises:
         OSError, InputError: it cannot be written; names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with _named(path, aside):
             yield aside
+            _to_disk(aside)
             os.replace(aside, path)
+        # Not every file system does this for folders.
+        with suppress(OSError):
+            _to_disk(path.parent)
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
@@ -41,12 +50,16 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yields an empty folder; it replaces `path` on success and is deleted on error.
 
+    What killed processes left of the same folder is removed.
+
     Raises:
         OSError, InputError: it cannot be written; names the file in it, or `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    _remove_leftovers(path)
+    prefix = f".{path.name}.{os.getpid()}."
+    aside = Path(tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=path.parent))
     aside.chmod(0o755)
     try:
         with _named(path, aside):
@@ -88,6 +101,37 @@ def check_output_folder(path: str | Path) -> None:
         raise InputError(there, "is a file", fix="Name a folder for the results")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(there, "may not be written", fix="Name another folder for the results")
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes unfinished versions of `path` whose process, named in theirs, no longer runs."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)(\.\w{{8}})?\.part")
+    for found in path.parent.iterdir():
+        match = pattern.fullmatch(found.name)
+        if match and not _runs(int(match[1])):
+            if found.is_dir():
+                shutil.rmtree(found, ignore_errors=True)
+            else:
+                found.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is a process of this id, also one of another user."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -6,6 +6,7 @@ Boxes are continuous, 0-based, xyxy in pixels of the image as EXIF shows it. Ids
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ UNLABELLED = pa.schema(
         _required("box_xyxy", _box(pa.float64())),
     ]
 )
+PLACED_UNLABELLED = UNLABELLED.append(_required("instances_ahead", pa.int32()))
+"""The same, where it is known among the image's instances where they stand in the source."""
 OUTSIDE_VOCABULARY = pa.schema(
     [
         _required("image_id", pa.int64()),
@@ -225,6 +228,21 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
                 path, f"type {column.type}, expected {field.type}", key=field.name
             ) from None
     return table.select(schema.names).cast(schema)
+
+
+def unlabelled_schema(columns: Sequence[str]) -> pa.Schema:
+    """`PLACED_UNLABELLED` where `columns` are its, else `UNLABELLED`."""
+    placed = PLACED_UNLABELLED.names[-1] in columns
+    return PLACED_UNLABELLED if placed else UNLABELLED
+
+
+def read_unlabelled(path: str | Path) -> pa.Table:
+    """Reads a table of `unlabelled_schema`.
+
+    Raises:
+        InputError: see `read_table`.
+    """
+    return read_table(path, unlabelled_schema(read_table(path).column_names))
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,16 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hoiclip.clip_encoder import ClipVisual
 from hoiclip.crops import crop
 from hoiclip.data.annotations import Annotations
-from hoiclip.errors import WeightsError
-from hoiclip.files import atomic_file
-from hoiclip.tensors import read_safetensors
+from hoiclip.state_file import StateFile
 from hoiclip.verb_crops import Accumulation, Row, rows_by_image, shares_of
 from hoiclip.vocabulary import Vocabulary
 
@@ -55,15 +49,23 @@ class SumsFile:
     """
 
     def __init__(self, folder: Path, identity: Any, seconds: float = SECONDS_BETWEEN_SAVES) -> None:
-        text = json.dumps(identity, sort_keys=True)
-        self.path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+        self._file = StateFile(folder, identity)
         self._seconds, self._saved = seconds, time.monotonic()
+        self.locked = self._file.locked
+        self.delete = self._file.delete
 
-    def load(self) -> dict[str, Tensor] | None:
-        """What was saved last; None where nothing was, or what there is cannot be read."""
-        with contextlib.suppress(WeightsError):
-            return read_safetensors(self.path)[0]
-        return None
+    def load(self, fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What was saved last; `fresh`, the state of a pass not begun, where nothing was.
+
+        Raises:
+            InputError: the file is damaged, of another version, or does not fit `fresh`.
+        """
+        kept = self._file.load()
+        if kept is None:
+            return fresh
+        if _kinds(kept) != _kinds(fresh):
+            raise self._file.refused("does not fit this vocabulary and this CLIP")
+        return kept
 
     @property
     def due(self) -> bool:
@@ -72,13 +74,12 @@ class SumsFile:
 
     def save(self, state: dict[str, Tensor]) -> None:
         """Writes the state, all or nothing."""
-        with atomic_file(self.path) as aside:
-            save_file(state, aside)
+        self._file.save(state)
         self._saved = time.monotonic()
 
-    def delete(self) -> None:
-        """Removes the file, once the sums have gone where they belong."""
-        self.path.unlink(missing_ok=True)
+
+def _kinds(state: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}
 
 
 def sum_features(
@@ -110,6 +111,9 @@ def sum_features(
         workers: processes that read and cut images.
         resume: keeps the sums of an interrupted pass, and starts from them.
         progress: wraps the images still to come, whose number is its second argument.
+
+    Raises:
+        InputError: an image cannot be read, or what `resume` holds is refused.
     """
     num_hois = vocabulary.num_hois
     state = {
@@ -117,7 +121,7 @@ def sum_features(
         "rows": torch.zeros(num_hois, dtype=torch.int64),
         "images": torch.zeros(1, dtype=torch.int64),
     }
-    state = (resume.load() if resume else None) or state
+    state = resume.load(state) if resume else state
     images = rows_by_image(annotations, seen)[int(state["images"]) :]
     crops = _Crops(images, read_image, visual.preprocess, vocabulary, accumulation)
     pixels: list[Tensor] = []

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from hoiclip import schema
 from hoiclip.clip_weights import convert_clip
+from hoiclip.config import check
 from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.sniff import convert
+from hoiclip.data.addresses import check_address
 from hoiclip.data.download import Source, Step, fetch, plan
 from hoiclip.files import atomic_file, sha256_file
+from hoiclip.inside import check_inside
 
 _NOTE = "name another file in params.yaml, or give its address"
 
@@ -21,7 +24,7 @@ class WeightsConfig:
     """Pretrained weights (`weights` in params.yaml).
 
     Attributes:
-        raw: folder of the files below.
+        raw: folder of the files below, all of which lie inside it.
         clip: file of the CLIP: OpenAI's archive, a state dict of open_clip, or a file of
             `hoiclip.clip_weights.save_clip`. Its images are normalised with OpenAI's mean and
             standard deviation unless the file says otherwise.
@@ -46,6 +49,17 @@ class WeightsConfig:
     detector_url: str | None
     detector_sha256: str | None
     verb_vectors: str | None
+
+    def __post_init__(self) -> None:
+        for key in ("clip", "detector", "verb_vectors"):
+            path = getattr(self, key)
+            if path is not None:
+                check_inside(key, path, self.raw)
+        for key in ("clip_url", "detector_url"):
+            check_address(key, getattr(self, key))
+        # open_clip takes `local-dir:...` and `hf-hub:...` for places to read a model from.
+        plain = self.clip_model is None or not set(self.clip_model) & set(":/\\")
+        check(plain, f"clip_model: {self.clip_model!r} is a place, expected a name, as ViT-B-32")
 
     def _sources(self) -> list[Source]:
         files = [

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable
 
 
 class PipelineError(Exception):
@@ -19,15 +17,3 @@ def fail(error: PipelineError | OSError) -> int:
     where = f"{error.filename}: " if error.filename is not None else ""
     print(f"error: {where}{error.strerror or error}", file=sys.stderr)
     return 1
-
-
-def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """`type` of an argparse argument that takes the whole numbers from `least` to `most`."""
-
-    def whole_number(text: str) -> int:
-        value = int(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{value}, expected {least} to {most}")
-        return value
-
-    return whole_number

@@ -19,6 +19,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from ruamel.yaml.util import load_yaml_guess_indent
 
 from pipelines.errors import PipelineError
+from pipelines.told import without_secrets
 
 _MOST_CHARACTERS = 2**20
 _MOST_DEPTH = 32
@@ -198,7 +199,7 @@ def _told(value: Any) -> str:
     """A value on a line of its own; of a list of sections how many there are."""
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         return f"{len(value)} entries"
-    return str(value)
+    return without_secrets(str(value))
 
 
 def _writable(value: Any, old: Any = None) -> Any:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines import leash
 from pipelines.errors import PipelineError
+from pipelines.told import SUPPORT, error_line, without_secrets
 
 TAIL_LINES = 20
 
@@ -20,7 +23,7 @@ class ProcessGroups:
     """Runs commands, at most `parallel` at a time, and can end all of them at once.
 
     Every command leads a process group, because a signal to `dvc` alone would leave the stage it
-    started running and writing.
+    started running and writing. A leash beside it ends the group when this process is killed.
 
     Args:
         parallel: how many commands may run at the same time, at least 1.
@@ -48,22 +51,35 @@ class ProcessGroups:
         cwd: str | Path,
         env: Mapping[str, str] | None = None,
         on_line: Callable[[str], object],
+        limit_minutes: float | None = None,
     ) -> None:
         """Runs a command to its end and hands over each line of its stdout and stderr.
 
+        Addresses in the lines lose user, password and query.
+
+        Args:
+            command: the command.
+            cwd: where it runs.
+            env: its environment; None for this process's.
+            on_line: takes each line.
+            limit_minutes: how long it may run; then its group is ended. None: for ever.
+
         Raises:
-            PipelineError: it exits with another code than 0 (its last lines follow), or `stop` was
-                called before it started.
+            PipelineError: it exits with another code than 0 or runs longer than it may (its last
+                lines follow), or `stop` was called before it started.
         """
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         with self._slots:
             process = self._start(command, cwd, env)
+            late = threading.Event()
             try:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    tail.append(line.rstrip())
-                    on_line(line.rstrip())
-                code = process.wait()
+                with self._leashed(process), self._limited(process, limit_minutes, late):
+                    assert process.stdout is not None
+                    for line in process.stdout:
+                        told = without_secrets(line.rstrip())
+                        tail.append(told)
+                        on_line(told)
+                    code = process.wait()
             except BaseException:
                 self._end([process])
                 raise
@@ -71,8 +87,13 @@ class ProcessGroups:
                 with self._lock:
                     self._live.discard(process)
         if code != 0:
-            last = "\n".join(tail)
-            raise PipelineError(f"`{' '.join(command)}` ended with exit code {code}\n{last}")
+            told = without_secrets(" ".join(command))
+            last = "\n".join(line for line in tail if not line.startswith(SUPPORT)).rstrip()
+            if late.is_set():
+                limit = f"is not done after {limit_minutes:g} minutes, its limit, and was ended"
+                raise PipelineError(f"`{told}` {limit}\n{last}")
+            cause = f": {error_line(tail)}" if tail else ""
+            raise PipelineError(f"`{told}` ended with exit code {code}{cause}\n{last}")
 
     def stop(self) -> None:
         """Ends every live process group, and lets no new one start."""
@@ -102,6 +123,44 @@ class ProcessGroups:
             self._live.add(process)
         return process
 
+    @contextmanager
+    def _leashed(self, process: subprocess.Popen[str]) -> Iterator[None]:
+        """Meanwhile the group is ended if this process is killed."""
+        arguments = [leash.__file__, str(process.pid), str(self._grace_seconds)]
+        with subprocess.Popen(
+            [sys.executable, "-S", "-E", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as guard:
+            try:
+                yield
+            finally:
+                guard.communicate(b"ended")
+
+    @contextmanager
+    def _limited(
+        self, process: subprocess.Popen[str], minutes: float | None, late: threading.Event
+    ) -> Iterator[None]:
+        """Meanwhile the group is ended, and `late` set, when so many minutes are over."""
+
+        def end() -> None:
+            late.set()
+            self._end([process])
+
+        if minutes is None:
+            yield
+            return
+        timer = threading.Timer(minutes * 60, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
     def _end(self, processes: Sequence[subprocess.Popen[str]]) -> None:
         deadline = time.monotonic() + self._grace_seconds
         remaining = [process for process in processes if _signal(process, signal.SIGTERM)]
@@ -116,8 +175,4 @@ def _signal(process: subprocess.Popen[str], number: int) -> bool:
     """Signals a process's whole group; False when nothing of the group is left."""
     # Reaps the leader if it has ended: as a zombie it would keep its group in existence.
     process.poll()
-    try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        return False
-    return True
+    return leash.signal_group(process.pid, number)

@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 from uuid import uuid4
 
 import networkx as nx
@@ -19,14 +18,15 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
-from prefect.runtime import flow_run
-from pydantic import Field
+from prefect.runtime import deployment, flow_run
 
-from pipelines.errors import PipelineError, fail, whole_number
+from pipelines.errors import PipelineError, fail
 from pipelines.graph import needed_for, stage_graph
-from pipelines.params import apply_changes, parse_overrides
+from pipelines.output import outlive_reader
+from pipelines.overrides import apply_overrides
 from pipelines.processes import ProcessGroups
 from pipelines.workspace import (
+    check_publishing,
     cloned,
     dvc,
     ensure_identity,
@@ -35,32 +35,40 @@ from pipelines.workspace import (
     is_workspace,
 )
 
-MOST_RETRIES = 100
-MOST_PARALLEL = 256
+_MAX_RETRIES, _MAX_PARALLEL = 100, 256
+# A year: what `threading.Timer` can wait for has an end, too.
+_MAX_MINUTES = 366 * 24 * 60
 
 
 @flow(name="reproduce", persist_result=False)
 def reproduce(
     overrides: list[str] | None = None,
     target: str | None = None,
-    retries: Annotated[int, Field(ge=0, le=MOST_RETRIES)] = 1,
-    parallel: Annotated[int, Field(ge=1, le=MOST_PARALLEL)] = 1,
+    retries: int = 1,
+    parallel: int = 1,
     publish: bool = False,
+    stage_timeout_minutes: float | None = None,
 ) -> None:
     """Reproduces the project in the current folder.
 
     Args:
         overrides: changes to params.yaml, as `train.epochs=4`; only in a workspace of the run's
-            own (`pipelines.workspace`), never in a checkout that someone works in.
+            own (`pipelines.workspace`), never in a checkout that someone works in. Where files
+            come from (`dataset.raw`, `weights.raw`, addresses) is not theirs to change.
         target: a stage; by default all of dvc.yaml.
         retries: how often a failed stage is tried again.
         parallel: how many stages may run at the same time.
         publish: save the outcome as the DVC experiment `run-<flow run>` and push its reference to
-            `origin`, where `dvc exp show` lists it.
+            `origin`, where `dvc exp show` lists it. Of a target, what it ran is saved.
+        stage_timeout_minutes: how long a try of a stage may take; then its processes are ended, and
+            the try has failed. None: for ever.
 
     Raises:
         PipelineError: an override, the target or the project is wrong, or a stage failed.
     """
+    if deployment.id:
+        outlive_reader()
+    _check_numbers(retries, parallel, stage_timeout_minutes)
     root = Path.cwd()
     graph = needed_for(stage_graph(root), target)
     if overrides or publish:
@@ -69,21 +77,41 @@ def reproduce(
                 f"{root} is not a workspace of the run's own, so it is not changed. "
                 "Use `python -m pipelines.reproduce` or the deployment, which make one"
             )
-        for line in apply_changes(root / "params.yaml", parse_overrides(overrides or [])):
+        for line in apply_overrides(root, overrides or []):
             get_run_logger().info("params.yaml: %s", line)
+    if publish:
+        check_publishing(root)
     groups = ProcessGroups(parallel)
     try:
-        _run_graph(groups, root, graph, retries)
+        _run_graph(groups, root, graph, retries, stage_timeout_minutes)
         _describe(groups, root)
         if publish:
-            _publish(groups, root)
+            _publish(groups, root, [] if target is None else list(graph))
     # A cancelled run ends by a signal, which Prefect raises here as a BaseException.
     except BaseException:
         groups.stop()
         raise
 
 
-def _run_graph(groups: ProcessGroups, root: Path, graph: nx.DiGraph, retries: int) -> None:
+def _check_numbers(retries: int, parallel: int, stage_timeout_minutes: float | None) -> None:
+    minutes = stage_timeout_minutes
+    for name, value, good, least in (
+        ("retries", retries, 0 <= retries <= _MAX_RETRIES, f"0 or more, up to {_MAX_RETRIES}"),
+        ("parallel", parallel, 1 <= parallel <= _MAX_PARALLEL, f"1 or more, up to {_MAX_PARALLEL}"),
+        ("stage_timeout_minutes", minutes, minutes is None or 0 < minutes <= _MAX_MINUTES,
+         f"above 0, up to {_MAX_MINUTES}"),
+    ):  # fmt: skip
+        if not good:
+            raise PipelineError(f"{name}: {value}, expected {least}")
+
+
+def _run_graph(
+    groups: ProcessGroups,
+    root: Path,
+    graph: nx.DiGraph,
+    retries: int,
+    stage_timeout_minutes: float | None,
+) -> None:
     env = environment(root)
 
     # DVC caches results; Prefect's own cache would only hide that a stage is stale.
@@ -101,7 +129,13 @@ def _run_graph(groups: ProcessGroups, root: Path, graph: nx.DiGraph, retries: in
             if tracked_file
             else dvc("--wait-for-lock", "repro", "--single-item", stage)
         )
-        groups.run(command, cwd=root, env=env, on_line=get_run_logger().info)
+        groups.run(
+            command,
+            cwd=root,
+            env=env,
+            on_line=get_run_logger().info,
+            limit_minutes=stage_timeout_minutes,
+        )
 
     futures: dict[str, PrefectFuture[None]] = {}
     for stage in nx.lexicographical_topological_sort(graph):
@@ -135,15 +169,17 @@ def _describe(groups: ProcessGroups, root: Path) -> None:
     )
 
 
-def _publish(groups: ProcessGroups, root: Path) -> None:
+def _publish(groups: ProcessGroups, root: Path, stages: Sequence[str]) -> None:
+    """Saves and pushes an experiment of `stages`; of all without any."""
     name = f"run-{str(flow_run.id or uuid4())[:8]}"
     ensure_identity(root)
     log = get_run_logger().info
     for command in (
         # All that git does not ignore in this clone is of the run, files new to git included.
         ["git", "add", "--all"],
-        dvc("exp", "save", "--name", name),
-        dvc("exp", "push", "--no-cache", "origin", name),
+        # Named, because without names DVC refuses where an output of any stage is absent.
+        dvc("exp", "save", "--force", "--name", name, *stages),
+        dvc("exp", "push", "--force", "--no-cache", "origin", name),
     ):
         groups.run(command, cwd=root, env=environment(root), on_line=log)
     log("In the origin: dvc exp show; dvc exp apply %s", name)
@@ -154,9 +190,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.reproduce", description=__doc__)
     parser.add_argument("target", nargs="?", help="a stage; by default all")
     parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE")
-    retries, parallel = whole_number(0, MOST_RETRIES), whole_number(1, MOST_PARALLEL)
-    parser.add_argument("--retries", type=retries, default=1, help="per stage (default 1)")
-    parser.add_argument("--parallel", type=parallel, default=1, help="stages at a time (default 1)")
+    parser.add_argument("--retries", type=int, default=1, help="per stage (default 1)")
+    parser.add_argument("--parallel", type=int, default=1, help="stages at a time (default 1)")
+    parser.add_argument(
+        "--stage-timeout-minutes", type=float, metavar="MINUTES",
+        help="how long a try of a stage may take (default: for ever)",
+    )  # fmt: skip
     parser.add_argument("--publish", action="store_true", help="save as a DVC experiment")
     parser.add_argument("--workspace", metavar="FOLDER", help="make the clone here and keep it")
     options = parser.parse_args(arguments)
@@ -164,13 +203,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     source = Path.cwd()
     try:
+        _check_numbers(options.retries, options.parallel, options.stage_timeout_minutes)
         if has_uncommitted_changes(source):
             print("note: uncommitted changes are not part of the run", file=sys.stderr)
         with cloned(source, options.workspace) as workspace:
             # Before a Prefect server starts: a typing error ends here, in a second.
             needed_for(stage_graph(workspace), options.target)
-            for line in apply_changes(workspace / "params.yaml", parse_overrides(options.override)):
+            for line in apply_overrides(workspace, options.override):
                 print(f"params.yaml: {line}")
+            if options.publish:
+                check_publishing(workspace)
             os.chdir(workspace)
             try:
                 reproduce(
@@ -179,6 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     retries=options.retries,
                     parallel=options.parallel,
                     publish=options.publish,
+                    stage_timeout_minutes=options.stage_timeout_minutes,
                 )
             finally:
                 os.chdir(source)

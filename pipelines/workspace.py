@@ -13,18 +13,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 from pipelines.errors import PipelineError, fail
+from pipelines.told import error_line, without_secrets
 
 # Set in the clone's own git configuration, so that it cannot travel to another checkout.
 _MARK = "hoiclip.workspace"
 
 
 def _output(command: Sequence[str], cwd: str | Path) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    # Without it git would wait for somebody to type a password.
+    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    done = subprocess.run(
+        command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        errors="replace", check=False,
+    )  # fmt: skip
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise PipelineError(f"`{' '.join(command)}` in {cwd}: {said[-1] if said else 'failed'}")
+        cause = error_line((done.stderr or done.stdout).splitlines())
+        raise PipelineError(without_secrets(f"`{' '.join(command)}` in {cwd}: {cause}"))
     return done.stdout.strip()
 
 
@@ -57,9 +64,20 @@ def make_workspace(root: str | Path, cache: str | Path) -> None:
         cache: the DVC cache's folder; relative to `root` if not absolute.
 
     Raises:
-        PipelineError: `root` is no git and DVC project.
+        PipelineError: `root` is no git and DVC project, or the cache cannot be made or linked.
     """
-    _output(dvc("cache", "dir", "--local", str(cache)), root)
+    # By a link, because DVC writes no path with other letters than ASCII's into its configuration.
+    shared, link = Path(root, cache).resolve(), Path(root, ".dvc", "cache")
+    _output(dvc("cache", "dir", "--local", str(Path(".dvc", "cache"))), root)
+    try:
+        if not shared.exists():
+            shared.mkdir(parents=True)
+            # As DVC makes the folders in it: for all of the group.
+            shared.chmod(0o2775)
+        if shared != link.resolve():
+            link.symlink_to(shared)
+    except OSError as error:
+        raise PipelineError(f"{link} -> {shared}, the DVC cache: {error.strerror}") from None
     # Links, because copies of a data set's shards in every run's clone would fill the disk.
     _output(dvc("config", "--local", "cache.type", "hardlink,symlink,copy"), root)
     _output(dvc("config", "--local", "cache.shared", "group"), root)
@@ -98,6 +116,22 @@ def ensure_identity(root: str | Path) -> None:
         known = subprocess.run(["git", "config", key], cwd=root, capture_output=True, check=False)
         if known.returncode != 0:
             _output(["git", "config", "--local", key, value], root)
+
+
+def check_publishing(root: str | Path) -> None:
+    """Tries whether experiments may be pushed from `root` to its `origin`; leaves nothing there.
+
+    Raises:
+        PipelineError: there is no origin, it cannot be reached, or it does not let this user write.
+    """
+    try:
+        head = _output(["git", "rev-parse", "HEAD"], root)
+        # Where DVC keeps experiments: a server may allow some names of references only.
+        reference = f"refs/exps/{head[:2]}/{head[2:]}/probe-{uuid4().hex}"
+        for source in ("HEAD", ""):
+            _output(["git", "push", "--quiet", "origin", f"{source}:{reference}"], root)
+    except PipelineError as error:
+        raise PipelineError(f"publish: the origin takes no experiments: {error}") from None
 
 
 def has_uncommitted_changes(root: str | Path) -> bool:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip import schema
 from hoiclip.config import load
 from hoiclip.entry import run_stage
@@ -19,6 +20,7 @@ def main(params: Path) -> None:
         Vocabulary.read("data/vocabulary.parquet"),
         schema.read_table("data/splits/classes.parquet", schema.CLASSES),
         config.protocol,
+        recall_steps=config.recall_steps,
     )
     evaluation.write("runs/evaluate")
     write_json("metrics.json", evaluation.metrics())

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip import schema
 from hoiclip.config import load
 from hoiclip.data.annotations import Annotations

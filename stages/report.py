@@ -4,6 +4,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.config import load
 from hoiclip.entry import run_stage
 from hoiclip.files import sha256_files
@@ -16,10 +17,14 @@ SOURCES = ("hoiclip", "stages", "params.yaml", "dvc.yaml", "weights", "results")
 
 
 def git_source() -> dict:
-    """Commit of the working tree and whether sources differ from it; empty without git."""
+    """The last commit that changed sources, and whether they differ from it; empty without git.
+
+    Not HEAD: a commit of the results would change the page, which is one of them.
+    """
     try:
         changed = _git("status", "--porcelain", "--", *SOURCES)
-        return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(changed)}
+        commit = _git("log", "-1", "--format=%H", "--", *SOURCES)
+        return {"commit": commit or None, "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
         return {}
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.clip_weights import load_clip
 from hoiclip.config import load
 from hoiclip.entry import run_stage

@@ -1,9 +1,12 @@
 """Trains the detector; figures go live through DVCLive."""
 
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 from dvclive import Live
 
+import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.config import load
 from hoiclip.entry import run_stage
 from hoiclip.model.config import ModelConfig
@@ -31,9 +34,9 @@ def main(params: Path) -> dict:
 
     def log(epoch: int, figures: dict[str, float]) -> None:
         for name, value in figures.items():
-            live.log_metric(name, value)
-        live.step = epoch
-        live.make_summary()
+            live().log_metric(name, value)
+        live().step = epoch
+        live().make_summary()
 
     trainer = Trainer(
         PATHS,
@@ -43,8 +46,11 @@ def main(params: Path) -> dict:
         resume_root=Path(".checkpoints"),
         log=log,
     )
-    # Opening it clears earlier figures, so not before every input was read and checked.
-    with Live(str(OUT / "live"), dvcyaml=None, report=None, save_dvc_exp=False) as live:
+    with ExitStack() as stack:
+        # Opening it clears earlier figures, so not before every input was read and checked, and
+        # with them the state of an interrupted training, which another process may be at.
+        options = {"dvcyaml": None, "report": None, "save_dvc_exp": False}
+        live = cache(lambda: stack.enter_context(Live(str(OUT / "live"), **options)))
         return trainer.run(OUT)
 
 

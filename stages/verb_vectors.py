@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import hoiclip
+import hoiclip.ancestry
 from hoiclip import schema
 from hoiclip.clip_weights import load_clip
 from hoiclip.config import load
@@ -51,21 +52,22 @@ def main(params: Path) -> dict:
         "files": file_identity([IMAGES, Path(hoiclip.__file__).parent]),
     }
     resume = SumsFile(Path(".checkpoints/verb_vectors"), identity)
-    sums = sum_features(
-        Annotations.read(TRAIN),
-        ImageStore(IMAGES).read,
-        encoder,
-        vocabulary,
-        seen,
-        accumulation=config.accumulation,
-        batch_size=config.batch_size,
-        workers=config.workers,
-        resume=resume,
-        progress=lambda images, total: track(images, "crops", total),
-    )
-    table = verb_vectors_table(sums, vocabulary, text.verb)
-    schema.write_table(OUT, table, width, provenance)
-    resume.delete()
+    with resume.locked():
+        sums = sum_features(
+            Annotations.read(TRAIN),
+            ImageStore(IMAGES).read,
+            encoder,
+            vocabulary,
+            seen,
+            accumulation=config.accumulation,
+            batch_size=config.batch_size,
+            workers=config.workers,
+            resume=resume,
+            progress=lambda images, total: track(images, "crops", total),
+        )
+        table = verb_vectors_table(sums, vocabulary, text.verb)
+        schema.write_table(OUT, table, width, provenance)
+        resume.delete()
     return {"unseen_classes": int((~seen).sum())}
 
 

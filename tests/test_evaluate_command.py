@@ -44,6 +44,22 @@ def test_two_files_are_enough(tmp_path, capsys, predictions, layout):
         assert found["default"]["non_rare"] == pytest.approx(50.0)
 
 
+def test_recall_steps_are_said_where_they_are_not_the_protocols_own(tmp_path, capsys, predictions):
+    truth = files.hico_instances(tmp_path)
+    for steps in ("exact", "numpy"):
+        found = evaluate(capsys, predictions, truth, "--recall-steps", steps)
+        assert found["recall_steps"] == steps
+    assert "recall_steps" not in evaluate(capsys, predictions, truth, "--recall-steps", "matlab")
+    assert "recall_steps" not in evaluate(capsys, predictions, truth)
+    labels, coco = files.vcoco_files(tmp_path)
+    listed = [str(files.vcoco_list(tmp_path)), str(labels), "--coco", str(coco)]
+    assert main(["evaluate", *listed, "--recall-steps", "exact"]) == 1
+    error = capsys.readouterr().err
+    assert "V-COCO's list names no HOI classes" in error
+    assert "Leave --recall-steps out" in error
+    assert error.count("\n") == 1
+
+
 def test_a_partition_finds_its_vocabulary_beside_it(tmp_path, capsys, predictions):
     annotations, vocabulary, _ = hico_instances.read(files.hico_instances(tmp_path))
     for place in ("one/annotations/test", "two/test", "three"):
@@ -85,6 +101,8 @@ def test_a_terminal_gets_a_table(tmp_path, capsys, monkeypatch, predictions):
     assert lines[0] == "protocol hico, percent"
     assert ["default", "50.00", "-", "50.00"] in [line.split() for line in lines]
     assert ["background", "1", "50.00"] in [line.split() for line in lines]
+    assert main(["evaluate", *arguments, "--recall-steps", "exact"]) == 0
+    assert capsys.readouterr().out.startswith("protocol hico, recall steps exact, percent\n")
 
 
 def test_v_coco_from_its_own_files(tmp_path, capsys):
@@ -204,3 +222,29 @@ def test_the_examples_of_the_documentation(tmp_path, capsys):
     (tmp_path / "list.json").write_text(listed.replace("294", "5"))
     told = one_line_error(capsys, tmp_path / "list.json", files.vcoco_instances(tmp_path))
     assert "list.json, row 0, sit_agent: missing" in told
+
+
+@pytest.mark.parametrize("layout", ["hico_instances", "hico_hoia", "hico_mat", "vcoco", "folder"])
+def test_swapped_files_are_told(tmp_path, capsys, predictions, layout):
+    if layout == "vcoco":
+        truth = files.vcoco_files(tmp_path)[0]
+    elif layout == "folder":
+        truth = tmp_path / "partition"
+        hico_instances.read(files.hico_instances(tmp_path))[0].write(truth, {})
+    else:
+        truth = getattr(files, layout)(tmp_path)
+    line = one_line_error(capsys, truth, predictions)
+    assert "holds annotations (" in line
+    assert "The order is PREDICTIONS ANNOTATIONS" in line
+
+
+def test_swapped_tables_are_told(tmp_path, capsys, predictions):
+    own = tmp_path / "own.csv"
+    own.write_text("file_name;width;height;human_x1\n")
+    assert "holds annotations (own)" in one_line_error(capsys, own, predictions)
+    other = tmp_path / "other.csv"
+    other.write_text("image,score\n")
+    assert "expected a JSON list" in one_line_error(capsys, other, predictions)
+    table = tmp_path / "p.parquet"
+    table.write_bytes(b"PAR1 and more")
+    assert "The order is PREDICTIONS" in one_line_error(capsys, predictions, table)

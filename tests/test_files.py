@@ -1,4 +1,8 @@
 import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +67,70 @@ def test_a_failed_folder_leaves_the_old_one_and_no_rest(tmp_path):
         fail()
     assert [p.name for p in path.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from hoiclip.files import atomic_file, atomic_folder
+with atomic_file("out") as file, atomic_folder("folder") as folder:
+    file.write_text("half")
+    (folder / "half").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_next_write_removes_what_killed_processes_left(tmp_path):
+    subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_WRITING],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        check=False,
+    )
+    assert len(list(tmp_path.iterdir())) == 2  # otherwise this test shows nothing
+    with atomic_file(tmp_path / "out") as aside:
+        aside.touch()
+    with atomic_folder(tmp_path / "folder"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "out"]
+
+
+def test_what_may_still_be_written_or_is_of_others_stays(tmp_path):
+    """Parts of a running process, of downloads that can go on, and of other files."""
+    ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    ended.wait()
+    kept = [
+        f".out.{os.getpid()}.part",
+        f".out.{os.getppid()}.abcd1234.part",
+        ".out.1.part",
+        ".out.part",
+        ".out.part.json",
+        f".out.{ended.pid}.zip.part",
+        f".out2.{ended.pid}.part",
+        f".xout.{ended.pid}.part",
+        f"out.{ended.pid}.part",
+    ]
+    for name in (*kept, f".out.{ended.pid}.part"):
+        (tmp_path / name).touch()
+    with atomic_folder(tmp_path / "out"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "out"])
+
+
+@pytest.mark.parametrize("name", ["a[1]*", "a.b", "é"])
+def test_leftovers_of_any_name_are_found(tmp_path, name):
+    (tmp_path / f".{name}.99999999999999999999.part").touch()
+    with atomic_file(tmp_path / name) as aside:
+        aside.touch()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_contents_reach_the_disk_before_the_name(tmp_path, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, n=name, r=real: (done.append(n), r(*a))[1])
+    write_json(tmp_path / "a.json", 1)
+    assert done == ["fsync", "replace", "fsync"]
 
 
 def test_json_is_sorted_and_returns(tmp_path):

@@ -81,6 +81,23 @@ def test_a_second_run_does_nothing(project: Path) -> None:
     assert "up to date" in said
 
 
+def test_a_fresh_clone_is_up_to_date_and_renders_the_same_page(
+    project: Path, tmp_path: Path
+) -> None:
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "results")
+    clone = tmp_path / "clone"
+    git(project, "clone", "--quiet", str(project), str(clone))
+    said = dvc(clone, "repro", "--allow-missing", "--dry").stdout
+    assert "Running stage" not in said
+    assert "up to date" in said
+    dvc(clone, "cache", "dir", "--local", str(project / ".dvc/cache"))
+    dvc(clone, "checkout")
+    dvc(clone, "repro", "--single-item", "--force", "--no-run-cache", "report")
+    # Neither the page nor its hash in dvc.lock.
+    assert git(clone, "status", "--porcelain") == ""
+
+
 def test_the_same_seed_gives_the_same_metrics(project: Path) -> None:
     before = metrics(project)
     for stage in ("train", "predict", "evaluate"):

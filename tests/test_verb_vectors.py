@@ -275,18 +275,31 @@ def test_going_on_equals_never_having_stopped(tmp_path, after):
     for name in ("hoi", "object", "rows"):
         np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
     assert (len(store.reads) < 9) == (after > 1)
-    (left,) = tmp_path.iterdir()
-    left.write_bytes(left.read_bytes()[:100])
-    assert resume().load() is None
+    (left,) = tmp_path.glob("*/state.pt")
+    data = bytearray(left.read_bytes())
+    data[-200] ^= 1
+    left.write_bytes(data)
+    with pytest.raises(InputError, match="damaged"):
+        total(partition, batch_size=4, resume=resume())
     resume().delete()
     assert not list(tmp_path.iterdir())
 
 
 def test_another_identity_starts_anew(tmp_path):
-    state = SumsFile(tmp_path, "a", seconds=0)
-    state.save({"images": torch.ones(1)})
-    assert state.load() is not None
-    assert SumsFile(tmp_path, "b").load() is None
+    kept, fresh = {"images": torch.ones(1)}, {"images": torch.zeros(1)}
+    SumsFile(tmp_path, "a").save(kept)
+    assert SumsFile(tmp_path, "a").load(fresh) == kept
+    assert SumsFile(tmp_path, "b").load(fresh) is fresh
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"images": torch.ones(2)}, {"images": torch.ones(1).double()}, {"rows": torch.ones(1)}],
+)
+def test_sums_of_another_size_are_refused(tmp_path, other):
+    SumsFile(tmp_path, "a").save(other)
+    with pytest.raises(InputError, match="does not fit"):
+        SumsFile(tmp_path, "a").load({"images": torch.zeros(1)})
 
 
 def test_workers_change_nothing():

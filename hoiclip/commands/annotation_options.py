@@ -33,6 +33,14 @@ def add_annotation_options(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--image-ids", type=Path, help="vcoco_*.ids; default: all labelled images")
     verb.add_argument(
+        "--annotation-numbering",
+        choices=(
+            "coco", "one-based", "zero-based", "coco-verbs-from-0", "one-based-verbs-from-0",
+            "zero-based-verbs-from-1",
+        ),
+        help="of the classes in HOIA annotations; found out where only one fits",
+    )  # fmt: skip
+    verb.add_argument(
         "--drop-unknown",
         action="store_true",
         help="leave out annotations outside the vocabulary instead of refusing them",
@@ -50,6 +58,7 @@ def source_options(arguments: argparse.Namespace, *, sizes_needed: bool = False)
         images=arguments.images,
         coco=tuple(arguments.coco),
         image_ids=arguments.image_ids,
+        numbering=arguments.annotation_numbering,
         drop_unknown=arguments.drop_unknown,
         sizes_needed=sizes_needed,
     )

@@ -29,13 +29,21 @@ def add(verbs: argparse._SubParsersAction) -> None:
         help="default: vcoco for V-COCO, else hico",
     )
     verb.add_argument(
+        "--recall-steps",
+        choices=("exact", "matlab", "numpy"),
+        help="of the AP of HOI classes; default: the protocol's own",
+    )
+    verb.add_argument(
         "--format", choices=("parquet", "hoia", "vcoco"), help="of the predictions; found out"
     )
     verb.add_argument(
         "--numbering",
-        choices=("hoia", "zero-based", "hoi", "hoi-category"),
+        choices=(
+            "hoia", "zero-based", "hoi", "hoi-category", "coco", "one-based", "coco-verbs-from-0",
+            "one-based-verbs-from-0", "zero-based-verbs-from-1",
+        ),
         help="of the classes in HOIA predictions; found out where only one fits",
-    )
+    )  # fmt: skip
     verb.add_argument(
         "--boxes",
         choices=("inclusive", "continuous"),
@@ -70,6 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
             boxes=arguments.boxes,
             classes=arguments.classes,
             diagnosis=arguments.diagnosis,
+            recall_steps=arguments.recall_steps,
         )
     )
     if out is not None:

@@ -29,10 +29,13 @@ def run(arguments: argparse.Namespace) -> None:
     from hoiclip.foreign.annotations import read_annotations
     from hoiclip.foreign.partition_folder import check_target, write_partition
     from hoiclip.foreign.summary import partition_text
+    from hoiclip.progress import say
 
     check_target(arguments.out)
     source = read_annotations(arguments.source, source_options(arguments, sizes_needed=True))
     if source.kind == "partition":
         raise InputError(arguments.source, "is a partition already", fix="Name a file to import")
     write_partition(arguments.out, source, arguments.source)
+    for note in source.notes:
+        say(f"note: {note}")
     print(partition_text(source))

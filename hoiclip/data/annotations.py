@@ -21,7 +21,7 @@ from hoiclip.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Annotations:
-    """One partition (see docs/architecture.md).
+    """One partition (see docs/architecture.md); rows stand in the order of their source.
 
     Attributes:
         images: rows of `schema.IMAGES`.
@@ -60,16 +60,18 @@ class Annotations:
         Args:
             folder: replaced if it exists.
             provenance: for the footer of each table.
-            unlabelled_people: rows of `schema.UNLABELLED`: people in these images for whom no
-                interaction was labelled either way; none writes no such file.
+            unlabelled_people: rows of `schema.UNLABELLED` or `schema.PLACED_UNLABELLED`: people in
+                these images for whom no interaction was labelled either way; none writes no such
+                file.
             outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`: interactions whose verb and
                 object are no HOI class; none writes no such file.
         """
+        of_people = () if unlabelled_people is None else unlabelled_people.column_names
         tables = {
             "images": (self.images, schema.IMAGES),
             "instances": (self.instances, schema.INSTANCES),
             "interactions": (self.interactions, schema.INTERACTIONS),
-            "unlabelled_people": (unlabelled_people, schema.UNLABELLED),
+            "unlabelled_people": (unlabelled_people, schema.unlabelled_schema(of_people)),
             "outside_vocabulary": (outside_vocabulary, schema.OUTSIDE_VOCABULARY),
         }
         with atomic_folder(folder) as aside:

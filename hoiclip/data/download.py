@@ -9,16 +9,15 @@ import json
 import os
 import re
 import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from hoiclip.config import check
+from hoiclip.data.addresses import check_address, is_http, open_address, told_address, told_text
 from hoiclip.data.archives import unpack
 from hoiclip.errors import InputError
 from hoiclip.files import read_json, sha256_file, write_json
@@ -41,7 +40,8 @@ class Source:
 
     Attributes:
         path: where it goes, relative to the download folder.
-        url: address, http or https; None where a person has to get it.
+        url: address, http or https, with `user:password@` before the host where it needs that; None
+            where a person has to get it.
         sha256: its hash in hex, or at least the first eight digits of it, where that is published
             or known; else the first one seen counts.
         note: where a person gets it, what its licence allows.
@@ -61,6 +61,7 @@ class Source:
             good = re.fullmatch(rf"[0-9a-fA-F]{{{_LEAST_DIGITS},{_SHA256_DIGITS}}}", digits)
             problem = f"{digits!r} is no SHA-256 in hex, nor the first eight digits of one or more"
             check(good is not None, f"{self.path}: sha256: {problem}")
+        check_address(f"{self.path}: url", self.url)
 
 
 class State(Enum):
@@ -85,7 +86,7 @@ class Step:
         if self.state is State.PRESENT and self.source.unpack is not None:
             told += f" as {self.source.unpack}/"
         if self.state in (State.FETCH, State.RESUME):
-            told += f" from {self.source.url}"
+            told += f" from {told_address(self.source.url or '')}"
         return f"{told} ({self.source.note})" if self.source.note and not self._there else told
 
     @property
@@ -160,12 +161,13 @@ def download(
     the same (by ETag or date); otherwise it starts anew.
 
     Raises:
-        InputError: not an http address, no answer, a transfer cut short (the next call goes on), or
-            another hash than `sha256` (nothing is kept).
+        InputError: not an http address, no answer, a redirect to one that is none or from https to
+            http, a transfer cut short (the next call goes on), or another hash than `sha256`
+            (nothing is kept).
     """
     path = Path(path)
-    if not url.startswith(("http://", "https://")):
-        raise InputError(path, f"address {url!r} is not http or https")
+    if not is_http(url):
+        raise InputError(path, f"address {told_address(url)!r} is not http or https")
     path.parent.mkdir(parents=True, exist_ok=True)
     with _errors_of(url):
         _transfer(url, _part(path), _state_file(path), progress)
@@ -198,13 +200,15 @@ def _errors_of(url: str) -> Iterator[None]:
     try:
         yield
     except urllib.error.HTTPError as error:
-        raise InputError(url, f"the server says {error.code} {error.reason}") from None
-    except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
+        told = f"the server says {error.code} {told_text(error.reason)}"
+        raise InputError(told_address(url), told) from None
+    except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
         if getattr(error, "errno", None) in _DISK_ERRORS:
             problem = f"cannot be kept on this disk ({error.strerror})"
-            raise InputError(url, problem, fix="Mend that and run again to go on") from None
-        told = getattr(error, "reason", error)
-        raise InputError(url, f"cannot be read ({told})", fix="Run again to go on") from None
+            fix = "Mend that and run again to go on"
+            raise InputError(told_address(url), problem, fix=fix) from None
+        told = f"cannot be read ({told_text(str(getattr(error, 'reason', error)))})"
+        raise InputError(told_address(url), told, fix="Run again to go on") from None
 
 
 def _transfer(url: str, part: Path, state_file: Path, progress: bool) -> None:
@@ -214,11 +218,11 @@ def _transfer(url: str, part: Path, state_file: Path, progress: bool) -> None:
         start = part.stat().st_size
         headers = {"Range": f"bytes={start}-", "If-Range": read_json(state_file)["validator"]}
     try:
-        response = _open(url, headers)
+        response = open_address(url, headers, _TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not headers:
             raise
-        response = _open(url, {})
+        response = open_address(url, {}, _TIMEOUT_SECONDS)
     with response:
         resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
         start = start if resumed else 0
@@ -237,7 +241,8 @@ def _transfer(url: str, part: Path, state_file: Path, progress: bool) -> None:
                 bar.update(len(chunk))
             end = file.tell()
     if total is not None and end != total:
-        raise InputError(url, f"ended after {end} of {total} bytes", fix="Run again to go on")
+        told = f"ended after {end} of {total} bytes"
+        raise InputError(told_address(url), told, fix="Run again to go on")
 
 
 def _remember(state_file: Path, validator: str | None) -> None:
@@ -246,8 +251,3 @@ def _remember(state_file: Path, validator: str | None) -> None:
         state_file.unlink(missing_ok=True)
     else:
         state_file.write_text(json.dumps({"validator": validator}), encoding="utf-8")
-
-
-def _open(url: str, headers: dict[str, str]) -> Any:
-    request = urllib.request.Request(url, headers={"User-Agent": "hoiclip", **headers})
-    return urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)

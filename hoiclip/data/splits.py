@@ -40,7 +40,8 @@ class SplitsConfig(Config):
         zero_shot: name of a published zero-shot setting of HICO-DET (see `zero_shot`), or null.
         unseen_hois: HOI classes that training does not see; excludes `zero_shot`.
         fraction_file: HOIA JSON whose file names are the only images used, or null; the way to
-            take the paper's own fractions. Excludes `train_fraction` below 1.
+            take the paper's own fractions. Excludes `train_fraction` below 1. In params.yaml its
+            path is relative to `dataset.raw`.
         keep_empty_images: whether images without a pair stay (V-COCO: yes, HICO-DET: no).
     """
 

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+RecallSteps = Literal["exact", "matlab", "numpy"]
+"""How the recalls 0, 0.1 ... 1 are made: without rounding, or in doubles, of which those above
+their tenth miss it. Matlab's `0:0.1:1` counts from both ends, and is above 0.3 alone; numpy's
+`np.arange(0, 1.1, 0.1)` is above 0.3, 0.6 and 0.7."""
+_IN_DOUBLES = {
+    "matlab": np.array([i * 0.1 if i <= 5 else 1 - (10 - i) * 0.1 for i in range(11)]),
+    "numpy": np.arange(11) * 0.1,
+}
 
 
 @dataclass(frozen=True)
@@ -40,15 +50,12 @@ class PrecisionCurves:
         place = np.where(reached, self.start[:, None] + needed - 1, len(self.envelope))
         return np.where(self.ground_truths[:, None] > 0, padded[place], np.nan)
 
-    def average_precision(self, floating_steps: bool) -> np.ndarray:
-        """11-point interpolated average precision (PASCAL VOC 2007), (C,) float64 in [0, 1].
-
-        Args:
-            floating_steps: compare recalls with the steps of `np.arange(0, 1.1, 0.1)`, as the
-                released code does; they lie above 0.3, 0.6 and 0.7 and miss these recalls.
-        """
-        needed = floating_needed if floating_steps else exact_needed
-        return self.at_recall(needed(self.ground_truths, 10)).mean(axis=1)
+    def average_precision(self, steps: RecallSteps) -> np.ndarray:
+        """11-point interpolated average precision (PASCAL VOC 2007), (C,) float64 in [0, 1]."""
+        needed = exact_needed(self.ground_truths, 10)
+        if steps in _IN_DOUBLES:
+            needed = floating_needed(self.ground_truths, _IN_DOUBLES[steps])
+        return self.at_recall(needed).mean(axis=1)
 
     def area(self) -> np.ndarray:
         """Area under the envelope over recall, (C,) float64 in [0, 1]; NaN as in `at_recall`."""
@@ -63,11 +70,15 @@ def exact_needed(ground_truths: np.ndarray, steps: int) -> np.ndarray:
     return -(-ground_truths[:, None] * np.arange(steps + 1) // steps)
 
 
-def floating_needed(ground_truths: np.ndarray, steps: int) -> np.ndarray:
-    """Fewest true positives t with t / n >= i * (1 / steps) in float64, (C, steps + 1)."""
-    recalls = np.arange(steps + 1) * (1 / steps)
-    needed = exact_needed(ground_truths, steps)
-    # The rounded product is off by far less than one true positive.
+def floating_needed(ground_truths: np.ndarray, recalls: np.ndarray) -> np.ndarray:
+    """Fewest true positives t with t / n >= recalls[i] in float64, (C, steps + 1).
+
+    Args:
+        ground_truths: (C,) n of each class.
+        recalls: (steps + 1,) the multiples of 1 / steps, rounded.
+    """
+    needed = exact_needed(ground_truths, len(recalls) - 1)
+    # A rounded step is off by far less than one true positive.
     with np.errstate(invalid="ignore"):
         return needed + (needed / ground_truths[:, None] < recalls)
 

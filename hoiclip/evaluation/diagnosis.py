@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.evaluation.average_precision import RecallSteps
 from hoiclip.evaluation.hico import protocol_named
 from hoiclip.evaluation.matching import order_by_class, pair_recall, true_positives
 from hoiclip.evaluation.oracle import Oracle
@@ -35,6 +36,7 @@ def diagnose(
     protocol: str = "hico",
     *,
     boxes: BoxConvention = "schema",
+    recall_steps: RecallSteps | None = None,
 ) -> dict[str, Any]:
     """Explains the Default mAP of a predictions table.
 
@@ -46,15 +48,16 @@ def diagnose(
         vocabulary: the classes.
         protocol: as of `hico.evaluate_hico`.
         boxes: likewise.
+        recall_steps: likewise.
 
     Returns:
         See `oracle.Oracle.diagnosis`; the kinds are `KINDS`.
 
     Raises:
         InputError: see `hico.evaluate_hico`.
-        ValueError: unknown protocol or box convention.
+        ValueError: unknown protocol, box convention or recall steps.
     """
-    rules = protocol_named(protocol)
+    rules = protocol_named(protocol, recall_steps)
     index = ImageIndex.of(images)
     offset = offset_of(boxes, rules.offset_xyxy)
     detections, scores = detections_of(predictions, index, vocabulary, offset)
@@ -72,6 +75,6 @@ def diagnose(
         truth.hoi,
         vocabulary.num_hois,
         find_errors(detections, truth, correct, vocabulary, rules),
-        lambda curves: curves.average_precision(rules.floating_steps),
+        lambda curves: curves.average_precision(rules.recall_steps),
     )
     return oracle.diagnosis(protocol, pair_recall(detections, truth, rules.rule))

@@ -6,12 +6,13 @@ the name of its protocol.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
 
-from hoiclip.evaluation.average_precision import PrecisionCurves, precision_curves
+from hoiclip.evaluation.average_precision import PrecisionCurves, RecallSteps, precision_curves
 from hoiclip.evaluation.matching import (
     OverlapRule,
     Pairs,
@@ -42,7 +43,7 @@ class Protocol:
         offset_xyxy: what is added to the schema's continuous, 0-based boxes to obtain the
             protocol's.
         rule: overlap, and how much is enough.
-        floating_steps: recall steps are floating-point multiples of 0.1 rather than exact.
+        recall_steps: how the recalls are made at which precision is taken.
         skip_unpredicted: a class with ground truth that no prediction names is left out of the
             means over subsets (not out of `full`).
     """
@@ -50,7 +51,7 @@ class Protocol:
     name: str
     offset_xyxy: Offset
     rule: OverlapRule
-    floating_steps: bool = False
+    recall_steps: RecallSteps = "exact"
     skip_unpredicted: bool = False
 
 
@@ -58,13 +59,18 @@ PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         # Chao et al., WACV 2018, the Matlab evaluator: 1-based inclusive pixels.
-        Protocol("hico", (1, 1, 0, 0), OverlapRule(inclusive=True, least_extent=0, strict=False)),
+        Protocol(
+            "hico",
+            (1, 1, 0, 0),
+            OverlapRule(inclusive=True, least_extent=0, strict=False),
+            recall_steps="matlab",
+        ),
         # The Python evaluator released with HOICLIP: 0-based inclusive pixels.
         Protocol(
             "hoiclip",
             (0, 0, -1, -1),
             OverlapRule(inclusive=True, least_extent=1, strict=False),
-            floating_steps=True,
+            recall_steps="numpy",
             skip_unpredicted=True,
         ),
         # The library behind UPT and PViC: continuous coordinates.
@@ -73,15 +79,20 @@ PROTOCOLS = {
 }
 
 
-def protocol_named(name: str) -> Protocol:
-    """The rules of that name.
+def protocol_named(name: str, recall_steps: RecallSteps | None = None) -> Protocol:
+    """The rules of that name, or the same with other recall steps.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are none, or no such steps.
     """
     if name not in PROTOCOLS:
         raise ValueError(f"unknown protocol {name!r}, expected one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+    if recall_steps is None:
+        return PROTOCOLS[name]
+    if recall_steps not in get_args(RecallSteps):
+        known = ", ".join(get_args(RecallSteps))
+        raise ValueError(f"unknown recall steps {recall_steps!r}, expected one of {known}")
+    return replace(PROTOCOLS[name], recall_steps=recall_steps)
 
 
 @dataclass(frozen=True)
@@ -163,11 +174,13 @@ def evaluate_hico(
     protocol: str = "hico",
     *,
     boxes: BoxConvention = "schema",
+    recall_steps: RecallSteps | None = None,
 ) -> HicoResult:
     """Scores a predictions table against a partition.
 
     Predictions that a class scores equally are taken in the order of the images table, then of the
-    query. Every image counts, also one without a pair. Missing objects match missing objects.
+    query; of annotated pairs that a prediction overlaps equally it finds the first of the table.
+    Every image counts, also one without a pair. Missing objects match missing objects.
 
     Args:
         predictions: rows of `schema.PREDICTIONS`, in any order; those of one query have the same
@@ -180,13 +193,14 @@ def evaluate_hico(
         protocol: `hico`, `hoiclip` or `pocket`.
         boxes: `schema` for predicted boxes as the schema has them, `protocol` for boxes in the
             protocol's own convention.
+        recall_steps: instead of the protocol's own.
 
     Raises:
         InputError: a row names an image, instance or class that does not exist, a prediction is
             not finite or lacks its object's box, or `classes` are not the vocabulary's.
-        ValueError: unknown protocol or box convention.
+        ValueError: unknown protocol, box convention or recall steps.
     """
-    rules = protocol_named(protocol)
+    rules = protocol_named(protocol, recall_steps)
     index = ImageIndex.of(images)
     offset = offset_of(boxes, rules.offset_xyxy)
     detections, scores = detections_of(predictions, index, vocabulary, offset)
@@ -236,7 +250,7 @@ def score_classes(
         for setting, mask in counted.items()
     }
     return ClassScores(
-        {s: curve.average_precision(protocol.floating_steps) for s, curve in curves.items()},
+        {s: curve.average_precision(protocol.recall_steps) for s, curve in curves.items()},
         curves,
         {s: np.bincount(hoi[mask], minlength=num_hois) for s, mask in counted.items()},
         ground_truths,

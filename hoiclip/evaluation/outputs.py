@@ -12,7 +12,7 @@ from pyarrow import csv
 
 from hoiclip import schema
 from hoiclip.evaluation.average_precision import exact_needed
-from hoiclip.evaluation.hico import SETTINGS, HicoResult
+from hoiclip.evaluation.hico import PROTOCOLS, SETTINGS, HicoResult
 from hoiclip.files import atomic_file
 
 CURVE_STEPS = 100
@@ -22,12 +22,16 @@ def metrics(result: HicoResult) -> dict[str, Any]:
     """Mean average precision in percent, under keys that stay the same from run to run.
 
     Returns:
-        `protocol` (name), `default` and `known_object` (each subset's mean AP: full, rare,
-        non_rare, and unseen and seen where there are unseen classes; null for a subset without a
-        class that counts), and `recall` (percent of the annotated pairs whose two boxes some
-        prediction covers, whatever its class; null without annotations).
+        `protocol` (name), `recall_steps` where they are not the protocol's own, `default` and
+        `known_object` (each subset's mean AP: full, rare, non_rare, and unseen and seen where there
+        are unseen classes; null for a subset without a class that counts), and `recall` (percent of
+        the annotated pairs whose two boxes some prediction covers, whatever its class; null without
+        annotations).
     """
-    values: dict[str, Any] = {"protocol": result.protocol.name}
+    rules = result.protocol
+    values: dict[str, Any] = {"protocol": rules.name}
+    if rules.recall_steps != PROTOCOLS[rules.name].recall_steps:
+        values["recall_steps"] = rules.recall_steps
     for setting in SETTINGS:
         average_precision = result.scores.average_precision[setting]
         values[setting] = {

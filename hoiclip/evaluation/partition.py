@@ -12,6 +12,7 @@ from pyarrow import csv
 
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
+from hoiclip.evaluation.average_precision import RecallSteps
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import HicoResult, evaluate_hico
 from hoiclip.evaluation.outputs import metrics, write_outputs
@@ -34,9 +35,12 @@ class EvaluateConfig:
     Attributes:
         protocol: `hico` (the original), `hoiclip` (the released port), `pocket` (the library behind
             UPT and PViC), or `vcoco` (of V-COCO alone).
+        recall_steps: at which precision is taken for the AP of an HOI class; null for the
+            protocol's own.
     """
 
     protocol: Literal["hico", "hoiclip", "pocket", "vcoco"]
+    recall_steps: RecallSteps | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def evaluate_partition(
     protocol: str,
     *,
     boxes: BoxConvention = "schema",
+    recall_steps: RecallSteps | None = None,
 ) -> Evaluation:
     """Scores and diagnoses predictions against a partition's folder.
 
@@ -116,11 +121,12 @@ def evaluate_partition(
         protocol: see `EvaluateConfig`.
         boxes: `schema` for predicted boxes as the schema has them, `protocol` for boxes in the
             protocol's own convention.
+        recall_steps: see `EvaluateConfig`.
 
     Raises:
         InputError: a table is absent or malformed, one contradicts another, or the protocol does
             not fit the vocabulary.
-        ValueError: unknown protocol or box convention.
+        ValueError: unknown protocol, box convention or recall steps.
     """
     folder = Path(folder)
     annotations = Annotations.read(folder)
@@ -132,25 +138,35 @@ def evaluate_partition(
         "vocabulary": vocabulary,
     }
     if protocol != "vcoco":
-        rules = {"protocol": protocol, "boxes": boxes}
+        rules = {"protocol": protocol, "boxes": boxes, "recall_steps": recall_steps}
         result = evaluate_hico(predictions, **tables, classes=classes, **rules)
         diagnosis = diagnose(predictions, **tables, **rules)
         return Evaluation(protocol, vocabulary, result, diagnosis)
     more = {
-        "unlabelled_people": _where_it_is(folder / UNLABELLED_PEOPLE, schema.UNLABELLED),
-        "outside_vocabulary": _where_it_is(folder / OUTSIDE_VOCABULARY, schema.OUTSIDE_VOCABULARY),
+        "unlabelled_people": read_unlabelled_people(folder),
+        "outside_vocabulary": read_outside_vocabulary(folder),
     }
     roles = evaluate_vcoco(predictions, **tables, **more, boxes=boxes)
     diagnosis = diagnose_vcoco(predictions, **tables, **more, boxes=boxes)
     beside = predictions if boxes == "schema" else _in_schema(predictions)
-    result = evaluate_hico(beside, **tables, classes=classes, protocol="hico")
+    result = evaluate_hico(
+        beside, **tables, classes=classes, protocol="hico", recall_steps=recall_steps
+    )
     missing_roles = _has_missing_roles(folder, annotations.interactions)
     has_people = more["unlabelled_people"] is not None
     return Evaluation(protocol, vocabulary, result, diagnosis, roles, missing_roles, has_people)
 
 
-def _where_it_is(path: Path, columns: pa.Schema) -> pa.Table | None:
-    return schema.read_table(path, columns) if path.exists() else None
+def read_unlabelled_people(folder: Path) -> pa.Table | None:
+    """The people of a partition's images whom its source does not label, where they are known."""
+    path = folder / UNLABELLED_PEOPLE
+    return schema.read_unlabelled(path) if path.exists() else None
+
+
+def read_outside_vocabulary(folder: Path) -> pa.Table | None:
+    """The interactions of a partition that are no HOI class, where there are any."""
+    path = folder / OUTSIDE_VOCABULARY
+    return schema.read_table(path, schema.OUTSIDE_VOCABULARY) if path.exists() else None
 
 
 def _has_missing_roles(folder: Path, interactions: pa.Table) -> bool:

@@ -11,14 +11,15 @@ What is counted (Gupta and Malik, Visual Semantic Role Labeling, 2015, and its e
 - A query gives each role one detection: its score is the largest fused score among the role's HOI
   classes, its object that of the same row. Likewise each action, with all roles, for the agent.
 - A detection belongs to the person of the image whose box it overlaps most (of equal ones, the
-  first instance), whatever that person does, and is right if that overlap and the role's are at
-  least 0.5 and no better scored detection has found this person with this role. Extents are
+  first in COCO's file), whatever that person does, and is right if that overlap and the role's are
+  at least 0.5 and no better scored detection has found this person with this role. Extents are
   x2 - x1 + 1.
 - The role's overlap is that of the object boxes. Where no object is annotated, scenario 1 asks for
   a detection without an object (a null box), scenario 2 takes any. An agent has no role to overlap.
-- A detection that belongs to a person whom V-COCO does not label is not counted at all. Where
-  detections overlap nobody, they are wrong. (The original gives these to the first person of
-  COCO's file, and so leaves some of them out of the count, depending on the order of that file.)
+- A detection that belongs to a person whom V-COCO does not label is not counted at all. One that
+  overlaps nobody belongs to the first person of its image, as in the original, and so is wrong
+  where that one is labelled and not counted where not. If the order of the people is not known
+  (`schema.UNLABELLED`), it is wrong.
 - Equal scores are taken in the order of the images table, then of the query.
 - The AP is the area under the precision envelope. A mean leaves out what has no positives.
 """

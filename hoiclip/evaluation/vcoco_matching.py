@@ -46,7 +46,7 @@ class Matches:
     """People that N detections belong to.
 
     Attributes:
-        person: (N,) the person overlapped most, 'nobody' where the image has none.
+        person: (N,) the person overlapped most, or 'nobody'.
         overlap: (N,) IoU with that person.
         counted: (N,) bool, whether the detection counts at all.
     """
@@ -98,7 +98,11 @@ def role_and_agent_detections(
 
 
 def match_people(detections: Detections, truth: Truth) -> Matches:
-    """The person that each detection overlaps most; of equal ones the first."""
+    """The person that each detection overlaps most; of equal ones, as of those that it does not
+    overlap at all, the first.
+
+    If the order of the people is not known, a detection that overlaps none belongs to 'nobody'.
+    """
     image, boxes = detections.image, detections.human_boxes_xyxy
     new = np.ones(len(detections), bool)
     new[1:] = (np.diff(image) != 0) | (np.diff(boxes, axis=0) != 0).any(axis=1)
@@ -112,8 +116,10 @@ def match_people(detections: Detections, truth: Truth) -> Matches:
         level = np.flatnonzero(iou == np.repeat(best, np.diff(starts, append=len(rows))))
         person[rows[starts]] = people[level[np.searchsorted(level, starts)]]
         overlap[rows[starts]] = best
+    if not truth.in_file_order:
+        person[overlap == 0] = len(truth.image)
     person, overlap = person[box], overlap[box]
-    return Matches(person, overlap, ~(truth.unlabelled[person] & (overlap > 0)))
+    return Matches(person, overlap, ~truth.unlabelled[person])
 
 
 def role_overlaps(detections: Detections, matches: Matches, truth: Truth) -> dict[int, np.ndarray]:

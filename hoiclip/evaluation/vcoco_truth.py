@@ -76,12 +76,15 @@ class Actions:
 class Truth:
     """P people and the O objects of their roles, in inclusive pixels.
 
-    One person more, who does nothing, stands for 'nobody' and is the last.
+    The people of an image stand in the order of its instances. One person more, who does nothing,
+    stands for 'nobody' and is the last.
 
     Attributes:
         image: (P,) position in the images table.
         boxes_xyxy: (P, 4).
         unlabelled: (P + 1,) bool, people whom V-COCO does not label.
+        in_file_order: whether it is known where among the others they stand; if not, they are the
+            first of their image.
         does: (P + 1, A) bool.
         object_key: (O,) person * R + role, rising; each role of each action done has at least one.
         object_boxes_xyxy: (O, 4); NaN where none is annotated.
@@ -91,6 +94,7 @@ class Truth:
     image: np.ndarray
     boxes_xyxy: np.ndarray
     unlabelled: np.ndarray
+    in_file_order: bool
     does: np.ndarray
     object_key: np.ndarray
     object_boxes_xyxy: np.ndarray
@@ -141,14 +145,18 @@ def truth_of(
     rows, verb = _labels(interactions, outside_vocabulary, vocabulary)
     pairs = annotated_pairs(instances, rows, verb, index, (0, 0, 0, 0))
     image, keys, boxes = _people(instances, index, vocabulary)
-    num_other = 0
-    if unlabelled_people is not None:
-        # Ahead of the partition's: a person in both, as an object of somebody's role, is one that
-        # V-COCO does not label.
-        other = index(unlabelled_people["image_id"].to_numpy(), "unlabelled_people")
-        num_other = len(other)
-        image = np.concatenate([other, image])
-        boxes = np.concatenate([fixed_lists_to_numpy(unlabelled_people["box_xyxy"]), boxes])
+    if unlabelled_people is None:
+        unlabelled_people = schema.PLACED_UNLABELLED.empty_table()
+    other = index(unlabelled_people["image_id"].to_numpy(), "unlabelled_people")
+    in_file_order = "instances_ahead" in unlabelled_people.column_names
+    ahead = unlabelled_people["instances_ahead"].to_numpy() if in_file_order else 0
+    # Ahead of the instance of that number, which they may be themselves: a person who is an object
+    # of somebody's role, too, is one that V-COCO does not label.
+    places = np.concatenate([(other << 32) + ahead, keys])
+    order = np.argsort(places, kind="stable")
+    unlabelled = np.append(order < len(other), False)
+    image = np.concatenate([other, image])[order]
+    boxes = np.concatenate([fixed_lists_to_numpy(unlabelled_people["box_xyxy"]), boxes])[order]
 
     wanted = (pairs.image << 32) + rows["human"].to_numpy()
     place = np.searchsorted(keys, wanted)
@@ -156,7 +164,7 @@ def truth_of(
         row = int(np.argmax(stranger))
         human = rows["human"][row].as_py()
         raise InputError("interactions", f"{human} is not a person", row=row, key="human")
-    person = num_other + place
+    person = np.argsort(order)[len(other) + place]
     does = np.zeros((len(image) + 1, len(actions.names)), bool)
     does[person, actions.of_verb[verb]] = True
 
@@ -174,7 +182,8 @@ def truth_of(
     return Truth(
         image,
         inclusive_truth_boxes(boxes, sizes[image]),
-        np.arange(len(image) + 1) < num_other,
+        unlabelled,
+        in_file_order,
         does,
         object_key[order],
         inclusive_truth_boxes(object_boxes[order], sizes[image[object_person[order]]]),

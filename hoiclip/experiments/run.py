@@ -123,9 +123,12 @@ def score_test(
     )
     vocabulary = Vocabulary.read(PATHS.vocabulary)
     protocol = params["evaluate"]["protocol"]
+    steps = params["evaluate"].get("recall_steps")
     # Rows are compared by HOI class, which V-COCO's own protocol does not score.
     protocol = "hico" if protocol == "vcoco" else protocol
     return {
-        k_: metrics(evaluate_hico(table, *tables, vocabulary, classes, protocol))
+        k_: metrics(
+            evaluate_hico(table, *tables, vocabulary, classes, protocol, recall_steps=steps)
+        )
         for k_, table in zip(ks, predictions, strict=True)
     }, k

@@ -13,7 +13,9 @@ AnnotationKind = Literal[
 ]
 KINDS: tuple[AnnotationKind, ...] = get_args(AnnotationKind)
 
-_MAT_5 = b"MATLAB 5.0"
+ORDER = "The order is PREDICTIONS ANNOTATIONS"
+
+_MAT_5, _PARQUET = b"MATLAB 5.0", b"PAR1"
 _BY_KEYS: tuple[tuple[AnnotationKind, tuple[bytes, ...]], ...] = (
     ("hico_instances", (b'"correspondence"', b'"filenames"')),
     ("vcoco_instances", (b'"boxes_h"', b'"classes"')),
@@ -48,6 +50,9 @@ def kind_of(path: Path) -> AnnotationKind:
         raise InputError(path, f"cannot be read ({error.strerror})") from None
     if data.startswith(_MAT_5):
         return "hico_mat"
+    if data.startswith(_PARQUET):
+        fix = f"{ORDER}, and annotations as Parquet are a folder with images.parquet"
+        raise InputError(path, "one Parquet table, as predictions are", fix=fix)
     start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if start == b"[":
         return _kind_of_list(path, next((entry for _, entry in list_entries(path)), None))
@@ -60,14 +65,25 @@ def kind_of(path: Path) -> AnnotationKind:
     raise _unknown(path)
 
 
+def annotations_in(path: Path) -> AnnotationKind | None:
+    """The kind of annotations that a file or folder holds; null where it holds none."""
+    try:
+        kind = kind_of(path)
+        if path.suffix.lower() == ".csv":
+            with open(path, "rb") as file:
+                return kind if b"human_x1" in file.readline() else None
+    except (InputError, OSError):
+        return None
+    return kind
+
+
 def _kind_of_list(path: Path, entry: Any) -> AnnotationKind:
     keys = entry if isinstance(entry, dict) else {}
     for kind, key in _BY_ENTRY:
         if key in keys:
             return kind
     if "hoi_prediction" in keys or "person_box" in keys:
-        fix = "The order is PREDICTIONS ANNOTATIONS"
-        raise InputError(path, "holds predictions, not annotations", fix=fix)
+        raise InputError(path, "holds predictions, not annotations", fix=ORDER)
     raise _unknown(path)
 
 

@@ -20,10 +20,17 @@ from hoiclip.data.readers import (
     vocabularies,
 )
 from hoiclip.data.readers.coco import CocoInstances
+from hoiclip.data.readers.hoia_numbering import (
+    NAMES,
+    Numbering,
+    NumberingName,
+    numbering_of,
+    usual,
+)
 from hoiclip.data.readers.image_table import ImageSize
 from hoiclip.data.readers.report import REPORT
 from hoiclip.errors import InputError
-from hoiclip.evaluation.partition import OUTSIDE_VOCABULARY, UNLABELLED_PEOPLE
+from hoiclip.evaluation.partition import read_outside_vocabulary, read_unlabelled_people
 from hoiclip.foreign.annotation_kinds import AnnotationKind, kind_of
 from hoiclip.foreign.image_sizes import sizes_from_coco, sizes_from_images, unlimited
 from hoiclip.foreign.json_list import list_entries
@@ -51,6 +58,9 @@ class SourceOptions:
         coco: COCO's instances files, for V-COCO.
         image_ids: `vcoco_*.ids`; by default all images that V-COCO's file labels.
         drop_unknown: leaves out what is outside the vocabulary, instead of an error.
+        numbering: of the classes in HOIA annotations; by default found out.
+        usual_numbering: takes the usual one, where several numberings fit; see
+            `hoia_numbering.usual`.
         sizes_needed: whether a source without sizes is an error; otherwise its images count as
             larger than any box.
     """
@@ -62,6 +72,8 @@ class SourceOptions:
     coco: tuple[Path, ...] = ()
     image_ids: Path | None = None
     drop_unknown: bool = False
+    numbering: NumberingName | None = None
+    usual_numbering: bool = False
     sizes_needed: bool = False
 
 
@@ -79,7 +91,8 @@ class Source:
         outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`, where there are any.
         missing_roles: whether the source can tell roles without an object; null for other data
             than V-COCO.
-        note: what a person should know, or null.
+        numbering: of the classes, where the annotations are HOIA or were imported from it.
+        notes: what a person should know, one line each.
     """
 
     kind: AnnotationKind
@@ -90,7 +103,8 @@ class Source:
     unlabelled_people: pa.Table | None = None
     outside_vocabulary: pa.Table | None = None
     missing_roles: bool | None = None
-    note: str | None = None
+    numbering: Numbering | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_annotations(path: str | Path, options: SourceOptions) -> Source:
@@ -105,6 +119,9 @@ def read_annotations(path: str | Path, options: SourceOptions) -> Source:
     """
     path = Path(path)
     kind = options.kind or kind_of(path)
+    if options.numbering is not None and kind != "hoia":
+        problem = f"--annotation-numbering is of HOIA annotations, and these are {kind}"
+        raise InputError(path, problem, fix="Leave it out")
     if kind == "partition":
         return _partition(path, options)
     if kind == "vcoco":
@@ -119,13 +136,16 @@ def read_annotations(path: str | Path, options: SourceOptions) -> Source:
     elif kind == "hico_mat":
         found = hico_mat.read(path, options.partition, drop_unknown=drop)
     elif kind == "hico_instances":
-        found = hico_instances.read(path, drop_unknown=drop)
+        name = options.vocabulary
+        classes = None if name is None or name in SHIPPED else named_vocabulary(name)
+        found = hico_instances.read(path, classes, drop_unknown=drop)
     elif kind == "vcoco_instances":
         found = vcoco_instances.read(path, size, drop_unknown=drop)
     else:
         vocabulary = _hoia_vocabulary(path, options)
-        numbering = hoia.V_COCO if vocabulary == vocabularies.vcoco() else hoia.HICO_DET
-        found = hoia.read(path, vocabulary, size, numbering=numbering, drop_unknown=drop)
+        hint = usual(vocabulary) if options.usual_numbering else None
+        stated = options.numbering and named_numbering(path, options.numbering, vocabulary)
+        found = hoia.read(path, vocabulary, size, numbering=stated, hint=hint, drop_unknown=drop)
     annotations, vocabulary, report = found
     if kind != "own":
         _check_vocabulary(path, vocabulary, options)
@@ -138,7 +158,8 @@ def read_annotations(path: str | Path, options: SourceOptions) -> Source:
         report.table(),
         outside_vocabulary=report.outside_vocabulary,
         missing_roles=missing_roles,
-        note=note,
+        numbering=report.numbering,
+        notes=(*report.notes, *([note] if note else [])),
     )
 
 
@@ -157,6 +178,18 @@ def named_vocabulary(name: str) -> Vocabulary:
     return Vocabulary.read(name)
 
 
+def named_numbering(path: Path, name: NumberingName, vocabulary: Vocabulary) -> Numbering:
+    """`hoia_numbering.numbering_of`, for a file.
+
+    Raises:
+        InputError: the vocabulary has no such numbering.
+    """
+    try:
+        return numbering_of(name, vocabulary)
+    except ValueError as error:
+        raise InputError(path, f"not numbered as {name}: {error}") from None
+
+
 def _partition(path: Path, options: SourceOptions) -> Source:
     if options.vocabulary is not None:
         vocabulary, folder = named_vocabulary(options.vocabulary), None
@@ -169,13 +202,6 @@ def _partition(path: Path, options: SourceOptions) -> Source:
         vocabulary = Vocabulary.read(folder / "vocabulary.parquet")
     annotations = Annotations.read(path)
     annotations.check(path, vocabulary)
-    unlabelled, outside = (
-        schema.read_table(path / name, columns) if (path / name).is_file() else None
-        for name, columns in (
-            (UNLABELLED_PEOPLE, schema.UNLABELLED),
-            (OUTSIDE_VOCABULARY, schema.OUTSIDE_VOCABULARY),
-        )
-    )
     stated = schema.read_provenance(path / "interactions.parquet").get("missing_roles")
     if stated is None:
         stated = bool(annotations.interactions["object_instance"].null_count)
@@ -185,10 +211,16 @@ def _partition(path: Path, options: SourceOptions) -> Source:
         vocabulary,
         REPORT.empty_table(),
         folder,
-        unlabelled,
-        outside,
+        read_unlabelled_people(path),
+        read_outside_vocabulary(path),
         bool(stated) if vocabulary.has_missing_objects else None,
+        _imported_numbering(path, vocabulary),
     )
+
+
+def _imported_numbering(path: Path, vocabulary: Vocabulary) -> Numbering | None:
+    name = schema.read_provenance(path / "interactions.parquet").get("numbering")
+    return named_numbering(path, name, vocabulary) if name in NAMES else None
 
 
 def _vcoco(path: Path, options: SourceOptions) -> Source:
@@ -201,7 +233,7 @@ def _vcoco(path: Path, options: SourceOptions) -> Source:
         path, coco, image_ids=options.image_ids, drop_unknown=options.drop_unknown
     )
     _check_vocabulary(path, vocabulary, options)
-    unlabelled = vcoco.unlabelled_people(path, coco, annotations.images)
+    unlabelled = vcoco.unlabelled_people(path, coco, annotations.images, annotations.instances)
     return Source(
         "vcoco",
         annotations,
@@ -210,6 +242,7 @@ def _vcoco(path: Path, options: SourceOptions) -> Source:
         unlabelled_people=unlabelled,
         outside_vocabulary=report.outside_vocabulary,
         missing_roles=True,
+        notes=tuple(report.notes),
     )
 
 

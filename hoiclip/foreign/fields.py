@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hoiclip.data.readers import source
+from hoiclip.data.readers.source import number
 from hoiclip.errors import InputError
 
 _LARGEST = 2**62
@@ -100,18 +101,6 @@ class FieldsOf:
 
     def _place(self, index: int, key: str) -> str:
         return f"{self.within}[{index}].{key}"
-
-
-def number(path: Path, row: int, key: str, value: Any) -> float:
-    """`value`, which is a number, as a float.
-
-    Raises:
-        InputError: it is something else, or an integer that no float holds.
-    """
-    with contextlib.suppress(OverflowError):
-        if type(value) in (int, float):
-            return float(value)
-    raise InputError(path, f"{reprlib.repr(value)}, expected a number", row=row, key=key)
 
 
 def number_list(path: Path, row: int, key: str, value: Any, width: int) -> list[float]:

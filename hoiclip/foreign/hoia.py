@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hoiclip.data.readers import source
+from hoiclip.data.readers.hoia_numbering import Numbering
 from hoiclip.errors import InputError
 from hoiclip.foreign import fields
 from hoiclip.foreign.images import ImageNames
@@ -31,6 +32,7 @@ def read(
     images: ImageNames,
     vocabulary: Vocabulary,
     numbering: NumberingName | None = None,
+    annotated: Numbering | None = None,
 ) -> tuple[Rows, NumberingName]:
     """Reads and checks a file; images that it does not name have no predictions.
 
@@ -39,6 +41,7 @@ def read(
         images: the annotated images.
         vocabulary: the classes.
         numbering: how the file numbers them; see `numbering.class_ids`.
+        annotated: how the annotations do, where these are HOIA.
 
     Returns:
         The rows, boxes as the file has them; the numbering as given or found out.
@@ -51,7 +54,7 @@ def read(
     collected = _Collected(Path(path), images, vocabulary)
     for row, entry in track(list_entries(path), "images read", len(images)):
         collected.add(row, entry)
-    return collected.rows(numbering)
+    return collected.rows(numbering, annotated)
 
 
 class _Collected:
@@ -98,14 +101,17 @@ class _Collected:
         self._boxes_xyxy.append(np.concatenate([boxes_xyxy[subject], boxes_xyxy[other]], 1))
         self._scores.append(scores)
 
-    def rows(self, numbering: NumberingName | None) -> tuple[Rows, NumberingName]:
+    def rows(
+        self, numbering: NumberingName | None, annotated: Numbering | None
+    ) -> tuple[Rows, NumberingName]:
         """Everything added, its classes translated."""
         image_ids, counts = np.array(self._entries, np.int64).reshape(-1, 2).T
         entry = np.repeat(np.arange(len(counts)), counts)
         number = np.arange(len(entry)) - np.repeat(np.cumsum(counts) - counts, counts)
         subject, other, *numbers = np.concatenate(self._ids).T
         places = Places(self._path, entry, _PAIRS, number)
-        classes = class_ids(RawClasses(*numbers), self._vocabulary, places, numbering)
+        raw = RawClasses(*numbers)
+        classes = class_ids(raw, self._vocabulary, places, numbering, annotated)
         size = 2 + max(subject.max(initial=0), other.max(initial=0))
         boxes_xyxy = np.concatenate(self._boxes_xyxy)
         rows = Rows(

@@ -2,29 +2,46 @@
 
 | name | `category_id` of a box | of a pair |
 |---|---|---|
-| `hoia` | COCO's id; position + 1 for objects other than COCO's | verb from 1; V-COCO: from 0 |
+| `hoia` | as in the annotations, where these are HOIA; else COCO's id, or position + 1 for other \
+objects than COCO's | likewise; else verb from 1, V-COCO: from 0 |
 | `zero-based` | object class from 0 | verb from 0 |
 | `hoi` | object class from 0, or none | HOI class from 0 |
 | `hoi-category` | not read | not read; `hoi_category_id`, HOI class from 1, instead |
+
+The other names are those of `data.readers.hoia_numbering`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
+from hoiclip.data.readers.hoia_numbering import Numbering, numbering_of, usual
 from hoiclip.data.readers.rows import UNKNOWN
-from hoiclip.data.readers.vocabularies import COCO_IDS, hico_det, vcoco
+from hoiclip.data.readers.vocabularies import COCO_IDS
 from hoiclip.errors import InputError
 from hoiclip.foreign.rows import Places
 from hoiclip.vocabulary import Vocabulary
 
-NumberingName = Literal["hoia", "zero-based", "hoi", "hoi-category"]
+NumberingName = Literal[
+    "hoia",
+    "zero-based",
+    "hoi",
+    "hoi-category",
+    "coco",
+    "one-based",
+    "coco-verbs-from-0",
+    "one-based-verbs-from-0",
+    "zero-based-verbs-from-1",
+]
 NUMBERINGS: tuple[NumberingName, ...] = get_args(NumberingName)
+_USUAL: tuple[NumberingName, ...] = ("hoia", "zero-based", "hoi")
+"""Those of the projects in use, which are tried first."""
 
+_MOST = 0.5
 ABSENT = -(2**61)
 """Stands for a class that the file does not give; no class in a file is that far out."""
 NO_OBJECT = ABSENT - 1
@@ -67,7 +84,11 @@ class ClassIds:
 
 
 def class_ids(
-    raw: RawClasses, vocabulary: Vocabulary, places: Places, numbering: NumberingName | None
+    raw: RawClasses,
+    vocabulary: Vocabulary,
+    places: Places,
+    numbering: NumberingName | None,
+    annotated: Numbering | None = None,
 ) -> ClassIds:
     """Translates class numbers into classes.
 
@@ -76,44 +97,97 @@ def class_ids(
         vocabulary: the classes.
         places: where the pairs stand, for messages.
         numbering: of the file; by default `hoi-category` where a pair has `hoi_category_id`, else
-            the only one of the others that fits all pairs.
+            the only one of the others that fits all pairs, or the annotations' one where the
+            others make HOI classes of few.
+        annotated: numbering of the annotations, which `hoia` then means.
 
     Raises:
         InputError: a number that is none of a class; without `numbering`, several that fit.
     """
     if numbering is None:
-        numbering = _found_out(raw, vocabulary, places)
-    for wrong, values, key, problem in _checks(raw, vocabulary, numbering):
+        numbering = _found_out(raw, vocabulary, places, annotated)
+    if numbering.startswith("coco") and vocabulary.num_objects > len(COCO_IDS):
+        problem = f"{vocabulary.num_objects} object classes are more than COCO has ids for"
+        raise InputError(places.path, problem, fix="Give another --numbering")
+    for wrong, values, key, problem in _checks(raw, vocabulary, numbering, annotated):
         places.refuse(wrong, values, key, problem)
     if numbering in ("hoi", "hoi-category"):
-        hoi = raw.pair if numbering == "hoi" else raw.hoi - 1
+        hoi = raw.pair if numbering == "hoi" else raw.hoi - _first_hoi(annotated)
         return ClassIds(vocabulary.verb_of_hoi[hoi], hoi, numbering)
-    verb = raw.pair - _first_verb(vocabulary, numbering)
-    return ClassIds(verb, _hois(raw, verb, vocabulary, numbering), numbering)
+    verb = raw.pair - _first_verb(vocabulary, numbering, annotated)
+    return ClassIds(verb, _hois(raw, verb, vocabulary, numbering, annotated), numbering)
 
 
-def _found_out(raw: RawClasses, vocabulary: Vocabulary, places: Places) -> NumberingName:
+def _found_out(
+    raw: RawClasses, vocabulary: Vocabulary, places: Places, annotated: Numbering | None
+) -> NumberingName:
     if (raw.hoi != ABSENT).any():
         return "hoi-category"
-    others = [name for name in NUMBERINGS if name != "hoi-category"]
-    fitting = [n for n in others if not any(c[0].any() for c in _checks(raw, vocabulary, n))]
-    if len(fitting) > 1 and len(raw.pair):
-        problem = f"its class numbers could be those of {' or '.join(fitting)}"
+    found = _fitting(raw, vocabulary, _USUAL, annotated)
+    if not found or min(found.values()) > _MOST:
+        # What a network says need not be a class; where all is one in other numbers, those are it.
+        others = [name for name in NUMBERINGS if name not in (*_USUAL, "hoi-category")]
+        other = _fitting(raw, vocabulary, others, annotated)
+        found = {n: share for n, share in other.items() if share == 0} or found or other
+    others = [share for name, share in found.items() if name != "hoia"]
+    if annotated is not None and found.get("hoia") == 0 and min(others, default=1) > _MOST:
+        return "hoia"
+    if len(found) > 1 and len(raw.pair):
+        problem = f"its class numbers could be those of {' or '.join(found)}"
         raise InputError(places.path, problem, fix="Say which with --numbering")
-    # Where none fits, the numbering of the files in use tells what is wrong; where there are no
-    # pairs, any does.
-    return fitting[0] if fitting else _likely(raw)
+    # Where none fits, the numbering of the files in use tells what is wrong.
+    return next(iter(found), None) or _likely(raw)
+
+
+def _fitting(
+    raw: RawClasses,
+    vocabulary: Vocabulary,
+    names: Sequence[NumberingName],
+    annotated: Numbering | None,
+) -> dict[NumberingName, float]:
+    """The numberings that all numbers fit, with the share of pairs that are no HOI class then.
+
+    Of numberings that say the same, the first stands for all.
+    """
+    fitting: dict[tuple, NumberingName] = {}
+    for name in names:
+        if name.startswith("coco") and vocabulary.num_objects > len(COCO_IDS):
+            continue
+        if not any(check[0].any() for check in _checks(raw, vocabulary, name, annotated)):
+            ids = _object_ids(vocabulary, name, annotated).tolist()
+            says = (name == "hoi", *ids, _first_verb(vocabulary, name, annotated))
+            fitting.setdefault(says, name)
+    return {name: _odd_share(raw, vocabulary, name, annotated) for name in fitting.values()}
+
+
+def _odd_share(
+    raw: RawClasses, vocabulary: Vocabulary, name: NumberingName, annotated: Numbering | None
+) -> float:
+    if not len(raw.pair):
+        return 0.0
+    if name != "hoi":
+        verb = raw.pair - _first_verb(vocabulary, name, annotated)
+        return float((_hois(raw, verb, vocabulary, name, annotated) == UNKNOWN).mean())
+    object_ = _numbering(vocabulary, name, annotated).object_classes(raw.object)
+    given = (raw.object != ABSENT) & (raw.object != NO_OBJECT)
+    return float((given & (vocabulary.object_of_hoi[raw.pair] != object_)).mean())
 
 
 def _likely(raw: RawClasses) -> NumberingName:
     return "hoi" if (raw.subject == ABSENT).all() else "hoia"
 
 
-def _checks(raw: RawClasses, vocabulary: Vocabulary, numbering: NumberingName) -> Iterator[_Check]:
+def _checks(
+    raw: RawClasses,
+    vocabulary: Vocabulary,
+    numbering: NumberingName,
+    annotated: Numbering | None = None,
+) -> Iterator[_Check]:
     if numbering == "hoi-category":
-        yield from _range_checks(raw.hoi, "hoi_category_id", 1, vocabulary.num_hois)
+        first = _first_hoi(annotated)
+        yield from _range_checks(raw.hoi, "hoi_category_id", first, vocabulary.num_hois)
         return
-    objects = _object_ids(vocabulary, numbering)
+    objects = _object_ids(vocabulary, numbering, annotated)
     person = objects[vocabulary.person]
     unsaid = raw.subject == ABSENT
     key = "category_id of the subject"
@@ -127,7 +201,7 @@ def _checks(raw: RawClasses, vocabulary: Vocabulary, numbering: NumberingName) -
     known = (raw.object == NO_OBJECT) | np.isin(raw.object, objects)
     problem = f"is no object class with --numbering {numbering}"
     yield ~known, raw.object, "category_id of the object", problem
-    first = _first_verb(vocabulary, numbering)
+    first = _first_verb(vocabulary, numbering, annotated)
     yield from _range_checks(raw.pair, "category_id", first, vocabulary.num_verbs)
 
 
@@ -137,28 +211,42 @@ def _range_checks(values: np.ndarray, key: str, first: int, count: int) -> Itera
     yield (values < first) | (values > last), values, key, f"is out of range {first}..{last}"
 
 
-def _object_ids(vocabulary: Vocabulary, numbering: NumberingName) -> np.ndarray:
+def _object_ids(
+    vocabulary: Vocabulary, numbering: NumberingName, annotated: Numbering | None = None
+) -> np.ndarray:
     """(num_objects,) number of each object class."""
-    if numbering != "hoia":
-        return np.arange(vocabulary.num_objects)
-    if vocabulary.objects == hico_det().objects:
-        return np.array(COCO_IDS)
-    return np.arange(vocabulary.num_objects) + 1
+    return np.array(_numbering(vocabulary, numbering, annotated).objects, np.int64)
 
 
-def _first_verb(vocabulary: Vocabulary, numbering: NumberingName) -> int:
-    return 1 if numbering == "hoia" and vocabulary != vcoco() else 0
+def _first_verb(
+    vocabulary: Vocabulary, numbering: NumberingName, annotated: Numbering | None = None
+) -> int:
+    return _numbering(vocabulary, numbering, annotated).first_verb
+
+
+def _first_hoi(annotated: Numbering | None) -> int:
+    return 1 if annotated is None else annotated.first_hoi
+
+
+def _numbering(
+    vocabulary: Vocabulary, numbering: NumberingName, annotated: Numbering | None
+) -> Numbering:
+    if numbering == "hoia":
+        return annotated or usual(vocabulary)
+    return numbering_of("zero-based" if numbering.startswith("hoi") else numbering, vocabulary)
 
 
 def _hois(
-    raw: RawClasses, verb: np.ndarray, vocabulary: Vocabulary, numbering: NumberingName
+    raw: RawClasses,
+    verb: np.ndarray,
+    vocabulary: Vocabulary,
+    numbering: NumberingName,
+    annotated: Numbering | None,
 ) -> np.ndarray:
     """(N,) HOI class of verb and object; of a verb without objects, that of the verb alone."""
     hoi_of = np.full((vocabulary.num_verbs, vocabulary.num_objects + 1), UNKNOWN, np.int64)
     hoi_of[vocabulary.verb_of_hoi, vocabulary.object_of_hoi] = np.arange(vocabulary.num_hois)
     alone = (hoi_of[:, :-1] == UNKNOWN).all(axis=1)
     hoi_of[alone] = hoi_of[alone, -1:]
-    ids = _object_ids(vocabulary, numbering)
-    order = np.argsort(ids)
-    place = np.searchsorted(ids[order], raw.object).clip(max=len(ids) - 1)
-    return hoi_of[verb, np.where(raw.object == NO_OBJECT, vocabulary.num_objects, order[place])]
+    object_ = _numbering(vocabulary, numbering, annotated).object_classes(raw.object)
+    return hoi_of[verb, np.where(raw.object == NO_OBJECT, vocabulary.num_objects, object_)]

@@ -31,12 +31,15 @@ def write_partition(folder: Path, source: Source, file: Path) -> None:
         file: where it was read from, for the provenance.
 
     Raises:
-        InputError: see `check_target`.
+        InputError: see `check_target`; or the tables contradict one another.
     """
     check_target(folder)
+    source.annotations.check(file, source.vocabulary)
     provenance = {"source": source.kind, "file": file.name}
     if source.missing_roles is not None:
         provenance["missing_roles"] = source.missing_roles
+    if source.numbering is not None:
+        provenance["numbering"] = source.numbering.name
     with atomic_folder(folder) as aside:
         source.annotations.write(
             aside,

@@ -104,8 +104,8 @@ class Places:
         finite = np.isfinite(boxes_xyxy).all(axis=1)
         self.refuse(~finite, boxes_xyxy, key, f"is not finite: {_TO_MEND}")
         turned = (boxes_xyxy[:, 2:] < boxes_xyxy[:, :2]).any(axis=1)
-        problem = f"is not x1 <= x2, y1 <= y2 (is it x, y, width, height?): {_TO_MEND}"
-        self.refuse(turned, boxes_xyxy, key, problem)
+        problem = "is not x1 <= x2, y1 <= y2 (is it x, y, width, height, from corner or centre?): "
+        self.refuse(turned, boxes_xyxy, key, problem + _TO_MEND)
 
     def check_scores(self, scores: np.ndarray, key: str = "score") -> None:
         """Refuses (N,) scores that are not finite."""

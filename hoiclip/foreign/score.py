@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from hoiclip.errors import InputError
+from hoiclip.evaluation.average_precision import RecallSteps
 from hoiclip.evaluation.vcoco_truth import Actions
 from hoiclip.foreign import hoia, parquet, vcoco_list
+from hoiclip.foreign.annotation_kinds import ORDER, annotations_in
 from hoiclip.foreign.annotations import SourceOptions, read_annotations
 from hoiclip.foreign.boxes import BoxConvention
 from hoiclip.foreign.classes import classes_of
+from hoiclip.foreign.doubts import apart_doubts, box_doubts, zero_doubts
 from hoiclip.foreign.images import ImageNames
 from hoiclip.foreign.numbering import NumberingName
 from hoiclip.foreign.prediction_formats import PredictionFormat, format_of
@@ -36,6 +39,7 @@ class Request:
         boxes: of the predictions; by default `continuous` for Parquet, `inclusive` for others.
         classes: table of rare classes; see `classes.classes_of`.
         diagnosis: whether to say where the average precision goes.
+        recall_steps: of the AP of HOI classes; by default the protocol's own.
     """
 
     predictions: Path
@@ -47,6 +51,7 @@ class Request:
     boxes: BoxConvention | None = None
     classes: Path | None = None
     diagnosis: bool = False
+    recall_steps: RecallSteps | None = None
 
 
 def score(request: Request) -> Scored:
@@ -56,11 +61,15 @@ def score(request: Request) -> Scored:
         InputError: a file is malformed, or does not fit another or the protocol.
     """
     path = request.predictions
-    format_ = request.format or format_of(path)
+    format_ = request.format or _found_format(request)
     if request.numbering is not None and format_ != "hoia":
         problem = f"--numbering is of HOIA predictions, and this file is {format_}"
         raise InputError(path, problem, fix="Leave it out")
-    source = read_annotations(request.annotations, request.source)
+    # The numbering `hoia` is that of the annotations, so that who says it tells theirs, too.
+    source = read_annotations(
+        request.annotations,
+        replace(request.source, usual_numbering=request.numbering == "hoia"),
+    )
     vocabulary = source.vocabulary
     protocol = request.protocol or (V_COCO if _has_roles(vocabulary) else "hico")
     if format_ == "parquet":
@@ -71,19 +80,37 @@ def score(request: Request) -> Scored:
     boxes: BoxConvention = request.boxes or ("continuous" if format_ == "parquet" else "inclusive")
     told = {"format": format_, "boxes": boxes}
     names = ImageNames(source.annotations.images)
-    notes = [n for n in (source.note, None if protocol == V_COCO else note) if n is not None]
+    if source.numbering is not None:
+        told["annotation_numbering"] = source.numbering.name
+    notes = [*source.notes, *([note] if note and protocol != V_COCO else [])]
     if format_ == "vcoco":
         if actions is None:
             problem = f"V-COCO's list names no HOI classes, which the protocol {protocol} scores"
             raise InputError(path, problem, fix="Use --protocol vcoco")
+        if request.recall_steps is not None:
+            problem = "V-COCO's list names no HOI classes, whose AP alone is taken at recall steps"
+            raise InputError(path, problem, fix="Leave --recall-steps out")
         people = vcoco_list.read(path, names, actions)
-        return score_people(people, boxes, truths, told, notes, diagnosis=request.diagnosis)
+        doubts = box_doubts(truths, people.image_id, people.human_boxes_xyxy)
+        notes += doubts
+        scored = score_people(people, boxes, truths, told, notes, diagnosis=request.diagnosis)
+        if scored.is_zero and not doubts:
+            doubts = apart_doubts(truths, people.image_id, people.human_boxes_xyxy)
+            scored = replace(scored, notes=(*scored.notes, *doubts))
+        return scored
     if format_ == "parquet":
         rows = parquet.read(path, names, vocabulary)
     else:
-        rows, numbering = hoia.read(path, names, vocabulary, request.numbering)
+        rows, numbering = hoia.read(path, names, vocabulary, request.numbering, source.numbering)
         told["numbering"] = numbering
-    return score_rows(rows, boxes, truths, told, notes, diagnosis=request.diagnosis)
+    doubts = box_doubts(truths, rows.image_id, rows.human_boxes_xyxy, rows.object_boxes_xyxy)
+    notes += doubts
+    options = {"diagnosis": request.diagnosis, "recall_steps": request.recall_steps}
+    scored = score_rows(rows, boxes, truths, told, notes, **options)
+    if scored.is_zero and not doubts:
+        doubts = zero_doubts(truths, rows, told.get("numbering"))
+        scored = replace(scored, notes=(*scored.notes, *doubts))
+    return scored
 
 
 def _check_made_for(vocabulary: Vocabulary, predictions: Path) -> None:
@@ -100,3 +127,16 @@ def _has_roles(vocabulary: Vocabulary) -> bool:
         return vocabulary.has_missing_objects and bool(Actions.of(vocabulary).roles)
     except InputError:
         return False
+
+
+def _found_format(request: Request) -> PredictionFormat:
+    path = request.predictions
+    try:
+        return format_of(path)
+    except InputError:
+        kind = annotations_in(path)
+        # Detections may be a MATLAB file, too.
+        if kind is None or (kind == "hico_mat" and annotations_in(request.annotations)):
+            raise
+        problem = f"holds annotations ({kind}), not predictions"
+        raise InputError(path, problem, fix=ORDER) from None

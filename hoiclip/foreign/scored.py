@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from hoiclip.evaluation.average_precision import RecallSteps
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import HicoResult, evaluate_hico
 from hoiclip.evaluation.outputs import metrics, write_outputs
@@ -45,6 +46,14 @@ class Scored:
     diagnosis: dict[str, Any] | None
     told: dict[str, Any]
     notes: tuple[str, ...]
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether no class or role that is annotated has any average precision."""
+        if self.vcoco is not None:
+            values = np.concatenate(list(self.vcoco.role_ap.values()))
+            return not np.isnan(values).all() and np.nansum(values) == 0
+        return self.hico is not None and metrics(self.hico)["default"]["full"] == 0
 
     def metrics(self) -> dict[str, Any]:
         """Means in percent, null where undefined.
@@ -94,6 +103,7 @@ def score_rows(
     notes: list[str],
     *,
     diagnosis: bool,
+    recall_steps: RecallSteps | None = None,
 ) -> Scored:
     """Scores predictions of HOI classes.
 
@@ -104,18 +114,21 @@ def score_rows(
         told: how they were read.
         notes: about the annotations.
         diagnosis: whether to say where the average precision goes.
+        recall_steps: of the AP of HOI classes; by default the protocol's own.
     """
     known = rows.hoi != UNKNOWN_HOI
     everything = np.ones(len(rows), bool)
     told = told | _counts(rows.image_id, truths)
     notes = [*notes, *_notes(rows, known, truths)]
-    by_hoi = truths.tables | {"classes": truths.classes, "boxes": "protocol"}
+    by_hoi = truths.tables | {"classes": truths.classes}
+    rules = {"boxes": "protocol", "recall_steps": recall_steps}
     if truths.protocol != V_COCO:
+        rules["protocol"] = truths.protocol
         table = rows.table(rows.hoi, known, protocol_offset(boxes, truths.protocol))
-        result = evaluate_hico(table, **by_hoi, protocol=truths.protocol)
+        result = evaluate_hico(table, **by_hoi, **rules)
         found = None
         if diagnosis:
-            found = diagnose(table, **truths.tables, protocol=truths.protocol, boxes="protocol")
+            found = diagnose(table, **truths.tables, **rules)
         return Scored(
             truths=truths, hico=result, vcoco=None, diagnosis=found, told=told, notes=tuple(notes)
         )
@@ -123,7 +136,10 @@ def score_rows(
     return Scored(
         truths=truths,
         hico=evaluate_hico(
-            rows.table(rows.hoi, known, protocol_offset(boxes, "hico")), **by_hoi, protocol="hico"
+            rows.table(rows.hoi, known, protocol_offset(boxes, "hico")),
+            **by_hoi,
+            **rules,
+            protocol="hico",
         ),
         vcoco=evaluate_vcoco(table, **truths.verb_tables, boxes="protocol"),
         diagnosis=(

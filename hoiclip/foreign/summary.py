@@ -19,7 +19,8 @@ _VCOCO_NAMES = {
 
 def metrics_text(found: dict[str, Any]) -> str:
     """What `scored.Scored.metrics` gives, for people."""
-    blocks = [f"protocol {found['protocol']}, percent"]
+    steps = f", recall steps {found['recall_steps']}" if "recall_steps" in found else ""
+    blocks = [f"protocol {found['protocol']}{steps}, percent"]
     if "vcoco" in found:
         names = [(_VCOCO_NAMES[key], _percent(value)) for key, value in found["vcoco"].items()]
         blocks.append(columns([("V-COCO", "mAP"), *names]))

@@ -38,6 +38,16 @@ VCOCO_METRICS = (
     "unlabelled_people",
 )
 DIAGNOSIS = ("protocol", "map", "lost", "delta_ap", "share", "count", "pair_recall")
+STAGES = (
+    "dataset",
+    "splits",
+    "weights",
+    "text_embeddings",
+    "verb_vectors",
+    "train",
+    "predict",
+    "evaluate",
+)
 RESULTS = ("ablation", "seeds", "honesty")
 
 
@@ -109,6 +119,7 @@ class ReportInputs:
         listed = [self.params, self.vocabulary, *tables, self.predictions, self.metrics]
         listed += [self.per_class, self.per_verb, self.curves, self.diagnosis]
         listed += [self.findings, self.train_pairs, self.history]
+        listed += [self.runs / stage / "summary.json" for stage in STAGES]
         listed += [self.results / f"{name}.json" for name in RESULTS]
         return [path for path in listed if path.is_file()]
 
@@ -159,7 +170,7 @@ class Run:
             read_optional(inputs.findings, schema.FINDINGS),
             read_hois(inputs.train_pairs),
             read_optional(inputs.history, schema.HISTORY),
-            read_summaries(inputs.runs),
+            read_summaries(inputs.runs, STAGES),
             {
                 name: read_object(path)
                 for name in RESULTS

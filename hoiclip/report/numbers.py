@@ -99,7 +99,7 @@ def fraction_subsets(run: Run, setting: str) -> dict[str, float | None]:
 
 
 def comparison_notes(protocol: str, published: Published | None) -> list[str]:
-    """What is to be known to read the run's figures beside the published ones."""
+    """What is to be known to read the run's figures, by `protocol`, beside the published ones."""
     if published is None:
         return []
     notes = [f"Published: {published.title}, as in the paper (Ning et al., CVPR 2023)."]

@@ -10,23 +10,13 @@ from typing import Any
 import jinja2
 
 from hoiclip import pictures
+from hoiclip.data.addresses import told_text
 from hoiclip.files import atomic_file
 from hoiclip.report import charts, diagnosis, matching, numbers, results
 from hoiclip.report.gallery import BY_HASH, STRIP, WORST, Gallery, by_hash
-from hoiclip.report.inputs import RESULTS, VCOCO_PROTOCOL, ReportInputs, Run
+from hoiclip.report.inputs import RESULTS, STAGES, VCOCO_PROTOCOL, ReportInputs, Run
 from hoiclip.report.published import HICO_DET, ROWS
 from hoiclip.schema import read_provenance
-
-STAGES = (
-    "dataset",
-    "splits",
-    "weights",
-    "text_embeddings",
-    "verb_vectors",
-    "train",
-    "predict",
-    "evaluate",
-)
 
 
 def build_report(
@@ -89,7 +79,8 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
     facts["dataset"] = read_provenance(run.inputs.vocabulary).get("source")
     named = None if published is None else ROWS[published]
     row = named if named is not None and named.dataset == facts["dataset"] else None
-    protocol = run.metrics["protocol"]
+    protocol, steps = run.metrics["protocol"], run.metrics.get("recall_steps")
+    counted = protocol if steps is None else f"{protocol} with recall steps {steps}"
     cut = matching.cut(matching.match(run.predictions, run.annotations, run.vocabulary))
     gallery = Gallery(run, cut)
     image_ids = run.annotations.images["image_id"].to_numpy()
@@ -102,12 +93,12 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
         "source": facts,
         "metrics": run.metrics,
         "is_vcoco": protocol == VCOCO_PROTOCOL,
-        "protocol": f"{protocol}: {numbers.PROTOCOLS.get(protocol, 'no known rules')}",
+        "protocol": f"{counted}: {numbers.PROTOCOLS.get(protocol, 'no known rules')}",
         "tiles": numbers.tiles(run),
         "hoi_table": numbers.hoi_table(run, row),
         "role_table": numbers.role_table(run, row),
         "role_notes": numbers.role_notes(run.metrics) if protocol == VCOCO_PROTOCOL else [],
-        "comparison_notes": numbers.comparison_notes(protocol, row),
+        "comparison_notes": numbers.comparison_notes(counted, row),
         "published_elsewhere": named if row is None else None,
         "published_name": published,
         "verbs": _verbs(run),
@@ -139,7 +130,7 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
         },
         "show_published_ablation": run.results.get("ablation", {}).get("dataset") == HICO_DET,
         "stages": _stages(run),
-        "params": run.params,
+        "params": told_text(run.params),
         "hashes": run.hashes,
     }
 
@@ -200,5 +191,4 @@ def _reasons(reasons: Any, known: Mapping[str, str]) -> list[tuple[str, str, int
 
 def _stages(run: Run) -> list[tuple[str, dict[str, Any] | None]]:
     """Every stage in order with its summary; None where it left none."""
-    others = sorted(set(run.summaries) - {*STAGES, "report"})
-    return [(stage, run.summaries.get(stage)) for stage in (*STAGES, *others)]
+    return [(stage, run.summaries.get(stage)) for stage in STAGES]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def read_hois(path: Path) -> np.ndarray | None:
     return None if table is None else table["hoi"].to_numpy()
 
 
-def read_summaries(runs: Path) -> dict[str, dict[str, Any]]:
-    """Stage → what it left in `<runs>/<stage>/summary.json`."""
-    return {path.parent.name: read_object(path) for path in sorted(runs.glob("*/summary.json"))}
+def read_summaries(runs: Path, stages: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Stage → what it left in `<runs>/<stage>/summary.json`; `InputError` if that is no object."""
+    paths = {stage: runs / stage / "summary.json" for stage in stages}
+    return {stage: read_object(path) for stage, path in paths.items() if path.exists()}

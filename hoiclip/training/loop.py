@@ -112,11 +112,16 @@ class Trainer:
         Writes `model.safetensors`, `history.parquet` and `summary.json` into `out`.
 
         Raises:
+            InputError: the interrupted run's state is damaged, or another process is at it.
             NonFiniteLossError: a loss is not a finite number.
         """
+        with self.resume.locked():
+            return self._run(out)
+
+    def _run(self, out: Path) -> dict[str, Any]:
         progress = self.resume.load(self.model, self.optimizer, self.schedule)
         if progress is None:
-            progress = Progress(epoch=0, step=0, seconds=0.0, best=(-1.0, 0), history=[])
+            progress = Progress(0, 0, 0.0, best=(-1.0, 0), best_weights=None, history=[])
         else:
             say(f"going on after epoch {progress.epoch} of {self.config.epochs}")
             self._log_again(progress)
@@ -213,14 +218,14 @@ class Trainer:
         full = found["full"]
         if full is not None and full > progress.best[0]:
             progress.best = (full, progress.epoch)
-            self.resume.save_best(self.model)
+            weights = self.model.state_dict()
+            progress.best_weights = {name: kept.cpu().clone() for name, kept in weights.items()}
         return {f"validation/{name}": v for name, v in found.items() if v is not None}
 
     def _finish(self, progress: Progress, out: Path) -> dict[str, Any]:
         kept = progress.epoch
-        if self.config.keep == "best" and self.resume.best_weights.exists():
-            best = torch.load(self.resume.best_weights, map_location="cpu", weights_only=True)
-            self.model.load_state_dict(best)
+        if self.config.keep == "best" and progress.best_weights is not None:
+            self.model.load_state_dict(progress.best_weights)
             kept = progress.best[1]
         provenance = {"training": self.identity["params"], "epoch": kept, "steps": progress.step}
         detector: Detector = dataclasses.replace(self.detector, provenance=provenance)

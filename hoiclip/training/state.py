@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from hoiclip.files import atomic_file
+from hoiclip.errors import InputError
+from hoiclip.state_file import StateFile
 
 
 @dataclass
@@ -22,7 +21,8 @@ class Progress:
         epoch: epochs done.
         step: optimiser steps done.
         seconds: spent so far, over all sittings.
-        best: highest validation mAP in percent, and its epoch.
+        best: highest validation mAP in percent, and its epoch; epoch 0 before any.
+        best_weights: the weights of that epoch, on the CPU; None before any.
         history: rows (step, epoch, name, value).
     """
 
@@ -30,6 +30,7 @@ class Progress:
     step: int
     seconds: float
     best: tuple[float, int]
+    best_weights: dict[str, Tensor] | None
     history: list[tuple[int, float, str, float]]
 
 
@@ -42,10 +43,10 @@ class ResumeFolder:
     """
 
     def __init__(self, root: Path, identity: Any) -> None:
-        text = json.dumps(identity, sort_keys=True)
-        self.folder = root / hashlib.sha256(text.encode()).hexdigest()[:16]
-        self._state = self.folder / "state.pt"
-        self.best_weights = self.folder / "best.pt"
+        self._file = StateFile(root, identity)
+        self.folder = self._file.folder
+        self.locked = self._file.locked
+        self.delete = self._file.delete
 
     def save(
         self,
@@ -55,16 +56,16 @@ class ResumeFolder:
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> None:
         """Writes the state after an epoch, all or nothing."""
-        state = {
-            "progress": vars(progress),
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
-            "cpu_random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        }
-        with atomic_file(self._state) as aside:
-            torch.save(state, aside)
+        self._file.save(
+            {
+                "progress": vars(progress),
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "cpu_random": torch.get_rng_state(),
+                "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            }
+        )
 
     def load(
         self,
@@ -72,23 +73,44 @@ class ResumeFolder:
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> Progress | None:
-        """Restores the state into the arguments; None where there is nothing to go on from."""
-        if not self._state.exists():
+        """Restores the state into the arguments; None where there is nothing to go on from.
+
+        Raises:
+            InputError: the file is damaged, of another version or training, does not fit the
+                arguments, or lacks the best weights.
+        """
+        state = self._file.load()
+        if state is None:
             return None
-        state = torch.load(self._state, map_location="cpu", weights_only=True)
+        try:
+            return self._restore(state, model, optimizer, schedule)
+        except InputError:
+            raise
+        except Exception as error:  # PyTorch raises errors of any type for what does not fit.
+            told = " ".join(str(error).split())[:200]
+            raise self._file.refused(f"does not fit this model ({told})") from None
+
+    def _restore(
+        self,
+        state: dict,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+    ) -> Progress:
+        progress = Progress(**state["progress"])
+        if progress.best_weights is not None:
+            # Replaced below: this says now, not after the last epoch, whether they fit.
+            model.load_state_dict(progress.best_weights)
+        elif progress.best[1] > 0:
+            raise self._file.refused(f"lacks the best weights, those of epoch {progress.best[1]}")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        for parameter, moments in optimizer.state.items():
+            for name, moment in moments.items():
+                if moment.shape not in ((), parameter.shape):
+                    raise self._file.refused(f"does not fit this model (optimiser, {name})")
         schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["cpu_random"])
         if state["cuda_random"]:
             torch.cuda.set_rng_state_all(state["cuda_random"])
-        return Progress(**state["progress"])
-
-    def save_best(self, model: torch.nn.Module) -> None:
-        """Keeps the present weights as the best so far."""
-        with atomic_file(self.best_weights) as aside:
-            torch.save(model.state_dict(), aside)
-
-    def delete(self) -> None:
-        """Removes the folder after success."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        return progress

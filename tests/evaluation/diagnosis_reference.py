@@ -158,7 +158,7 @@ def of_vcoco(images, detections, verbs, verb_of_hoi, left_out=("point_instr",)):
             unlabelled = (
                 row["person"] is not None and not image["people"][row["person"]]["labelled"]
             )
-            if not (unlabelled and row["human"] > 0):
+            if not unlabelled:
                 rows.append(row)
     rows.sort(key=lambda row: row["rank"])
 

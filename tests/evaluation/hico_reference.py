@@ -58,6 +58,10 @@ PROTOCOLS = {
 }
 
 
+MATLAB = [0.0, 0.1, 0.2, 3 * 0.1, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+"""Matlab's 0:0.1:1: the doubles nearest to the tenths, but for 0.3, which it makes as 3 * 0.1."""
+
+
 def eleven_points(flags, num_truths, protocol):
     """AP of detections in falling order of score; flags tell which are right."""
     points = []
@@ -67,7 +71,9 @@ def eleven_points(flags, num_truths, protocol):
         points.append((found, found / seen))
     total = 0.0
     for k in range(11):
-        if protocol == "hoiclip":
+        if protocol == "hico":
+            reached = [p for t, p in points if t / num_truths >= MATLAB[k]]
+        elif protocol == "hoiclip":
             reached = [p for t, p in points if t / num_truths >= k * 0.1]
         else:
             reached = [p for t, p in points if 10 * t >= k * num_truths]

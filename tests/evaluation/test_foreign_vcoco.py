@@ -236,7 +236,7 @@ def test_an_empty_list_finds_nothing(tmp_path):
         ({"hold_obj": [5, 1, 2, 2, 0.1]}, ["row 1, hold_obj", "x1 <= x2"]),
         ({"hold_obj": [1, 1, 2, 2, math.inf]}, ["row 1, hold_obj", "infinite"]),
         ({"stand_agent": math.inf}, ["row 1, stand_agent", "infinite"]),
-        ({"stand_agent": "0.5"}, ["row 1, stand_agent", "expected a number"]),
+        ({"stand_agent": "half"}, ["row 1, stand_agent", "expected a number (text, not a"]),
         ({"stand_agent": ...}, ["row 1, stand_agent: missing", "null for one"]),
         ({"hit_instr": ...}, ["row 1, hit_instr: missing"]),
         ({"image_id": ...}, ["row 1, image_id: missing"]),

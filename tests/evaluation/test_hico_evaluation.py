@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from hoiclip.data.readers.vocabularies import vcoco
 from hoiclip.errors import InputError
+from hoiclip.evaluation.average_precision import floating_needed
+from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import PROTOCOLS, SETTINGS, evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.tables import ImageIndex, detections_of
@@ -210,12 +212,45 @@ def test_extents_do_not_depend_on_the_convention_but_thin_overlaps_do():
     assert [ap(world, p)[0] for p in ("hico", "hoiclip", "pocket")] == [1, 0, 1]
 
 
-def test_recall_of_exactly_three_tenths_is_missed_by_floating_steps():
+@pytest.mark.parametrize(
+    ("found", "missed_by"),
+    [(1, ()), (3, ("hico", "hoiclip")), (5, ()), (6, ("hoiclip",)), (7, ("hoiclip",)), (9, ())],
+)
+@pytest.mark.parametrize("pairs", [10, 20, 30, 70, 1000])
+def test_recalls_of_exact_tenths_and_who_misses_them(found, missed_by, pairs):
+    # Without a false alarm precision is 1 up to the recall reached: 0, 0.1 ... found / 10.
+    truths = [{"image": i} for i in range(pairs)]
+    detections = [{"image": i, "score": 0.9} for i in range(found * pairs // 10)]
+    world = world_of(detections, truths, pairs)
+    for protocol in NAMES:
+        steps = found if protocol in missed_by else found + 1
+        assert ap(world, protocol)[0] == pytest.approx(steps / 11, abs=1e-12)
+
+
+@pytest.mark.parametrize(("steps", "reached"), [("matlab", 3), ("numpy", 3), ("exact", 4)])
+@pytest.mark.parametrize("protocol", NAMES)
+def test_recall_steps_are_an_option(protocol, steps, reached):
     truths = [{"image": i} for i in range(10)]
     world = world_of([{"image": i, "score": 0.9} for i in range(3)], truths, 10)
-    assert ap(world, "hico")[0] == pytest.approx(4 / 11)
-    assert ap(world, "hoiclip")[0] == pytest.approx(3 / 11)
-    assert ap(world, "pocket")[0] == pytest.approx(4 / 11)
+    options = {"protocol": protocol, "recall_steps": steps}
+    result = evaluate_hico(world.predictions, **world.tables, **options)
+    assert metrics(result)["default"]["full"] == pytest.approx(100 * reached / 11)
+    own = {"hico": "matlab", "hoiclip": "numpy", "pocket": "exact"}[protocol] == steps
+    assert metrics(result).get("recall_steps") == (None if own else steps)
+    tables = {key: value for key, value in world.tables.items() if key != "classes"}
+    diagnosis = diagnose(world.predictions, **tables, **options)
+    assert diagnosis["map"] == pytest.approx(100 * reached / 11)
+    with pytest.raises(ValueError, match="unknown recall steps 'voc'"):
+        evaluate_hico(world.predictions, **world.tables, recall_steps="voc")
+
+
+def test_steps_in_doubles_equal_plain_comparisons():
+    matlab = [i * 0.1 if i <= 5 else 1 - (10 - i) * 0.1 for i in range(11)]
+    numbers = np.arange(1, 300)
+    for steps in (matlab, np.arange(0, 1.1, 0.1).tolist()):
+        expected = [[next(t for t in range(n + 1) if t / n >= s) for s in steps] for n in numbers]
+        np.testing.assert_array_equal(floating_needed(numbers, np.array(steps)), expected)
+    assert [k for k, step in enumerate(matlab) if step != k / 10] == [3]
 
 
 @pytest.mark.parametrize("protocol", NAMES)

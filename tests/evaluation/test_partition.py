@@ -8,10 +8,21 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pytest
 import vcoco_worlds
-from vcoco_worlds import CUP, FAR, HIT_INSTR, HIT_OBJ, VOCABULARY, detection, hoi, holding, person
+from vcoco_worlds import (
+    CUP,
+    FAR,
+    HIT_INSTR,
+    HIT_OBJ,
+    STAND,
+    VOCABULARY,
+    detection,
+    hoi,
+    holding,
+    person,
+)
 
 from hoiclip import schema
-from hoiclip.config import from_mapping
+from hoiclip.config import from_mapping, load
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import InputError, ParamsError
@@ -79,6 +90,33 @@ def test_hico_protocols_say_what_their_parts_say_on_vcoco_too(tmp_path, protocol
     result = evaluate_hico(predictions, **parts, classes=CLASSES, protocol=protocol)
     assert found.metrics() == metrics(result)
     assert found.diagnosis == diagnose(predictions, **parts, protocol=protocol)
+
+
+@pytest.mark.parametrize("protocol", ["hico", "vcoco"])
+def test_recall_steps_are_passed_on(tmp_path, protocol):
+    # Three of ten people who stand are found, without a false alarm.
+    standing = [[person({"stand": {}})] for _ in range(10)]
+    written(tmp_path, standing)
+    rows = [detection(0.9, image=i, hoi=hoi(STAND, None), object=None) for i in range(3)]
+    predictions = vcoco_worlds.predictions(rows)
+    for steps, reached in ((None, 3), ("matlab", 3), ("exact", 4)):
+        found = evaluate_partition(
+            predictions, tmp_path, VOCABULARY, CLASSES, protocol, recall_steps=steps
+        )
+        assert found.metrics()["default"]["full"] == pytest.approx(100 * reached / 11)
+        assert found.metrics().get("recall_steps") == ("exact" if reached == 4 else None)
+        if protocol == "hico":
+            assert found.diagnosis["map"] == pytest.approx(100 * reached / 11)
+
+
+def test_params_name_recall_steps(tmp_path):
+    path = tmp_path / "params.yaml"
+    for text, expected in (("null", None), ("exact", "exact")):
+        path.write_text(f"evaluate:\n  protocol: hico\n  recall_steps: {text}\n")
+        assert load(EvaluateConfig, "evaluate", path).recall_steps == expected
+    path.write_text("evaluate:\n  protocol: hico\n  recall_steps: voc\n")
+    with pytest.raises(ParamsError, match="recall_steps: 'voc', expected one of 'exact', 'matlab'"):
+        load(EvaluateConfig, "evaluate", path)
 
 
 def test_people_without_labels_are_used_where_the_file_is_there(tmp_path):

@@ -10,6 +10,7 @@ import vcoco_worlds as worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vcoco_worlds import (
+    BOX,
     CUP,
     FAR,
     HIT_INSTR,
@@ -244,8 +245,34 @@ def test_detections_of_people_without_labels_are_not_counted():
     right = detection(0.8)
     for people in ([holding(), crowd], [crowd, holding()], [holding(), crowd | {"listed": True}]):
         assert role_ap([stray, right], people) == [1, 1]
-        assert role_ap([nobody, right], people) == [0.5, 0.5]
+        # It overlaps all people equally, and so belongs to the first.
+        expected = 1 if people[0] is crowd else 0.5
+        assert role_ap([nobody, right], people) == [expected] * 2
     assert role_ap([stray, right], [holding(), person(box=FAR)]) == [0.5, 0.5]
+
+
+def test_of_equally_overlapped_people_the_first_counts_labelled_or_not():
+    upper, lower = (0.0, 0.0, 10.0, 8.0), (0.0, 2.0, 10.0, 10.0)
+    stranger = person(box=upper, labelled=False)
+    between, exact = detection(0.9), detection(0.8, query=1, human=lower)
+    labelled = holding(box=lower)
+    assert role_ap([between], [labelled, stranger]) == [1, 1]
+    assert role_ap([between], [stranger, labelled]) == [0, 0]
+    assert role_ap([between, exact], [stranger, labelled]) == [1, 1]
+    # Not counted, rather than wrong.
+    assert role_ap([detection(0.9, object=FAR), exact], [stranger, labelled]) == [1, 1]
+
+
+def test_people_whose_place_is_not_known_come_first_but_not_for_who_overlaps_nobody():
+    upper, lower = (0.0, 0.0, 10.0, 8.0), (0.0, 2.0, 10.0, 10.0)
+    partition = tables([[holding(box=lower), person(box=upper, labelled=False)]])
+    columns = schema.UNLABELLED.names
+    partition["unlabelled_people"] = partition["unlabelled_people"].select(columns)
+    exact = detection(0.8, query=1, human=lower)
+    for human, expected in ((BOX, 1), ((60.0, 40.0, 64.0, 48.0), 0.5)):
+        table = predictions([detection(0.9, human=human), exact])
+        result = evaluate_vcoco(table, vocabulary=VOCABULARY, **partition)
+        assert result.role_ap[1][result.actions.roles.index("hold_obj")] == expected
 
 
 def test_images_without_people_count():

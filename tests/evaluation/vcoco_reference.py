@@ -55,8 +55,8 @@ def evaluate(images, detections, verbs, verb_of_hoi):
     """AP of each role and action.
 
     Args:
-        images: dicts size (width, height) and people: dicts box, labelled, and actions: action →
-            role name → object box, list of boxes, or None.
+        images: dicts size (width, height) and people, as the file lists them: dicts box, labelled,
+            and actions: action → role name → object box, list of boxes, or None.
         detections: dicts image (position), query, hoi, human, object (box or None), score.
         verbs: names.
         verb_of_hoi: verb of each HOI class.
@@ -103,7 +103,7 @@ def score(images, detections, action, role, scenario):
             flags.append(0)
             continue
         person = image["people"][best]
-        if not person["labelled"] and best_overlap > 0:
+        if not person["labelled"]:
             continue
         right = action in person["actions"] and best_overlap >= 0.5
         if right and role is not None:
@@ -115,13 +115,11 @@ def score(images, detections, action, role, scenario):
 
 
 def best_person(detection, image):
-    """Position of the person overlapped most, and the overlap; None and -1 without people."""
+    """The first of the people overlapped most, and the overlap; None and -1 without people."""
     best, best_overlap = None, -1.0
     for number, person in enumerate(image["people"]):
         overlap = iou(inclusive(detection["human"]), truth_box(person["box"], image["size"]))
-        # Of equal ones, a person who is not labelled.
-        better = overlap == best_overlap and not person["labelled"]
-        if overlap > best_overlap or better:
+        if overlap > best_overlap:
             best, best_overlap = number, overlap
     return best, best_overlap
 

@@ -75,7 +75,8 @@ def tables(
 
         for p in people:
             if not p["labelled"]:
-                other.append({"image_id": image_id, "box_xyxy": p["box"]})
+                place = {"image_id": image_id, "instances_ahead": count}
+                other.append(place | {"box_xyxy": p["box"]})
                 if not p.get("listed"):
                     continue
             human = add(p["box"], vocabulary.person)
@@ -101,7 +102,7 @@ def tables(
         "images": pa.Table.from_pylist(images, schema=schema.IMAGES),
         "instances": pa.Table.from_pylist(instances, schema=schema.INSTANCES),
         "interactions": pa.Table.from_pylist(interactions, schema=schema.INTERACTIONS),
-        "unlabelled_people": pa.Table.from_pylist(other, schema=schema.UNLABELLED),
+        "unlabelled_people": pa.Table.from_pylist(other, schema=schema.PLACED_UNLABELLED),
     }
 
 

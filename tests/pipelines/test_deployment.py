@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,59 @@ def _ask(path: str, **body: Any) -> Any:
         return json.load(answer)
 
 
+@dataclass
+class Deployed:
+    """The made-up project, deployed.
+
+    Attributes:
+        project: its repository.
+        log: output of server and worker.
+        start: starts a command of Prefect's in the background.
+        server: runs on the loopback address.
+        worker: of the work pool.
+    """
+
+    project: Path
+    log: Path
+    start: Callable[..., subprocess.Popen[bytes]]
+    server: subprocess.Popen[bytes]
+    worker: subprocess.Popen[bytes]
+
+    def run(self, *overrides: str, **parameters: Any) -> str:
+        """Starts a run and returns its id."""
+        parameters["overrides"] = list(overrides)
+        given = [f"--param={name}={json.dumps(value)}" for name, value in parameters.items()]
+        said = _prefect(self.project, "deployment", "run", "reproduce/reproduce", *given)
+        return re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", said)[0]
+
+    def stages(self, seen: int = 0, expected: int = 1) -> list[str]:
+        """Process ids of the stages `double` that have started, waiting for as many."""
+        _until(lambda: len(self._started()) >= seen + expected, 120, self.log)
+        return self._started()[seen:]
+
+    def _started(self) -> list[str]:
+        # A failure tells the last lines again.
+        return list(dict.fromkeys(re.findall(r"double runs as (\d+)", self.log.read_text())))
+
+    def ended(self, run: str, seconds: float = 150) -> str:
+        """The state in which a run ends."""
+        return _until(lambda: _state(run) if _state(run) in ENDS else None, seconds, self.log)
+
+
+ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+def _state(run: str) -> str:
+    try:
+        (found,) = _ask("/flow_runs/filter", flow_runs={"id": {"any_": [run]}})
+    except (urllib.error.URLError, ConnectionError):
+        return "UNKNOWN"
+    return found["state_type"]
+
+
 @pytest.fixture
-def deployed(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Path, Path]]:
-    """The made-up project, deployed, with a worker; and the worker's log."""
+def deployed(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
+    """Server, work pool, deployment and worker on this machine."""
     shutil.copytree(
         ROOT / "pipelines", project / "pipelines", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -86,17 +135,17 @@ def deployed(
     log = tmp_path / "prefect.log"
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*arguments: str) -> None:
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
         with log.open("ab") as out:
-            started.append(
-                subprocess.Popen(
-                    [*PREFECT, *arguments],
-                    cwd=tmp_path,
-                    stdout=out,
-                    stderr=out,
-                    start_new_session=True,
-                )
+            process = subprocess.Popen(
+                [*PREFECT, *arguments],
+                cwd=tmp_path,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
+        started.append(process)
+        return process
 
     def healthy() -> bool:
         try:
@@ -106,12 +155,13 @@ def deployed(
             return False
 
     try:
-        start("server", "start", "--host", "127.0.0.1", "--port", str(port))
+        serve = ("server", "start", "--host", "127.0.0.1", "--port", str(port))
+        server = start(*serve)
         _until(healthy, 90, log)
         _prefect(project, "work-pool", "create", "hoiclip", "--type", "process")
         _prefect(project, "--no-prompt", "deploy", "--all")
-        start("worker", "start", "--pool", "hoiclip")
-        yield project, log
+        worker = start("worker", "start", "--pool", "hoiclip")
+        yield Deployed(project, log, start, server, worker)
     finally:
         for process in reversed(started):
             process.send_signal(signal.SIGTERM)
@@ -122,8 +172,8 @@ def deployed(
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_a_run_succeeds_and_a_cancelled_one_ends_its_stage(deployed: tuple[Path, Path]) -> None:
-    project, log = deployed
+def test_a_run_succeeds_and_a_cancelled_one_ends_its_stage(deployed: Deployed) -> None:
+    project, log = deployed.project, deployed.log
     run = ["deployment", "run", "reproduce/reproduce"]
     said = _prefect(
         project, *run, "--param", 'overrides=["numbers.count=5"]', "--param", "publish=true",
@@ -165,3 +215,69 @@ def test_a_run_succeeds_and_a_cancelled_one_ends_its_stage(deployed: tuple[Path,
     (live,) = _ask("/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
     _prefect(project, "flow-run", "cancel", live["id"])
     _until(lambda: not Path("/proc", stage).exists(), 20, log)
+
+
+def _gone(stage: str) -> bool:
+    return not Path("/proc", stage).exists()
+
+
+def _flow_of(stage: str) -> int:
+    """The process of the flow run that started a stage."""
+    process = int(stage)
+    while "prefect.engine" not in Path(f"/proc/{process}/cmdline").read_text():
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    return process
+
+
+def test_two_runs_at_once_both_succeed(deployed: Deployed) -> None:
+    runs = [deployed.run("double.sleep=8", "numbers.count=5", publish=True) for _ in range(2)]
+    assert [deployed.ended(run) for run in runs] == ["COMPLETED"] * 2
+    found = _ask("/flow_runs/filter", flow_runs={"id": {"any_": runs}})
+    assert max(run["start_time"] for run in found) < min(run["end_time"] for run in found)
+    artifacts = _ask("/artifacts/filter")
+    assert len(artifacts) == 2
+    assert all(re.search(r"default\.full .*\| 21\.0", each["data"]) for each in artifacts)
+    refs = ["git", "for-each-ref", "--format=%(refname:lstrip=-1)", "refs/exps"]
+    saved = subprocess.run(
+        refs, cwd=deployed.project, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert sorted(saved) == sorted(f"run-{run[:8]}" for run in runs)
+
+
+def test_a_run_goes_on_without_its_worker_and_its_server(deployed: Deployed) -> None:
+    run = deployed.run("double.sleep=5")
+    deployed.stages()
+    deployed.worker.kill()
+    assert deployed.ended(run) == "COMPLETED"
+
+    deployed.start("worker", "start", "--pool", "hoiclip")
+    seen = len(deployed.stages(expected=0))
+    run = deployed.run("double.sleep=6")
+    deployed.stages(seen)
+    deployed.server.kill()
+    deployed.server.wait()
+    port = os.environ["PREFECT_API_URL"].split(":")[2].partition("/")[0]
+    deployed.start("server", "start", "--host", "127.0.0.1", "--port", port)
+    assert deployed.ended(run) == "COMPLETED"
+
+
+def test_a_killed_run_leaves_nothing_and_the_next_goes_on(deployed: Deployed) -> None:
+    run = deployed.run("numbers.count=4", "double.sleep=300")
+    (stage,) = deployed.stages()
+    os.kill(_flow_of(stage), signal.SIGKILL)
+    _until(lambda: _gone(stage), 20, deployed.log)
+    assert deployed.ended(run) == "CRASHED"
+
+    # What was done before is not done again, and what hangs is ended at its limit.
+    run = deployed.run("numbers.count=4", "double.sleep=300", retries=0, stage_timeout_minutes=0.2)
+    assert deployed.ended(run) == "FAILED"
+    assert deployed.log.read_text().count("stage says ['numbers']") == 1
+    (_, *stages) = deployed.stages(expected=2)
+    assert all(map(_gone, stages))
+
+    # A worker that is asked to stop ends its runs; the server is not told.
+    seen = len(deployed.stages(expected=0))
+    deployed.run("numbers.count=4", "double.sleep=300")
+    (stage,) = deployed.stages(seen)
+    deployed.worker.terminate()
+    _until(lambda: _gone(stage), 30, deployed.log)

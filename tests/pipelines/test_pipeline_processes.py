@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -10,6 +12,7 @@ import pytest
 
 from pipelines.errors import PipelineError
 from pipelines.processes import ProcessGroups
+from pipelines.told import error_line
 
 
 def _python(code: str) -> list[str]:
@@ -77,6 +80,121 @@ def test_stop_ends_the_whole_group_and_starts_nothing_more(tmp_path: Path, deaf:
     _wait(lambda: not _alive(int(lines[0])))
     with pytest.raises(PipelineError, match="was not started"):
         groups.run(_python("pass"), cwd=tmp_path, on_line=lines.append)
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_command_that_hangs_is_ended_at_its_limit(tmp_path: Path, deaf: bool) -> None:
+    ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" if deaf else ""
+    grandchild = f"{ignore}import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', {grandchild!r}])"
+    lines: list[str] = []
+    started = time.monotonic()
+    with pytest.raises(PipelineError) as info:
+        ProcessGroups(grace_seconds=0.5).run(
+            _python(code), cwd=tmp_path, on_line=lines.append, limit_minutes=1 / 60
+        )
+    assert time.monotonic() - started < 20
+    assert "is not done after 0.0166667 minutes, its limit, and was ended" in str(info.value)
+    _wait(lambda: not _alive(int(lines[0])))
+
+
+def test_a_command_that_ends_in_time_is_left_alone(tmp_path: Path) -> None:
+    lines: list[str] = []
+    groups = ProcessGroups()
+    groups.run(_python("print(1)"), cwd=tmp_path, on_line=lines.append, limit_minutes=1)
+    assert lines == ["1"]
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_nothing_is_left_when_the_run_itself_is_killed(tmp_path: Path, deaf: bool) -> None:
+    ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" if deaf else ""
+    grandchild = f"{ignore}import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', {grandchild!r}])"
+    code = (
+        "import sys; from pipelines.processes import ProcessGroups; "
+        "ProcessGroups(grace_seconds=0.5).run([sys.executable, '-S', '-c', "
+        f"{child!r}], cwd='.', on_line=lambda line: print(line, flush=True))"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout is not None
+    stage = int(run.stdout.readline())
+    assert _alive(stage)
+    run.send_signal(signal.SIGKILL)
+    run.wait(10)
+    _wait(lambda: not _alive(stage))
+
+
+@pytest.mark.parametrize("read", [0, 1, 100])
+def test_output_outlives_its_reader(tmp_path: Path, read: int) -> None:
+    code = (
+        "import pathlib, sys; from pipelines.output import outlive_reader; outlive_reader()\n"
+        "for i in range(100): print(i, 'x' * 1000, flush=True); print(i, file=sys.stderr)\n"
+        "pathlib.Path('done').touch()"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert run.stdout is not None
+    lines = [run.stdout.readline() for _ in range(2 * read)]
+    assert [line.split()[0] for line in lines] == [str(i) for i in range(read) for _ in range(2)]
+    run.stdout.close()
+    run.wait(20)
+    assert (tmp_path / "done").exists()
+
+
+DVC_SAYS = """\
+Running stage 'a':
+ERROR: unexpected error - 'ascii' codec can't encode character
+
+Having any troubles? Hit us up at https://dvc.org/support, we are always happy to help!
+"""
+GIT_SAYS = """\
+fatal: 'x' does not appear to be a git repository
+fatal: Could not read from remote repository.
+
+Please make sure you have the correct access rights
+and the repository exists.
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (DVC_SAYS, "ERROR: unexpected error - 'ascii' codec can't encode character"),
+        (GIT_SAYS, "fatal: Could not read from remote repository."),
+        ("one\ntwo\n\n", "two"),
+        ("", "it said nothing"),
+    ],
+)
+def test_the_line_that_says_what_is_wrong(tmp_path: Path, said: str, line: str) -> None:
+    assert error_line(said.splitlines()) == line
+    (tmp_path / "said").write_text(said)
+    code = "print(open('said').read(), end='', flush=True); raise SystemExit(1)"
+    with pytest.raises(PipelineError) as info:
+        ProcessGroups().run(_python(code), cwd=tmp_path, on_line=lambda _: None)
+    assert "Having any troubles" not in str(info.value)
+    assert str(info.value).splitlines()[0].endswith(f": {line}" if said else "code 1")
+
+
+def test_lines_and_errors_hold_no_secrets(tmp_path: Path) -> None:
+    lines: list[str] = []
+    code = "raise SystemExit('from https://user:pass@a.org/b?token=c (and) s3://d/e')"
+    with pytest.raises(PipelineError) as info:
+        ProcessGroups().run(_python(code), cwd=tmp_path, on_line=lines.append)
+    assert lines == ["from https://a.org/b (and) s3://d/e"]
+    assert "pass" not in str(info.value)
+    assert "token" not in str(info.value)
 
 
 def test_an_error_in_the_listener_ends_the_process(tmp_path: Path) -> None:

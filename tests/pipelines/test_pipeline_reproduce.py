@@ -13,7 +13,14 @@ import pytest
 import yaml
 
 from pipelines.errors import PipelineError
-from pipelines.workspace import cloned, environment, is_workspace, make_workspace
+from pipelines.reproduce import main
+from pipelines.workspace import (
+    check_publishing,
+    cloned,
+    environment,
+    is_workspace,
+    make_workspace,
+)
 
 ROOT = Path(__file__).parents[2]
 DVC = [sys.executable, "-m", "dvc"]
@@ -39,6 +46,34 @@ def test_a_clone_shares_the_cache_and_is_marked(project: Path, tmp_path: Path) -
     assert (kept / "dvc.yaml").exists()
     with pytest.raises(PipelineError, match="already exists"), cloned(project, kept):
         pass
+
+
+def test_paths_with_letters_of_other_scripts(project: Path, tmp_path: Path) -> None:
+    source = project.rename(tmp_path / "a folder named Straße, 道")
+    with cloned(source, tmp_path / "Ünder" / "klon") as workspace:
+        subprocess.run([*DVC, "checkout", "--quiet", "tracked.txt.dvc"], cwd=workspace, check=True)
+        assert (workspace / "tracked.txt").read_text() == "x "
+        assert not _git(workspace, "status", "--porcelain")
+        cache = tmp_path / "câche"
+        make_workspace(source, source / ".dvc" / "cache")
+        with pytest.raises(PipelineError, match=r"câche, the DVC cache: File exists"):
+            make_workspace(source, cache)
+
+
+def test_what_cannot_be_published_is_known_at_once(project: Path) -> None:
+    with pytest.raises(PipelineError, match=r"^publish: .*fatal: "):
+        check_publishing(project)
+    with cloned(project) as workspace:
+        check_publishing(workspace)
+        assert "probe" not in _git(project, "for-each-ref")
+        hook = project / ".git" / "hooks" / "pre-receive"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\nexit 1\n")
+        hook.chmod(0o755)
+        with pytest.raises(PipelineError, match=r"^publish: .*failed to push") as info:
+            check_publishing(workspace)
+    assert "\n" not in str(info.value)
+    assert "probe" not in _git(project, "for-each-ref")
 
 
 def test_what_is_no_project_is_refused(tmp_path: Path) -> None:
@@ -95,6 +130,56 @@ def test_a_local_run_leaves_the_checkout_alone_and_is_seen_by_dvc(project: Path)
     assert json.loads((project / "metrics.json").read_text()) == {"default": {"full": 21.0}}
     assert yaml.safe_load((project / "params.yaml").read_text())["numbers"]["count"] == 5
     assert (project / "double1.txt").read_text() == "11.0"
+
+
+@pytest.mark.slow
+def test_a_target_of_a_project_never_run_is_published(project: Path) -> None:
+    done = _reproduce(project, "double", "--publish")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = subprocess.run(
+        [*DVC, "exp", "list", "--all", "--name-only"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert "double@1" in _git(
+        project, "show", f"{_git(project, 'for-each-ref').split()[0]}:dvc.lock"
+    )
+    assert run.startswith("run-")
+
+
+@pytest.mark.slow
+def test_a_stage_that_hangs_is_tried_again_and_named(project: Path) -> None:
+    done = _reproduce(
+        project, "--override", "double.sleep=300", "--stage-timeout-minutes", "0.1", "double"
+    )
+    assert done.returncode == 2
+    said = done.stdout + done.stderr
+    assert "error: stage 'double@0' failed" in done.stderr
+    assert "is not done after 0.1 minutes, its limit, and was ended" in done.stderr
+    started = re.findall(r"double runs as (\d+)", said)
+    assert len(set(started)) == 4  # two stages, one retry each
+    assert not any(Path("/proc", process).exists() for process in started)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stage-timeout-minutes", "0"], "stage_timeout_minutes: 0.0, expected above 0"),
+        (["--stage-timeout-minutes", "nan"], "stage_timeout_minutes: nan, expected above 0"),
+        (["--stage-timeout-minutes", "inf"], "stage_timeout_minutes: inf, expected above 0"),
+        (["--retries", "-1"], "retries: -1, expected 0 or more"),
+        (["--parallel", "0"], "parallel: 0, expected 1 or more"),
+    ],
+)
+def test_numbers_of_a_run_have_ranges(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(arguments) == 2
+    signal.signal(signal.SIGTERM, before)
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ def test_a_run_with_every_file(run_paths):
     page = Page(build(run_paths, dirty=True))
     assert "not run" not in page.text
     assert page.text.count("not recorded") == 5
-    assert "12 min 34 s" in page.text
+    assert "best epoch 28, steps 3000, threads 2" in page.text
     assert "plus changes that are in no commit" in page.text
     assert "commit abc1234, on two CPU cores" in page.text
     assert all(attributes["alt"] for attributes in page.all("img"))
@@ -95,6 +95,13 @@ def test_the_page_needs_nothing_beside_it(run_paths):
     assert not page.all("script")
     assert "url(" not in text
     assert "@import" not in text
+
+
+def test_addresses_of_the_params_are_told_without_secrets(run_paths):
+    run_paths.params.write_text("clip_url: https://user:pass@a.org/b?token=c\n")
+    text = build(run_paths)
+    assert "clip_url: https://a.org/b\n" in text
+    assert "token=c" not in text
 
 
 def test_the_same_inputs_give_the_same_bytes(run_paths):

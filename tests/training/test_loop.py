@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from hoiclip import schema
 from hoiclip.config import from_mapping
-from hoiclip.errors import NonFiniteLossError, ParamsError
+from hoiclip.errors import InputError, NonFiniteLossError, ParamsError
 from hoiclip.files import file_identity, read_json
 from hoiclip.model_file import load_detector
 from hoiclip.training import loop
@@ -139,6 +139,85 @@ def test_going_on_after_a_kill_equals_never_having_stopped(trainer, tmp_path, ke
     files = [tmp_path / name / "history.parquet" for name in ("whole", "parts out")]
     assert pq.read_table(files[0]).equals(pq.read_table(files[1]))
     assert not any((tmp_path / "parts").iterdir())
+
+
+@pytest.fixture
+def interrupted(trainer, tmp_path):
+    """Two of three epochs were trained; the state file, and a function that goes on."""
+
+    def killed_after_the_second(epoch, figures):
+        if epoch == 2:
+            raise Killed
+
+    changes = {"epochs": 3, "lr_drop_epoch": 2}
+    first = trainer(log=killed_after_the_second, **changes)
+    with pytest.raises(Killed):
+        first.run(tmp_path / "out")
+
+    def go_on(**others):
+        def never(epoch, figures):
+            raise AssertionError("an epoch was trained")
+
+        made = trainer(log=never, **changes | others)
+        made._epoch = never
+        with pytest.raises(InputError) as info:
+            made.run(tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+        said = str(info.value)
+        assert said.startswith(str(first.resume.folder / "state.pt"))
+        assert f"Delete {first.resume.folder} to start" in said
+        return said
+
+    return first.resume.folder / "state.pt", first, go_on
+
+
+def test_a_damaged_state_is_refused_before_an_epoch_is_trained(interrupted):
+    path, _, go_on = interrupted
+    whole = path.read_bytes()
+    for data in (
+        whole[:-1],
+        whole[:3],
+        b"",
+        whole[:9999] + bytes([whole[9999] ^ 4]) + whole[10000:],
+    ):
+        path.write_bytes(data)
+        assert "damaged" in go_on()
+
+
+def test_a_state_of_before_there_were_versions_is_refused(interrupted):
+    path, _, go_on = interrupted
+    torch.save({"progress": {}, "model": {}}, path)
+    (path.parent / "best.pt").touch()
+    assert "of version 1" in go_on()
+
+
+def test_a_state_without_its_best_weights_is_refused(interrupted):
+    _, first, go_on = interrupted
+    progress = first.resume.load(first.model, first.optimizer, first.schedule)
+    assert progress.best[1] > 0
+    lacking = dataclasses.replace(progress, best_weights=None)
+    first.resume.save(lacking, first.model, first.optimizer, first.schedule)
+    assert f"lacks the best weights, those of epoch {progress.best[1]}" in go_on()
+
+
+@pytest.mark.parametrize("part", ["model", "best", "optimizer", "progress", "random"])
+def test_a_state_that_does_not_fit_the_model_is_refused(interrupted, part):
+    _, first, go_on = interrupted
+    state = first.resume._file.load()
+    name = "instance_decoder.human_queries.weight"
+    if part == "model":
+        state["model"][name] = state["model"][name][:-1]
+    elif part == "best":
+        del state["progress"]["best_weights"][name]
+    elif part == "optimizer":
+        moments = state["optimizer"]["state"][5]
+        moments["exp_avg"] = moments["exp_avg"].flatten()[:1]
+    elif part == "progress":
+        del state["progress"]["step"]
+    else:
+        state["cpu_random"] = state["cpu_random"][:7]
+    first.resume._file.save(state)
+    assert "does not fit this model" in go_on()
 
 
 def test_a_kill_within_an_epoch_repeats_that_epoch(trainer, tmp_path, monkeypatch):

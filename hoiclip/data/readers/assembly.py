@@ -1,8 +1,8 @@
 """From boxes and interactions, as any source lists them, to the schema's tables.
 
-The tables do not depend on the source's order within an image: instances are sorted by class and
-box, interactions by human, object and HOI class. Boxes of equal class and coordinates are one
-instance; nothing is merged by overlap.
+The tables keep the source's order, by which evaluators decide between equal overlaps. Boxes of
+equal class and coordinates are one instance, which stands where the first of them does; nothing is
+merged by overlap. Instances are numbered within their image as they stand.
 """
 
 from __future__ import annotations
@@ -32,22 +32,25 @@ def assemble(
 
     Boxes that leave their image are cut to it and reported. Left out and reported: boxes of which
     nothing is left (see `filters.clip_to_image`), and the interactions they take part in;
-    interactions whose human is not a person; of equal (human, object, HOI class) all but one.
+    interactions whose human is not a person; of equal (human, object, HOI class) all but the first.
 
     Args:
         images: rows of `schema.IMAGES`.
-        boxes: all boxes.
-        interactions: all interactions, their positions and verbs within range.
+        boxes: all boxes, in the order that instances are to have.
+        interactions: all interactions, in their order; their positions and verbs within range.
         vocabulary: of the data set.
         report: receives the findings, and the interactions outside the vocabulary.
-        drop_unknown: leaves out, with a finding, boxes of unknown classes, interactions outside the
-            vocabulary, and those whose stated HOI class is not that of verb and object; otherwise
-            they are an error.
+        drop_unknown: leaves out, with a finding, interactions with boxes of unknown classes, those
+            outside the vocabulary, and those whose stated HOI class is not that of verb and object;
+            otherwise they are an error. Boxes of unknown classes that no interaction has are left
+            out anyway.
 
     Raises:
         InputError: such boxes or interactions, counted, when `drop_unknown` is false.
     """
-    boxes, usable = filters.fitted_boxes(images, boxes, report, drop_unknown=drop_unknown)
+    boxes, usable = filters.fitted_boxes(
+        images, boxes, interactions, report, drop_unknown=drop_unknown
+    )
     interactions = filters.with_usable_boxes(interactions, usable, vocabulary, report)
     interactions = filters.with_humans(boxes, interactions, vocabulary, report)
     interactions, outside = filters.with_hois(
@@ -68,27 +71,37 @@ def _merge(images: pa.Table, boxes: SourceBoxes, usable: np.ndarray) -> tuple[pa
         boxes.image[chosen],
         boxes.object[chosen],
     )
-    order = np.lexsort((*values.T[::-1], object_, image))
-    values, image, object_ = values[order], image[order], object_[order]
-    new_image = np.ones(len(order), bool)
-    new_image[1:] = image[1:] != image[:-1]
-    new = new_image.copy()
-    new[1:] |= (object_[1:] != object_[:-1]) | (values[1:] != values[:-1]).any(1)
-    running = np.cumsum(new) - 1
-    first_of_image = np.maximum.accumulate(np.where(new_image, running, 0))
-    number = (running - first_of_image).astype(np.int32)
+    keys = np.column_stack([image, object_, np.ascontiguousarray(values).view(np.int64)])
+    first, instance = _distinct(keys)
+    image, number = image[first], _number_within(image[first])
     instance_of_box = np.full(len(usable), -1, np.int32)
-    instance_of_box[chosen[order]] = number
+    instance_of_box[chosen] = number[instance]
     table = pa.Table.from_arrays(
         [
-            pa.array(images["image_id"].to_numpy()[image[new]], pa.int64()),
-            pa.array(number[new], pa.int32()),
-            pa.array(object_[new], pa.int32()),
-            numpy_to_fixed_lists(values[new]),
+            pa.array(images["image_id"].to_numpy()[image], pa.int64()),
+            pa.array(number, pa.int32()),
+            pa.array(object_[first], pa.int32()),
+            numpy_to_fixed_lists(values[first]),
         ],
         schema=schema.INSTANCES,
     )
     return table, instance_of_box
+
+
+def _distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of (N, K) rows, (U,) rising positions where each first appears; (N,) which one each is."""
+    _, first, number = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return first[order], np.argsort(order)[number.reshape(-1)]
+
+
+def _number_within(groups: np.ndarray) -> np.ndarray:
+    """(N,) int32: how many earlier ones of `groups` (N,) are equal."""
+    order = np.argsort(groups, kind="stable")
+    begin = np.searchsorted(groups[order], groups[order])
+    number = np.empty(len(groups), np.int32)
+    number[order] = np.arange(len(groups)) - begin
+    return number
 
 
 def _interactions_table(
@@ -101,13 +114,11 @@ def _interactions_table(
 ) -> pa.Table:
     pairs = _numbered_pairs(boxes, interactions, instance_of_box)
     keys = np.column_stack([*pairs, interactions.hoi]).astype(np.int64)
-    order = np.lexsort(keys.T[::-1])
-    keys, row = keys[order], interactions.row[order]
-    repeated = np.zeros(len(keys), bool)
-    repeated[1:] = (keys[1:] == keys[:-1]).all(1)
+    first, _ = _distinct(keys)
+    repeated = np.delete(np.arange(len(keys)), first)
     names = (vocabulary.hoi_name(hoi) for hoi in keys[repeated, 3])
-    report.add("pair_repeated", row[repeated], names)
-    image, human, object_, hoi = keys[~repeated].T
+    report.add("pair_repeated", interactions.row[repeated], names)
+    image, human, object_, hoi = keys[first].T
     return pa.Table.from_arrays(
         [
             pa.array(images["image_id"].to_numpy()[image], pa.int64()),
@@ -127,8 +138,8 @@ def _outside_table(
     instance_of_box: np.ndarray,
 ) -> pa.Table:
     pairs = _numbered_pairs(boxes, interactions, instance_of_box)
-    keys = np.unique(np.column_stack([*pairs, interactions.verb]).astype(np.int64), axis=0)
-    image, human, object_, verb = keys.T
+    keys = np.column_stack([*pairs, interactions.verb]).astype(np.int64)
+    image, human, object_, verb = keys[_distinct(keys)[0]].T
     return pa.Table.from_arrays(
         [
             pa.array(images["image_id"].to_numpy()[image], pa.int64()),

@@ -12,16 +12,19 @@ from hoiclip.data.readers import source
 from hoiclip.errors import InputError
 
 
-def listed_ids(path: Path, key: str, listed: Sequence[str], names: Sequence[str]) -> np.ndarray:
+def listed_ids(
+    path: Path, key: str, listed: Sequence[str], names: Sequence[str], fix: str | None = None
+) -> np.ndarray:
     """Of each class that the source lists under `key`, its position in the vocabulary's `names`.
 
     Raises:
-        InputError: a class that the vocabulary does not have.
+        InputError: a class that the vocabulary does not have, with what to do: `fix`.
     """
     ids = {name: index for index, name in enumerate(names)}
     for row, name in enumerate(listed):
         if name not in ids:
-            raise InputError(path, f"{name!r} is not in the vocabulary", row=row, key=key)
+            problem = f"{name!r} is not in the vocabulary{source.like(name, names)}"
+            raise InputError(path, problem, row=row, key=key, fix=fix)
     return np.array([ids[name] for name in listed], np.int64)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -22,6 +22,27 @@ _KEPT = ("file_name", "bbox", "area", "ignore")
 """Fields beside the numbers; the rest, outlines above all, is large and of no use here."""
 
 
+class CocoAnnotation(NamedTuple):
+    """A box of COCO's.
+
+    Attributes:
+        id: its id.
+        image_id: of its image.
+        category_id: of its class.
+        box_xyxy: (4,).
+        place: where it stands among the annotations of all files.
+        is_scored_person: a person whom V-COCO's evaluator looks at, crowds included: neither marked
+            `ignore` nor of area 0.
+    """
+
+    id: int
+    image_id: int
+    category_id: int
+    box_xyxy: np.ndarray
+    place: int
+    is_scored_person: bool
+
+
 class CocoInstances:
     """Images and annotations of one or more COCO instances files.
 
@@ -34,6 +55,9 @@ class CocoInstances:
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
         self._indices = [(Path(path), _index(Path(path))) for path in paths]
+        annotations = (entry for _, coco in self._indices for entry in coco.dataset["annotations"])
+        for place, entry in enumerate(annotations):
+            entry["place"] = place
 
     def image(self, path: Path, row: int | None, image_id: int) -> tuple[str, int, int]:
         """File name, width and height of an image; `path` and `row` say who asks.
@@ -44,29 +68,19 @@ class CocoInstances:
         entry = self._find("imgs", path, row, image_id, "image_id")
         return entry["file_name"], entry["width"], entry["height"]
 
-    def annotation(self, path: Path, row: int, annotation_id: int) -> tuple[int, int, np.ndarray]:
-        """Image id, category id and box (4,) xyxy of an annotation; `path` and `row` say who asks.
+    def annotation(self, path: Path, row: int, annotation_id: int) -> CocoAnnotation:
+        """An annotation; `path` and `row` say who asks.
 
         Raises:
             InputError: no file has it.
         """
-        entry = self._find("anns", path, row, annotation_id, "annotation id")
-        return entry["image_id"], entry["category_id"], entry["bbox"]
+        return _annotation(self._find("anns", path, row, annotation_id, "annotation id"))
 
-    def people(self, image_id: int) -> list[tuple[int, np.ndarray]]:
-        """Annotation id and box (4,) xyxy of each person of an image, crowds included, by id.
-
-        As in V-COCO's evaluator, annotations marked `ignore` and those of area 0 are left out.
-        """
+    def annotations(self, image_id: int) -> list[CocoAnnotation]:
+        """All annotations of an image, crowds included, in the order of the files."""
         entries = [entry for _, coco in self._indices for entry in coco.imgToAnns.get(image_id, [])]
-        chosen = {
-            entry["id"]: entry["bbox"]
-            for entry in entries
-            if entry["category_id"] == PERSON_ID
-            and entry.get("ignore") != 1
-            and entry.get("area", 1) > 0
-        }
-        return sorted(chosen.items(), key=lambda item: item[0])
+        # Files may share an image.
+        return [_annotation(entry) for entry in {entry["id"]: entry for entry in entries}.values()]
 
     def _find(self, index: str, path: Path, row: int | None, id_: int, key: str) -> dict[str, Any]:
         for _, coco in self._indices:
@@ -74,6 +88,12 @@ class CocoInstances:
                 return getattr(coco, index)[id_]
         files = ", ".join(str(file) for file, _ in self._indices)
         raise InputError(path, f"{id_} is not in {files}", row=row, key=key)
+
+
+def _annotation(entry: dict[str, Any]) -> CocoAnnotation:
+    scored = entry.get("ignore") != 1 and entry.get("area", 1) > 0
+    numbers = (entry[key] for key in ("id", "image_id", "category_id", "bbox", "place"))
+    return CocoAnnotation(*numbers, scored and entry["category_id"] == PERSON_ID)
 
 
 def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
@@ -98,8 +118,8 @@ def _index(path: Path) -> COCO:
     boxes = source.number_rows(path, "bbox", [[entry.get("bbox")] for entry in annotations])
     for row, (entry, box) in enumerate(zip(annotations, xywh_to_xyxy(boxes), strict=True)):
         entry["bbox"] = box
-        if type(entry.get("area", 1)) not in (int, float):
-            raise InputError(path, f"{entry['area']!r}, expected a number", row=row, key="area")
+        if "area" in entry:
+            entry["area"] = source.number(path, row, "area", entry["area"])
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco

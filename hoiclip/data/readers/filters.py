@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from hoiclip.data.readers.report import ReadReport
+from hoiclip.data.readers.frame import frame_notes
+from hoiclip.data.readers.report import WHOLE_FILE, ReadReport
 from hoiclip.data.readers.rows import NO_OBJECT, UNKNOWN, SourceBoxes, SourceInteractions
 from hoiclip.errors import InputError
 from hoiclip.vocabulary import Vocabulary
 
-_FIX = "Read with the vocabulary of this file, or leave them out: drop_unknown, --drop-unknown"
 _TOLD = 5
 _NO_IMAGE_REACHES = 2.0**31
 """Pixels; widths and heights of images are int32."""
@@ -64,7 +64,12 @@ def _has_area(boxes_xyxy: np.ndarray) -> np.ndarray:
 
 
 def fitted_boxes(
-    images: pa.Table, boxes: SourceBoxes, report: ReadReport, *, drop_unknown: bool
+    images: pa.Table,
+    boxes: SourceBoxes,
+    interactions: SourceInteractions,
+    report: ReadReport,
+    *,
+    drop_unknown: bool,
 ) -> tuple[SourceBoxes, np.ndarray]:
     """The boxes cut to their images, and which of them (N,) bool are usable.
 
@@ -72,15 +77,27 @@ def fitted_boxes(
     that states a box several times gives one finding.
 
     Raises:
-        InputError: a box of an unknown class when `drop_unknown` is false.
+        InputError: a box of an unknown class that an interaction has, when `drop_unknown` is false.
     """
     unknown = boxes.object == UNKNOWN
+    taking_part = np.zeros(len(unknown), bool)
+    taking_part[interactions.human] = True
+    taking_part[interactions.object[interactions.object != NO_OBJECT]] = True
     if unknown.any() and not drop_unknown:
-        row = int(boxes.row[unknown][0])
-        problem = f"{unknown.sum()} boxes of object classes outside the vocabulary"
-        raise InputError(report.file, problem, row=row, fix=_FIX)
+        refused = np.flatnonzero(unknown & taking_part)
+        chosen = refused if len(refused) else np.flatnonzero(unknown)
+        problem = f"{len(chosen)} boxes of object classes outside the vocabulary"
+        named = [boxes.unknown[i] for i in chosen.tolist() if i in boxes.unknown]
+        problem += f": {_most_common(named)}" if named else ""
+        if len(refused):
+            row = int(boxes.row[refused[0]])
+            raise InputError(report.file, problem, row=row, fix=report.unknown_fix)
+        report.notes.append(f"{problem}: left out, as they take part in no interaction")
     sizes = np.stack([images["width"].to_numpy(), images["height"].to_numpy()], 1)
     clipped = clip_to_image(boxes.boxes_xyxy, sizes[boxes.image])
+    notes = frame_notes("annotations", boxes.boxes_xyxy, sizes[boxes.image])
+    report.notes += notes
+    report.add("boxes_of_another_frame", np.full(len(notes), WHOLE_FILE), notes, kept=True)
     findings = {"object_outside_vocabulary": unknown}
     findings |= {kind: found & ~unknown for kind, found in clipped.findings.items()}
     usable = clipped.usable & ~unknown
@@ -159,7 +176,8 @@ def with_hois(
         names = [f"{vocabulary.verbs[v].name} {object_names[o]}" for v, o in wrong_pairs]
         if names and not drop_unknown:
             row = int(interactions.row[wrong][0])
-            raise InputError(report.file, f"{problem}: {_count(names)}", row=row, fix=_FIX)
+            told = f"{problem}: {len(names)} rows: {_most_common(names)}"
+            raise InputError(report.file, told, row=row, fix=report.unknown_fix)
         report.add(kind, interactions.row[wrong], names)
     with_hoi = SourceInteractions(
         interactions.human, interactions.object, interactions.verb, hoi, interactions.row
@@ -167,8 +185,8 @@ def with_hois(
     return with_hoi.select(~unknown & ~differs), with_hoi.select(unknown)
 
 
-def _count(names: list[str]) -> str:
+def _most_common(names: list[str]) -> str:
     common = Counter(names).most_common(_TOLD)
     told = ", ".join(f"{name} ({count})" for name, count in common)
     more = len(set(names)) - len(common)
-    return f"{len(names)} rows: {told}" + (f" and {more} more" if more else "")
+    return told + (f" and {more} more" if more else "")

@@ -1,4 +1,6 @@
-"""HICO-DET from `instances_*2015.json`: one entry per (pair, HOI class), boxes 1-based."""
+"""HICO-DET, or people's own data, from `instances_*.json` as HICO-DET's: one entry per (pair, HOI
+class), boxes 1-based.
+"""
 
 from __future__ import annotations
 
@@ -13,38 +15,42 @@ from hoiclip.data.readers.assembly import assemble
 from hoiclip.data.readers.classes import listed_ids, mapped, names_of
 from hoiclip.data.readers.image_table import image_table
 from hoiclip.data.readers.report import ReadReport
-from hoiclip.data.readers.rows import SourceBoxes, SourceInteractions
+from hoiclip.data.readers.rows import SourceInteractions, boxes_of_pairs
 from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import InputError
 from hoiclip.files import read_json
-from hoiclip.vocabulary import Hoi, Vocabulary
+from hoiclip.vocabulary import Vocabulary
 
 ONE_BASED_INCLUSIVE = np.array([-1.0, -1.0, 0.0, 0.0])
 """Added to 1-based inclusive xyxy boxes, gives the schema's."""
+_MOST_HOIS = 2**20
+_OTHER_CLASSES = "Where its classes are not HICO-DET's, give them: --vocabulary FILE.json"
 
 
 def read(
-    path: str | Path, *, drop_unknown: bool = False
+    path: str | Path, vocabulary: Vocabulary | None = None, *, drop_unknown: bool = False
 ) -> tuple[Annotations, Vocabulary, ReadReport]:
     """Reads a partition.
 
     Args:
         path: the JSON file.
+        vocabulary: the classes, in any order; by default HICO-DET's.
         drop_unknown: see `assemble`.
 
     Raises:
-        InputError: malformed, or made for other classes than HICO-DET's.
+        InputError: malformed, or made for classes that the vocabulary does not have.
     """
-    path, vocabulary = Path(path), hico_det()
+    fix = _OTHER_CLASSES if vocabulary is None else None
+    path, vocabulary = Path(path), vocabulary or hico_det()
     document = source.mapping(path, None, "document", read_json(path))
     objects, verbs = (
-        listed_ids(path, key, names_of(path, document, key), names)
+        listed_ids(path, key, names_of(path, document, key), names, fix)
         for key, names in (
             ("objects", vocabulary.objects),
             ("verbs", [verb.name for verb in vocabulary.verbs]),
         )
     )
-    _check_hois(path, document, objects, verbs, vocabulary)
+    hois = _hois(path, document, objects, verbs, vocabulary)
     rows = [value for _, value in source.entries(path, document, "annotation")]
     names = [value for _, value in source.entries(path, document, "filenames")]
     sizes = [[value] for _, value in source.entries(path, document, "size")]
@@ -61,40 +67,47 @@ def read(
         source.number_rows(path, key, lists[key]) + ONE_BASED_INCLUSIVE
         for key in ("boxes_h", "boxes_o")
     )
-    image, count = source.rows_of(lists["hoi"]), len(human_boxes)
+    image = source.rows_of(lists["hoi"])
     object_ = mapped(path, "object", lists["object"], objects)
-    boxes = SourceBoxes(
-        np.tile(image, 2),
-        np.concatenate([np.full(count, vocabulary.person), object_]),
-        np.concatenate([human_boxes, object_boxes]),
-        np.tile(image, 2),
+    boxes, human, other = boxes_of_pairs(
+        image, vocabulary.person, object_, human_boxes, object_boxes
     )
-    stated = mapped(path, "hoi", lists["hoi"], np.arange(vocabulary.num_hois))
+    stated = mapped(path, "hoi", lists["hoi"], hois)
     verb = mapped(path, "verb", lists["verb"], verbs)
-    positions = np.arange(count)
-    interactions = SourceInteractions(positions, positions + count, verb, stated, image)
+    interactions = SourceInteractions(human, other, verb, stated, image)
     report = ReadReport(path)
     tables = assemble(images, boxes, interactions, vocabulary, report, drop_unknown=drop_unknown)
     return tables, vocabulary, report
 
 
-def _check_hois(
+def _hois(
     path: Path,
     document: dict[str, Any],
     objects: np.ndarray,
     verbs: np.ndarray,
     vocabulary: Vocabulary,
-) -> None:
+) -> np.ndarray:
+    """HOI class of the vocabulary that each number of the file's stands for; `num_hois` for one
+    that the vocabulary does not have. A file that lists none has the vocabulary's.
+    """
+    published = vocabulary == hico_det()
+    hois = np.arange(vocabulary.num_hois)
     lists = [[value] for _, value in source.entries(path, document, "correspondence")]
-    for row, (hoi, object_, verb) in enumerate(
-        source.number_rows(path, "correspondence", lists, width=3).tolist()
-    ):
-        fits = (
-            0 <= hoi < vocabulary.num_hois
-            and 0 <= object_ < len(objects)
-            and 0 <= verb < len(verbs)
-            and vocabulary.hois[int(hoi)] == Hoi(int(verbs[int(verb)]), int(objects[int(object_)]))
-        )
-        if not fits:
-            problem = f"{[hoi, object_, verb]} is not HICO-DET's [hoi, object, verb]"
-            raise InputError(path, problem, row=row, key="correspondence")
+    rows = source.number_rows(path, "correspondence", lists, width=3)
+    if len(rows) and not published:
+        hois = np.full(_MOST_HOIS, vocabulary.num_hois)
+    limits = np.array([len(hois), len(objects), len(verbs)])
+    sound = ((rows >= 0) & (rows < limits) & (rows == np.floor(rows))).all(axis=1)
+    for row, values in enumerate(rows.tolist()):
+        class_ = None
+        if sound[row]:
+            hoi, object_, verb = map(int, values)
+            pair = (int(verbs[verb]), int(objects[object_]))
+            class_ = vocabulary.hoi_ids.get(pair, vocabulary.num_hois)
+        if class_ is None or (published and class_ != hoi):
+            whose = "HICO-DET's" if published else "a class as"
+            problem = f"{values} is not {whose} [hoi, object, verb]"
+            fix = _OTHER_CLASSES if published else None
+            raise InputError(path, problem, row=row, key="correspondence", fix=fix)
+        hois[hoi] = class_
+    return hois

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,13 @@ import numpy as np
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.readers import source
 from hoiclip.data.readers.assembly import assemble
+from hoiclip.data.readers.hoia_numbering import (
+    HICO_DET,
+    Numbering,
+    PairNumbers,
+    find,
+    fits_few,
+)
 from hoiclip.data.readers.image_table import ImageSize, image_table
 from hoiclip.data.readers.report import ReadReport
 from hoiclip.data.readers.rows import (
@@ -21,33 +27,14 @@ from hoiclip.data.readers.rows import (
     SourceInteractions,
     positions,
 )
-from hoiclip.data.readers.vocabularies import COCO_IDS
 from hoiclip.errors import InputError
 from hoiclip.files import read_json
 from hoiclip.vocabulary import Vocabulary
 
 ZERO_BASED_INCLUSIVE = np.array([0.0, 0.0, 1.0, 1.0])
 """Added to 0-based inclusive xyxy boxes, gives the schema's."""
-_FIRST_HOI = 1
 _TOLD = 200
 """Characters of another library's message."""
-
-
-@dataclass(frozen=True)
-class Numbering:
-    """How a file numbers its classes.
-
-    Attributes:
-        objects: id of each object class in the file, in the vocabulary's order.
-        first_verb: id of the first verb.
-    """
-
-    objects: Sequence[int]
-    first_verb: int
-
-
-HICO_DET = Numbering(COCO_IDS, first_verb=1)
-V_COCO = Numbering(COCO_IDS, first_verb=0)
 
 
 def read(
@@ -55,7 +42,8 @@ def read(
     vocabulary: Vocabulary,
     image_size: ImageSize,
     *,
-    numbering: Numbering = HICO_DET,
+    numbering: Numbering | None = HICO_DET,
+    hint: Numbering | None = None,
     valid_pairs: str | Path | None = None,
     drop_unknown: bool = False,
 ) -> tuple[Annotations, Vocabulary, ReadReport]:
@@ -68,13 +56,14 @@ def read(
         path: the JSON file.
         vocabulary: the classes, in the order of the numbering.
         image_size: sizes, which the file does not state.
-        numbering: of the file's classes.
+        numbering: of the file's classes; null finds it out, see `hoia_numbering.find`.
+        hint: of the numbering, where several fit.
         valid_pairs: `corre_hico.npy`, verbs x objects of 0/1, to be held against the vocabulary.
         drop_unknown: see `assemble`.
 
     Raises:
         InputError: malformed, a verb that the vocabulary does not have, other valid pairs than the
-            vocabulary's.
+            vocabulary's, no numbering that is certain.
     """
     path = Path(path)
     if valid_pairs is not None:
@@ -86,63 +75,113 @@ def read(
     sizes = [image_size(name) for name in names]
     images = image_table(path, names, np.array(sizes, np.float64).reshape(-1, 2))
     report = ReadReport(path)
-    boxes = _boxes(path, boxes_of, numbering)
-    counts = np.array([len(values) for values in boxes_of], np.int64)
-    interactions = _interactions(path, pairs_of, counts, vocabulary, numbering, report)
+    listed = _Listed(path, boxes_of, pairs_of, has_missing_objects=vocabulary.has_missing_objects)
+    numbers = listed.pair_numbers()
+    if numbering is None:
+        numbering, note = find(path, numbers, vocabulary, hint)
+        report.notes += [note] if note else []
+    if fits_few(numbers, vocabulary, numbering):
+        few = f"most pairs do not fit the vocabulary, read as numbering {numbering.name}"
+        report.notes.append(few)
+        report.unknown_fix = (
+            f"As {few}: give the file's own vocabulary, or state --annotation-numbering"
+        )
+    report.numbering = numbering
+    interactions = listed.interactions(vocabulary, numbering, report)
+    boxes = listed.boxes(numbering)
     tables = assemble(images, boxes, interactions, vocabulary, report, drop_unknown=drop_unknown)
     return tables, vocabulary, report
 
 
-def _boxes(path: Path, boxes_of: list[list[Any]], numbering: Numbering) -> SourceBoxes:
-    image = source.rows_of(boxes_of)
-    values = source.field(path, boxes_of, "bbox", "annotations")
-    ids = source.integers(
-        path, "category_id", source.field(path, boxes_of, "category_id", "annotations")
-    )
-    known = np.array(numbering.objects, np.int64)
-    order = np.argsort(known)
-    place = np.searchsorted(known[order], ids).clip(max=len(known) - 1)
-    object_ = np.where(known[order][place] == ids, order[place], UNKNOWN)
-    return SourceBoxes(
-        image, object_, source.number_rows(path, "bbox", values) + ZERO_BASED_INCLUSIVE, image
-    )
+class _Listed:
+    """Boxes and pairs as the file has them, image after image.
 
+    Attributes:
+        ids: (N,) `category_id` of each box.
+        human: (R,) position of each pair's subject among all boxes; -1 where it points at none.
+        object: (R,) likewise; `NO_OBJECT` where `alone`.
+        alone: (R,) bool: the pair says that it has no object.
+        verb: (R,) `category_id` of each pair.
+        hoi: (R,) `hoi_category_id`; 0 where not `stated`.
+        stated: (R,) bool.
+        image: (R,) row of each pair.
+    """
 
-def _interactions(
-    path: Path,
-    pairs_of: list[list[Any]],
-    counts: np.ndarray,
-    vocabulary: Vocabulary,
-    numbering: Numbering,
-    report: ReadReport,
-) -> SourceInteractions:
-    image = source.rows_of(pairs_of)
+    def __init__(
+        self,
+        path: Path,
+        boxes_of: list[list[Any]],
+        pairs_of: list[list[Any]],
+        *,
+        has_missing_objects: bool,
+    ) -> None:
+        self._path, self._boxes_of = path, boxes_of
+        within, key = "annotations", "category_id"
+        self.ids = source.integers(path, key, source.field(path, boxes_of, key, within))
+        self.image = source.rows_of(pairs_of)
 
-    def numbers(key: str) -> np.ndarray:
-        return source.integers(path, key, source.field(path, pairs_of, key, "hoi_annotation"))
+        def numbers(key: str) -> np.ndarray:
+            return source.integers(path, key, source.field(path, pairs_of, key, "hoi_annotation"))
 
-    subject, object_, verb = (numbers(key) for key in ("subject_id", "object_id", "category_id"))
-    verb = verb - numbering.first_verb
-    wrong = (verb < 0) | (verb >= vocabulary.num_verbs)
-    if wrong.any():
-        index = int(np.flatnonzero(wrong)[0])
-        last = numbering.first_verb + vocabulary.num_verbs - 1
-        problem = f"{verb[index] + numbering.first_verb} is not a verb"
-        fix = f"Verbs are {numbering.first_verb}..{last}"
-        raise InputError(path, problem, row=int(image[index]), key="category_id", fix=fix)
-    key = "hoi_category_id"
-    stated = [[pair.get(key, _FIRST_HOI) for pair in pairs] for pairs in pairs_of]
-    hoi = source.integers(path, key, stated) - _FIRST_HOI
-    # No class at all, so that it contradicts verb and object.
-    hoi[hoi < 0] = vocabulary.num_hois
-    hoi[np.array([key not in pair for pairs in pairs_of for pair in pairs], bool)] = UNKNOWN
-    alone = (object_ == -1) & vocabulary.has_missing_objects
-    human, other = positions(subject, image, counts), positions(object_, image, counts)
-    astray = (human < 0) | (~alone & (other < 0))
-    told = zip(subject[astray].tolist(), object_[astray].tolist(), strict=True)
-    report.add("index_of_no_box", image[astray], told)
-    other[alone] = NO_OBJECT
-    return SourceInteractions(human, other, verb, hoi, image).select(~astray)
+        self._subject, self._object = numbers("subject_id"), numbers("object_id")
+        self.verb = numbers("category_id")
+        key = "hoi_category_id"
+        stated = [[key in pair for pair in pairs] for pairs in pairs_of]
+        self.stated = np.array(list(chain.from_iterable(stated)), bool)
+        self.hoi = source.integers(path, key, [[p.get(key, 0) for p in q] for q in pairs_of])
+        counts = np.array([len(values) for values in boxes_of], np.int64)
+        self.alone = (self._object == -1) & has_missing_objects
+        self.human = positions(self._subject, self.image, counts)
+        self.object = positions(self._object, self.image, counts)
+        self.astray = (self.human < 0) | (~self.alone & (self.object < 0))
+        self.object[self.alone] = NO_OBJECT
+
+    def pair_numbers(self) -> PairNumbers:
+        """Class numbers of the pairs that point at boxes."""
+        ids = np.append(self.ids, 0)
+        columns = (
+            ids[self.human], ids[self.object], self.alone, self.verb, self.hoi, self.stated,
+            self.image,
+        )  # fmt: skip
+        return PairNumbers(*(column[~self.astray] for column in columns))
+
+    def boxes(self, numbering: Numbering) -> SourceBoxes:
+        """All boxes, their classes translated."""
+        image = source.rows_of(self._boxes_of)
+        values = source.field(self._path, self._boxes_of, "bbox", "annotations")
+        object_ = numbering.object_classes(self.ids)
+        unknown = np.flatnonzero(object_ == UNKNOWN).tolist()
+        return SourceBoxes(
+            image,
+            object_,
+            source.number_rows(self._path, "bbox", values) + ZERO_BASED_INCLUSIVE,
+            image,
+            {position: f"category_id {self.ids[position]}" for position in unknown},
+        )
+
+    def interactions(
+        self, vocabulary: Vocabulary, numbering: Numbering, report: ReadReport
+    ) -> SourceInteractions:
+        """The pairs that point at boxes, their classes translated; the others are reported."""
+        verb = self.verb - numbering.first_verb
+        wrong = (verb < 0) | (verb >= vocabulary.num_verbs)
+        if wrong.any():
+            index = int(np.flatnonzero(wrong)[0])
+            last = numbering.first_verb + vocabulary.num_verbs - 1
+            problem = f"{self.verb[index]} is not a verb"
+            fix = f"Verbs are {numbering.first_verb}..{last} with the numbering {numbering.name}"
+            row = int(self.image[index])
+            raise InputError(self._path, problem, row=row, key="category_id", fix=fix)
+        hoi = self.hoi - numbering.first_hoi
+        # No class at all, so that it contradicts verb and object.
+        hoi[hoi < 0] = vocabulary.num_hois
+        hoi[~self.stated] = UNKNOWN
+        told = zip(
+            self._subject[self.astray].tolist(), self._object[self.astray].tolist(), strict=True
+        )
+        report.add("index_of_no_box", self.image[self.astray], told)
+        listed = SourceInteractions(self.human, self.object, verb, hoi, self.image)
+        return listed.select(~self.astray)
 
 
 def _check_valid_pairs(path: str | Path, vocabulary: Vocabulary) -> None:

@@ -19,7 +19,13 @@ from hoiclip.data.readers.assembly import assemble
 from hoiclip.data.readers.coco import xywh_to_xyxy
 from hoiclip.data.readers.image_table import image_table
 from hoiclip.data.readers.report import ReadReport
-from hoiclip.data.readers.rows import NO_OBJECT, UNKNOWN, SourceBoxes, SourceInteractions
+from hoiclip.data.readers.rows import (
+    NO_OBJECT,
+    UNKNOWN,
+    SourceBoxes,
+    SourceInteractions,
+    named,
+)
 from hoiclip.data.readers.vocabularies import read_vocabulary
 from hoiclip.errors import InputError
 from hoiclip.files import read_json
@@ -69,11 +75,14 @@ def _read_json(
     object_ids = {name: index for index, name in enumerate(vocabulary.objects)}
     object_of_category = np.array([object_ids.get(name, UNKNOWN) for name in names], np.int64)
     values = source.number_rows(path, "bbox", [[box] for box in annotations.values("bbox")])
+    object_ = object_of_category[category]
+    unknown = {int(i): names[category[i]] for i in np.flatnonzero(object_ == UNKNOWN)}
     boxes = SourceBoxes(
         annotations.find("image_id", images.rows_by_id()),
-        object_of_category[category],
+        object_,
         xywh_to_xyxy(values),
         np.arange(len(values)),
+        named(unknown, vocabulary),
     )
     return table, boxes, _interactions(path, document, annotations.rows_by_id(), boxes, vocabulary)
 
@@ -90,7 +99,8 @@ def _interactions(
     verbs = [source.text(path, i, "verb", value) for i, value in enumerate(listed.values("verb"))]
     for row, name in enumerate(verbs):
         if name not in verb_ids:
-            raise InputError(path, f"{name!r} is not a verb of the vocabulary", row=row, key="verb")
+            problem = f"{name!r} is not a verb of the vocabulary{source.like(name, verb_ids)}"
+            raise InputError(path, problem, row=row, key="verb")
     human, object_ = listed.find("human", annotations), listed.find("object", annotations)
     apart = (object_ != NO_OBJECT) & (boxes.image[human] != boxes.image[object_])
     if apart.any():

@@ -1,8 +1,9 @@
 """What a reader left out, or kept although it looks wrong: one row for each case.
 
-Kinds, all left out but `box_clipped`:
+Kinds, all left out but `box_clipped` and `boxes_of_another_frame`:
 
     box_clipped                 box that leaves its image, cut to it; the value is the box before
+    boxes_of_another_frame      all boxes within a pixel, or most beyond their image
     box_outside_image           box of which nothing lies inside its image
     box_degenerate              box without x1 < x2, y1 < y2
     box_absurd                  box with a coordinate that no image reaches
@@ -31,6 +32,10 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
+from hoiclip.data.readers.hoia_numbering import Numbering
+
+WHOLE_FILE = -1
+"""Row of a finding about the whole file."""
 
 REPORT = pa.schema(
     [
@@ -51,11 +56,20 @@ class ReadReport:
 
     Attributes:
         file: the source.
+        unknown_fix: what to do about classes outside the vocabulary.
+        notes: what a person should know about the file as a whole, one line each.
+        numbering: how the file numbers its classes, where that differs from file to file.
         outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`: the interactions that were left out
             because verb and object are no HOI class.
     """
 
     file: Path
+    unknown_fix: str = (
+        "Read with the vocabulary of this file and its names, or leave them out: drop_unknown, "
+        "--drop-unknown"
+    )
+    notes: list[str] = field(default_factory=list)
+    numbering: Numbering | None = None
     outside_vocabulary: pa.Table = field(default_factory=schema.OUTSIDE_VOCABULARY.empty_table)
     _columns: dict[str, list[Any]] = field(
         default_factory=lambda: {name: [] for name in REPORT.names[1:]}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ import numpy as np
 from hoiclip.errors import InputError
 
 _ID_LIMIT = 2**62
+_WHOLE = re.compile(r"\s*[-+]?[0-9]{1,19}(\.0*)?\s*")
+_NUMBER = re.compile(
+    r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?\s*|\s*[-+]?(nan|inf|infinity)\s*", re.I
+)
 
 
 def mapping(path: str | Path, row: int | None, key: str, value: Any) -> dict[str, Any]:
@@ -98,14 +103,47 @@ def field(
 
 
 def integer(path: str | Path, row: int | None, key: str, value: Any) -> int:
-    """A whole number below 2^62 in size; digits in text count, as some HOIA files have them."""
-    if type(value) is str and re.fullmatch(r"\s*-?\d{1,19}\s*", value):
-        value = int(value)
+    """A whole number below 2^62 in size; text like "620" or "640.0" counts, as files have it."""
+    if type(value) is str and _WHOLE.fullmatch(value):
+        value = int(value.partition(".")[0])
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is not int or abs(value) >= _ID_LIMIT:
-        raise InputError(path, f"{reprlib.repr(value)}, expected a whole number", row=row, key=key)
+        raise _no_number(path, value, "a whole number", row, key)
     return value
+
+
+def number(path: str | Path, row: int | None, key: str, value: Any) -> float:
+    """A number, which need not be finite; text like "620" or "0.83" counts, as files have it.
+
+    Raises:
+        InputError: it is something else, or an integer that no float holds.
+    """
+    if type(value) is str and _NUMBER.fullmatch(value):
+        return float(value)
+    with contextlib.suppress(OverflowError):
+        if type(value) in (int, float):
+            return float(value)
+    raise _no_number(path, value, "a number", row, key)
+
+
+def _no_number(
+    path: str | Path, value: Any, expected: str, row: int | None, key: str
+) -> InputError:
+    told = f"{reprlib.repr(value)}, expected {expected}"
+    if isinstance(value, str) and not value.strip():
+        told = f"empty, expected {expected}"
+    elif isinstance(value, str) and not _NUMBER.fullmatch(value):
+        told += " (text, not a number)"
+    return InputError(path, told, row=row, key=key)
+
+
+def like(name: str, known: Iterable[str]) -> str:
+    """For messages about an unknown `name`: " (like 'NAME', which is known)", or nothing."""
+    plain = {re.sub("[-_ ]+", " ", other).casefold().strip(): other for other in known}
+    wanted = re.sub("[-_ ]+", " ", name).casefold().strip()
+    nearest = difflib.get_close_matches(wanted, plain, n=1)
+    return f" (like {plain[nearest[0]]!r}, which is known)" if nearest else ""
 
 
 def integers(path: str | Path, key: str, lists: Sequence[Sequence[Any]]) -> np.ndarray:
@@ -131,9 +169,8 @@ def number_rows(
 
 
 def _numbers(path: str | Path, row: int, key: str, value: Any, width: int) -> list[float]:
-    with contextlib.suppress(OverflowError):
-        if type(value) is list and len(value) == width and set(map(type, value)) <= {int, float}:
-            return [float(number) for number in value]
+    if type(value) is list and len(value) == width and set(map(type, value)) <= {int, float, str}:
+        return [number(path, row, key, v) for v in value]
     problem = f"{reprlib.repr(value)}, expected a list of {width} numbers"
     raise InputError(path, problem, row=row, key=key)
 

@@ -14,7 +14,7 @@ from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.readers import source
 from hoiclip.data.readers.assembly import assemble
-from hoiclip.data.readers.coco import CocoInstances
+from hoiclip.data.readers.coco import CocoAnnotation, CocoInstances
 from hoiclip.data.readers.filters import clip_to_image
 from hoiclip.data.readers.image_table import image_table
 from hoiclip.data.readers.report import ReadReport
@@ -26,6 +26,7 @@ from hoiclip.schema import numpy_to_fixed_lists
 from hoiclip.vocabulary import Vocabulary
 
 _NO_ANNOTATION = 0
+_CLASSES = {coco_id: index for index, coco_id in enumerate(COCO_IDS)}
 
 
 def read(
@@ -38,7 +39,9 @@ def read(
     """Reads a partition.
 
     Every person that V-COCO labels is an instance, with or without an action. A role whose object
-    is not visible gives an interaction without object, and so does an action without roles.
+    is not visible gives an interaction without object, and so does an action without roles. The
+    instances of an image stand as in COCO's file, as V-COCO's evaluator lists people; interactions
+    as in V-COCO's. Without `image_ids` the images stand by id, as in V-COCO's own lists.
 
     Args:
         path: `vcoco_{train,val,trainval,test}.json`.
@@ -72,15 +75,18 @@ def read(
                     if objects[person] != _NO_ANNOTATION:
                         object_ = boxes.position(person, objects[person], action.image_ids[person])
                     columns.append([human, object_, verb, UNKNOWN, person])
-    interactions = SourceInteractions(*np.array(columns, np.int64).reshape(-1, 5).T)
-    tables = assemble(
-        images, boxes.arrays(), interactions, vocabulary, report, drop_unknown=drop_unknown
-    )
+    listed, position = boxes.arrays()
+    human, object_, *rest = np.array(columns, np.int64).reshape(-1, 5).T
+    interactions = SourceInteractions(position[human], position[object_], *rest)
+    tables = assemble(images, listed, interactions, vocabulary, report, drop_unknown=drop_unknown)
     return tables, vocabulary, report
 
 
 def unlabelled_people(
-    path: str | Path, coco_instances: CocoInstances | Sequence[str | Path], images: pa.Table
+    path: str | Path,
+    coco_instances: CocoInstances | Sequence[str | Path],
+    images: pa.Table,
+    instances: pa.Table | None = None,
 ) -> pa.Table:
     """COCO's people, crowds included, whom V-COCO does not label.
 
@@ -93,27 +99,56 @@ def unlabelled_people(
         path: V-COCO's file, as for `read`; whoever it lists, for any image, is labelled.
         coco_instances: as for `read`.
         images: rows of `schema.IMAGES`, the partition's; their ids are COCO's.
+        instances: rows of `schema.INSTANCES`, the partition's, to know where the people stand.
 
     Returns:
-        Rows of `schema.UNLABELLED`, in the order of `images`, then of COCO's annotation ids.
+        Rows of `schema.PLACED_UNLABELLED`, or of `schema.UNLABELLED` without `instances`; in the
+        order of `images`, then of COCO's file.
 
     Raises:
         InputError: malformed.
     """
     path, coco = Path(path), _coco(coco_instances)
-    labelled = {i for action in _actions(path, vcoco()) for i in action.people.tolist()}
-    image_ids = images["image_id"].to_numpy()
+    actions = _actions(path, vcoco())
+    labelled = {i for action in actions for i in action.people.tolist()}
     rows: list[int] = []
-    values: list[np.ndarray] = []
-    for row, image_id in enumerate(image_ids.tolist()):
-        boxes = [box for id_, box in coco.people(image_id) if id_ not in labelled]
-        rows += [row] * len(boxes)
-        values += boxes
+    listed: list[CocoAnnotation] = []
+    for row, image_id in enumerate(images["image_id"].to_pylist()):
+        of_image = coco.annotations(image_id)
+        rows += [row] * len(of_image)
+        listed += of_image
     sizes = np.stack([images["width"].to_numpy(), images["height"].to_numpy()], 1)[rows]
-    boxes_xyxy, usable, _ = clip_to_image(np.reshape(values, (-1, 4)), sizes)
-    usable &= (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2] > 1).all(1)
-    columns = [pa.array(image_ids[rows][usable]), numpy_to_fixed_lists(boxes_xyxy[usable])]
-    return pa.Table.from_arrays(columns, schema=schema.UNLABELLED)
+    boxes_xyxy, usable, _ = clip_to_image(np.reshape([a.box_xyxy for a in listed], (-1, 4)), sizes)
+    wanted = np.array([a.is_scored_person and a.id not in labelled for a in listed], bool)
+    wanted &= usable & (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2] > 1).all(1)
+    image_ids = np.array([a.image_id for a in listed], np.int64)[wanted]
+    columns = [pa.array(image_ids), numpy_to_fixed_lists(boxes_xyxy[wanted])]
+    if instances is None:
+        return pa.Table.from_arrays(columns, schema=schema.UNLABELLED)
+    played = {i for a in actions for _, of in a.roles for i in of[a.label == 1].tolist()}
+    is_instance = [a.id in labelled or a.id in played for a in listed]
+    ahead = _instances_ahead(instances, listed, boxes_xyxy, is_instance)[wanted]
+    return pa.Table.from_arrays([*columns, pa.array(ahead)], schema=schema.PLACED_UNLABELLED)
+
+
+def _instances_ahead(
+    instances: pa.Table,
+    listed: Sequence[CocoAnnotation],
+    boxes_xyxy: np.ndarray,
+    is_instance: Sequence[bool],
+) -> np.ndarray:
+    """(N,) int32: instances of its image that stand ahead of each annotation, in COCO's order."""
+    columns = (instances[key].to_pylist() for key in instances.column_names)
+    number = {(i, object_, *box): n for i, n, object_, box in zip(*columns, strict=True)}
+    reached: dict[int, int] = {}
+    ahead = []
+    for annotation, box, is_one in zip(listed, boxes_xyxy.tolist(), is_instance, strict=True):
+        image_id = annotation.image_id
+        ahead.append(reached.get(image_id, 0))
+        if is_one:
+            own = number.get((image_id, _class_of(annotation), *box), -1)
+            reached[image_id] = max(ahead[-1], own + 1)
+    return np.array(ahead, np.int32)
 
 
 def _coco(coco_instances: CocoInstances | Sequence[str | Path]) -> CocoInstances:
@@ -155,7 +190,7 @@ def _action(path: Path, row: int, value: Any, vocabulary: Vocabulary) -> _Action
     verbs = [f"{name}_{role}" for role in roles[1:]] or [name]
     for verb in verbs:
         if verb not in verb_ids:
-            problem = f"{verb!r} is not an action-role of V-COCO"
+            problem = f"{verb!r} is not an action-role of V-COCO{source.like(verb, verb_ids)}"
             raise InputError(path, problem, row=row, key="action_name")
 
     def numbers(key: str) -> np.ndarray:
@@ -191,6 +226,11 @@ def _images(path: Path, ids: np.ndarray, coco: CocoInstances) -> pa.Table:
     return image_table(path, [entry[0] for entry in entries], sizes, ids)
 
 
+def _class_of(annotation: CocoAnnotation) -> int:
+    """Object class of COCO's category; `UNKNOWN` for one that it does not have."""
+    return _CLASSES.get(annotation.category_id, UNKNOWN)
+
+
 @dataclass
 class _Boxes:
     """COCO annotations that were asked for, each once."""
@@ -199,32 +239,35 @@ class _Boxes:
     coco: CocoInstances
     images: pa.Table
     _positions: dict[int, int] = field(default_factory=dict)
-    _rows: list[tuple[int, int, int]] = field(default_factory=list)
+    _rows: list[tuple[int, int, int, int]] = field(default_factory=list)
     _values: list[np.ndarray] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         ids = self.images["image_id"].to_pylist()
         self._image_positions = {image_id: index for index, image_id in enumerate(ids)}
-        self._classes = {coco_id: index for index, coco_id in enumerate(COCO_IDS)}
 
     def position(self, row: int, annotation_id: int, image_id: int) -> int:
         """Position of a COCO annotation among the boxes; adds it when it is new."""
         annotation_id, image_id = int(annotation_id), int(image_id)
         if annotation_id not in self._positions:
-            of_image, category, box = self.coco.annotation(self.path, row, annotation_id)
+            found = self.coco.annotation(self.path, row, annotation_id)
             self._positions[annotation_id] = len(self._rows)
-            object_ = self._classes.get(category, UNKNOWN)
-            self._rows.append((of_image, object_, row))
-            self._values.append(box)
+            self._rows.append((found.image_id, _class_of(found), row, found.place))
+            self._values.append(found.box_xyxy)
         position = self._positions[annotation_id]
         if self._rows[position][0] != image_id:
             problem = f"annotation {annotation_id} is of image {self._rows[position][0]}"
             raise InputError(self.path, f"{problem}, not {image_id}", row=row, key="image_id")
         return position
 
-    def arrays(self) -> SourceBoxes:
-        """All boxes so far."""
-        image_ids, object_, row = np.array(self._rows, np.int64).reshape(-1, 3).T
+    def arrays(self) -> tuple[SourceBoxes, np.ndarray]:
+        """All boxes so far, by image and as in COCO's file; there, the place of each `position`.
+
+        The last of the places, of `NO_OBJECT`, is that again.
+        """
+        image_ids, object_, row, place = np.array(self._rows, np.int64).reshape(-1, 4).T
         image = np.array([self._image_positions[i] for i in image_ids.tolist()], np.int64)
         values = np.array(self._values, np.float64).reshape(-1, 4)
-        return SourceBoxes(image, object_, values, row)
+        order = np.lexsort((place, image))
+        boxes = SourceBoxes(image[order], object_[order], values[order], row[order])
+        return boxes, np.append(np.argsort(order), NO_OBJECT)

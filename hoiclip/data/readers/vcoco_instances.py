@@ -16,7 +16,7 @@ from hoiclip.data.readers.assembly import assemble
 from hoiclip.data.readers.classes import listed_ids, mapped, names_of
 from hoiclip.data.readers.image_table import ImageSize, image_table
 from hoiclip.data.readers.report import ReadReport
-from hoiclip.data.readers.rows import UNKNOWN, SourceBoxes, SourceInteractions
+from hoiclip.data.readers.rows import UNKNOWN, SourceInteractions, boxes_of_pairs
 from hoiclip.data.readers.vocabularies import vcoco
 from hoiclip.errors import InputError
 from hoiclip.files import read_json
@@ -62,20 +62,16 @@ def read(
     names = [source.file_name(path, i, row.get("file_name")) for i, row in enumerate(rows)]
     sizes = np.array([image_size(name) for name in names], np.float64).reshape(-1, 2)
     images = image_table(path, names, sizes, image_ids)
-    image, count = source.rows_of(lists["actions"]), sum(map(len, lists["actions"]))
-    values = [source.number_rows(path, key, lists[key]) for key in ("boxes_h", "boxes_o")]
+    image = source.rows_of(lists["actions"])
+    human_boxes, object_boxes = (
+        source.number_rows(path, key, lists[key]) for key in ("boxes_h", "boxes_o")
+    )
     object_ = mapped(path, "objects", lists["objects"], objects)
-    boxes = SourceBoxes(
-        np.tile(image, 2),
-        np.concatenate([np.full(count, vocabulary.person), object_]),
-        np.concatenate(values),
-        np.tile(image, 2),
+    boxes, human, other = boxes_of_pairs(
+        image, vocabulary.person, object_, human_boxes, object_boxes
     )
     verb = mapped(path, "actions", lists["actions"], verbs)
-    positions = np.arange(count)
-    interactions = SourceInteractions(
-        positions, positions + count, verb, np.full(count, UNKNOWN), image
-    )
+    interactions = SourceInteractions(human, other, verb, np.full(len(image), UNKNOWN), image)
     report = ReadReport(path)
     tables = assemble(images, boxes, interactions, vocabulary, report, drop_unknown=drop_unknown)
     return tables, vocabulary, report

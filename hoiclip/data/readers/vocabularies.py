@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hoiclip.data.readers.source import entries, mapping, text
+from hoiclip.data.readers.source import entries, like, mapping, text
 from hoiclip.errors import InputError
 from hoiclip.files import read_json
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
@@ -93,9 +93,12 @@ def _hoi(
     if not isinstance(value, list) or len(value) != 2:
         problem = f"{reprlib.repr(value)}, expected [verb, object or null]"
         raise InputError(path, problem, row=row, key="hois")
-    verb, object_ = (None if v is None else text(path, row, "hois", v) for v in value)
+    verb = text(path, row, "hois", value[0])
+    object_ = None if value[1] is None else text(path, row, "hois", value[1])
     if verb not in verbs:
-        raise InputError(path, f"{verb!r} is not one of `verbs`", row=row, key="hois")
+        problem = f"{verb!r} is not one of `verbs`{like(verb, verbs)}"
+        raise InputError(path, problem, row=row, key="hois")
     if object_ is not None and object_ not in objects:
-        raise InputError(path, f"{object_!r} is not one of `objects`", row=row, key="hois")
+        problem = f"{object_!r} is not one of `objects`{like(object_, objects)}"
+        raise InputError(path, problem, row=row, key="hois")
     return Hoi(verbs[verb], None if object_ is None else objects[object_])

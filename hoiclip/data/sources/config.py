@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from hoiclip.config import check
 from hoiclip.data.download import Source
 from hoiclip.data.sources.hico_det import HicoDetConfig
 from hoiclip.data.sources.own import OwnConfig
 from hoiclip.data.sources.vcoco import VcocoConfig
 from hoiclip.data.toy import ToyConfig
+from hoiclip.inside import check_inside
 from hoiclip.ranges import Config, Range
 
 
@@ -59,7 +58,9 @@ class DatasetConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         for index, entry in enumerate(self.downloads):
-            for path in (entry.path, entry.unpack or entry.path):
-                inside = not path.startswith("/") and ".." not in PurePosixPath(path).parts
-                problem = "is not a path inside dataset.raw"
-                check(inside and path.strip("./") != "", f"downloads[{index}]: {path!r} {problem}")
+            for path in (entry.path, entry.unpack):
+                if path is not None:
+                    check_inside(f"downloads[{index}]", path, self.raw)
+        for key in ("vocabulary", "train", "test"):
+            check_inside(f"own.{key}", getattr(self.own, key), self.raw)
+        check_inside("own.images", self.own.images, self.raw, folder_itself=True)

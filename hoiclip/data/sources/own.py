@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from hoiclip.data.readers import own
+from hoiclip.data.readers import own, own_csv
 from hoiclip.data.sources.partition import SourcePartition, provenance
 
 
@@ -69,9 +68,7 @@ def read(
 
 def _first_rows(path: Path) -> np.ndarray:
     """(I,) first row of each image in a CSV file that was read before; images in their order."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        names = [fields["file_name"].strip() for fields in csv.DictReader(file)]
     rows: dict[str, int] = {}
-    for row, name in enumerate(names):
-        rows.setdefault(name, row)
+    for row, fields in enumerate(own_csv.rows(path)):
+        rows.setdefault(fields["file_name"], row)
     return np.array(list(rows.values()), np.int64)

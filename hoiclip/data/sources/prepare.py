@@ -13,7 +13,7 @@ from hoiclip import schema
 from hoiclip.data import download
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.download import State, Step
-from hoiclip.data.readers.report import ReadReport
+from hoiclip.data.readers.report import WHOLE_FILE, ReadReport
 from hoiclip.data.sources import hico_det, own, vcoco
 from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.sources.partition import SourcePartition
@@ -23,8 +23,6 @@ from hoiclip.data.toy import toy_vocabulary, write_toy_partition
 from hoiclip.errors import InputError
 
 PARTITIONS = ("train", "test")
-WHOLE_FILE = -1
-"""Row of a finding about a source file as a whole."""
 
 _SOURCES: dict[str, ModuleType] = {"hico_det": hico_det, "vcoco": vcoco, "own": own}
 

@@ -63,7 +63,7 @@ def read(
         files += [image_ids] if image_ids else []
         read = vcoco.read(labels, coco, image_ids=image_ids, drop_unknown=drop_unknown)
         if partition == "test":
-            unlabelled = vcoco.unlabelled_people(labels, coco, read[0].images)
+            unlabelled = vcoco.unlabelled_people(labels, coco, read[0].images, read[0].instances)
     else:
         read = vcoco_instances.read(files[0], stored_sizes(images), drop_unknown=drop_unknown)
     annotations, vocabulary, report = read

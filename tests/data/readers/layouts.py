@@ -172,8 +172,8 @@ def size_of(name):
     return SIZE
 
 
-def pairs_of(annotations):
-    """{file name: sorted (human box, object box, hoi)} by plain loops."""
+def pairs_in_order(annotations):
+    """{file name: [(human box, object box, hoi)]} as the tables have them, by plain loops."""
     names = dict(
         zip(*(annotations.images[k].to_pylist() for k in ("image_id", "file_name")), strict=True)
     )
@@ -191,19 +191,37 @@ def pairs_of(annotations):
             row["hoi"],
         )
         out[names[image]].append(found)
-    return {name: sorted(pairs) for name, pairs in out.items()}
+    return out
 
 
-def expected_pairs(content):
+def pairs_of(annotations):
+    """The same, sorted within each image."""
+    return {name: sorted(pairs) for name, pairs in pairs_in_order(annotations).items()}
+
+
+def expected_in_order(content):
     def shifted(box):
         return (box[0] - 1.0, box[1] - 1.0, float(box[2]), float(box[3]))
 
     return {
-        f"HICO_test2015_{number:08d}.jpg": sorted(
-            (shifted(h), shifted(o), hoi) for h, o, hoi in pairs
-        )
+        file_name(number): [(shifted(h), shifted(o), hoi) for h, o, hoi in pairs]
         for number, pairs in content.items()
     }
+
+
+def expected_pairs(content):
+    return {name: sorted(pairs) for name, pairs in expected_in_order(content).items()}
+
+
+def same_as_sets(a, b):
+    """Whether two partitions hold the same images, instances and interactions, in any order."""
+    boxes = [
+        sorted(
+            (row["image_id"], row["object"], *row["box_xyxy"]) for row in t.instances.to_pylist()
+        )
+        for t in (a, b)
+    ]
+    return a.images.equals(b.images) and boxes[0] == boxes[1] and pairs_of(a) == pairs_of(b)
 
 
 def same(a, b):

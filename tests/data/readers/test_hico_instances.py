@@ -39,8 +39,8 @@ def test_boxes_merge_only_when_class_and_coordinates_are_equal(tmp_path):
     assert fixed_lists_to_numpy(tables.instances["box_xyxy"]).tolist() == [
         [9.0, 9.0, 20.0, 30.0],
         [9.0, 9.0, 20.0, 31.0],
-        [9.0, 9.0, 20.0, 30.0],
         [14.0, 11.0, 18.0, 13.0],
+        [9.0, 9.0, 20.0, 30.0],
     ]
 
 

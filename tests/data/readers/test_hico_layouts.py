@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import (
     HICO,
-    expected_pairs,
+    expected_in_order,
     hoia_document,
     instances_document,
     mat_images,
-    pairs_of,
+    pairs_in_order,
     random_content,
     same,
+    same_as_sets,
     size_of,
     structs,
     write_json,
@@ -41,18 +42,56 @@ def read_all(folder, content):
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10**6))
-def test_every_layout_gives_the_same_tables(tmp_path_factory, seed):
+def test_every_layout_gives_the_same_rows_each_in_its_own_order(tmp_path_factory, seed):
     tmp_path = tmp_path_factory.mktemp("layouts")
     content = random_content(seed)
     results = read_all(tmp_path, content)
     first = results[0][0]
-    assert pairs_of(first) == expected_pairs(content)
     assert first.images["image_id"].to_pylist() == list(content)
     for annotations, vocabulary, report in results:
         annotations.check("test", vocabulary)
         assert vocabulary == HICO
-        assert same(annotations, first)
+        assert same_as_sets(annotations, first)
         assert report.counts() == {}
+    # As the layouts are written: as listed, from the last to the first, class after class.
+    turned = {number: pairs[::-1] for number, pairs in content.items()}
+    hois = {number: list(dict.fromkeys(p[2] for p in pairs)) for number, pairs in content.items()}
+    by_class = {
+        number: sorted(pairs, key=lambda p, number=number: hois[number].index(p[2]))
+        for number, pairs in content.items()
+    }
+    for (annotations, _, _), listed in zip(
+        results, (content, turned, turned, by_class), strict=True
+    ):
+        assert pairs_in_order(annotations) == expected_in_order(listed)
+
+
+def test_instances_are_numbered_as_they_first_appear(tmp_path):
+    person = next(i for i, hoi in enumerate(HICO.hois) if hoi.object == HICO.person)
+    low, high, wide = (1, 30, 9, 40), (1, 1, 9, 9), (1, 1, 60, 9)
+    pairs = [(low, wide, 9), (high, low, person), (low, high, 9), (wide, wide, 9)]
+    instances, _, turned, mat = [tables for tables, _, _ in read_all(tmp_path, {3: pairs})]
+    bicycle = HICO.hois[9].object
+
+    def listed(tables):
+        numbers = tables.instances["instance"].to_pylist()
+        assert numbers == list(range(len(numbers)))
+        boxes = tables.instances["box_xyxy"].to_pylist()
+        return [
+            (object_, (int(x1) + 1, int(y1) + 1, int(x2), int(y2)))
+            for object_, (x1, y1, x2, y2) in zip(
+                tables.instances["object"].to_pylist(), boxes, strict=True
+            )
+        ]
+
+    # Its lists are of the humans, then of the objects; the object `low` is the human `low`.
+    assert listed(instances) == [(0, low), (0, high), (0, wide), (bicycle, wide), (bicycle, high)]
+    # The file's boxes, pair after pair from the last.
+    assert listed(turned) == [(0, wide), (bicycle, wide), (0, low), (bicycle, high), (0, high)]
+    # The humans and objects of the first class, then of the second.
+    assert listed(mat) == [(0, low), (0, wide), (bicycle, wide), (bicycle, high), (0, high)]
+    assert instances.interactions["human"].to_pylist() == [0, 1, 0, 2]
+    assert instances.interactions["object_instance"].to_pylist() == [3, 0, 4, 3]
 
 
 def test_layouts_without_any_pair_or_image(tmp_path):
@@ -73,7 +112,7 @@ def test_layouts_with_boxes_that_leave_the_image(tmp_path):
     results = read_all(tmp_path, content)
     for tables, vocabulary, report in results:
         tables.check("test", vocabulary)
-        assert same(tables, results[0][0])
+        assert same_as_sets(tables, results[0][0])
         assert report.counts() == {
             "box_clipped": 1,
             "box_outside_image": 1,
@@ -105,10 +144,13 @@ def test_the_real_test_partition_is_the_same_in_hoia(tmp_path, real):
     expected, vocabulary, report = hico_instances.read(REAL)
     assert report.counts() == {}
     assert expected.interactions.num_rows == 33405
+    assert pairs_in_order(expected) == expected_in_order(content)
     path = write_json(tmp_path / "test_hico.json", hoia_document(content, state_hoi=False))
     tables, _, report = hoia.read(path, vocabulary, sizes.__getitem__)
     assert report.counts() == {}
-    assert same(tables, expected)
+    assert same_as_sets(tables, expected)
+    turned = {number: pairs[::-1] for number, pairs in content.items()}
+    assert pairs_in_order(tables) == expected_in_order(turned)
 
 
 @needs_shared
@@ -121,4 +163,4 @@ def test_the_real_test_partition_is_the_same_in_mat(tmp_path, real):
         image["size"] = structs([{"width": width, "height": height, "depth": 3}])
     tables, _, report = hico_mat.read(write_mat(tmp_path / "anno_bbox.mat", images), "test")
     assert report.counts() == {}
-    assert same(tables, hico_instances.read(REAL)[0])
+    assert same_as_sets(tables, hico_instances.read(REAL)[0])

@@ -23,8 +23,8 @@ def test_json(tmp_path, vocabulary_path):
         {"image_id": 5, "instance": 1, "object": 1, "box_xyxy": [3.0, 2.5, 13.0, 22.5]},
     ]
     assert tables.interactions.to_pylist() == [
-        {"image_id": 5, "human": 0, "object_instance": None, "verb": 1, "hoi": 2},
         {"image_id": 5, "human": 0, "object_instance": 1, "verb": 0, "hoi": 0},
+        {"image_id": 5, "human": 0, "object_instance": None, "verb": 1, "hoi": 2},
     ]
 
 

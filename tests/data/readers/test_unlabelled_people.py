@@ -45,8 +45,8 @@ def test_people_whom_no_label_names_crowds_included(tmp_path):
     ]
     assert unlabelled(tmp_path, *documents(people)) == [
         (10, [0.0, 0.0, 8.0, 8.0]),
-        (20, [5.0, 5.0, 15.0, 25.0]),
         (20, [1.0, 2.0, 4.0, 6.0]),
+        (20, [5.0, 5.0, 15.0, 25.0]),
     ]
 
 

@@ -1,0 +1,177 @@
+"""A state is what was saved, or refused in one line that names the file and the cure."""
+
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hoiclip.errors import InputError
+from hoiclip.state_file import VERSION, StateFile
+
+ROOT = Path(__file__).parents[1]
+STATE = {"weights": torch.arange(30.0), "epoch": 3, "best": (1.5, 2), "rows": [(1, 0.5, "a", 2.0)]}
+
+
+@pytest.fixture
+def file(tmp_path) -> StateFile:
+    made = StateFile(tmp_path / "states", {"seed": 0})
+    made.save(STATE)
+    return made
+
+
+def refused(file: StateFile) -> str:
+    with pytest.raises(InputError) as info:
+        file.load()
+    said = str(info.value)
+    assert "\n" not in said
+    assert said.startswith(f"{file.path}: ")
+    assert said.endswith(f". Delete {file.folder} to start this stage from its beginning")
+    return said
+
+
+def test_what_was_saved_comes_back(file):
+    found = file.load()
+    assert torch.equal(found.pop("weights"), STATE["weights"])
+    assert found == {name: value for name, value in STATE.items() if name != "weights"}
+    assert StateFile(file.folder.parent, {"seed": 1}).load() is None
+    file.delete()
+    assert file.load() is None
+    assert not list(file.folder.parent.iterdir())
+
+
+def test_any_flipped_byte_is_noticed(file):
+    """Every byte of the head and of the archive's ends, and some of the rest."""
+    data = file.path.read_bytes()
+    offsets = {*range(200), *range(len(data) - 200, len(data)), *range(0, len(data), 23)}
+    for offset in sorted(offsets):
+        flipped = bytearray(data)
+        flipped[offset] ^= 1 << offset % 8
+        file.path.write_bytes(flipped)
+        assert "damaged" in (said := refused(file)) or "of version" in said, offset
+
+
+def test_any_truncation_and_any_addition_is_noticed(file):
+    data = file.path.read_bytes()
+    for length in {*range(120), *range(120, len(data), 31), len(data) - 1}:
+        file.path.write_bytes(data[:length])
+        assert "damaged" in refused(file)
+    file.path.write_bytes(data + b"\0")
+    assert "damaged" in refused(file)
+
+
+def test_states_of_other_versions_are_refused(file):
+    data = file.path.read_bytes()
+    later = data.replace(b"%d" % VERSION, b"%d" % (VERSION + 1), 1)
+    file.path.write_bytes(later)
+    assert f"of version {VERSION + 1}" in refused(file)
+    torch.save(STATE, file.path)
+    assert "of version 1" in refused(file)
+
+
+def test_a_state_of_other_work_is_refused(file, tmp_path):
+    other = StateFile(tmp_path / "states", {"seed": 1})
+    other.save(STATE)
+    file.path.write_bytes(other.path.read_bytes())
+    assert "other params or inputs" in refused(file)
+
+
+class Marker:
+    def __reduce__(self):
+        return os.mkdir, ("marker",)
+
+
+@pytest.mark.parametrize("content", [Marker(), [1], {"identity": "x"}])
+def test_nothing_in_a_state_is_executed(file, tmp_path, monkeypatch, content):
+    """Whoever can write the file can also write its hash."""
+    monkeypatch.chdir(tmp_path)
+    archive = io.BytesIO()
+    torch.save(content, archive)
+    digest = hashlib.sha256(archive.getvalue()).hexdigest()
+    head = f"hoiclip state {VERSION}\n{digest}\n"
+    file.path.write_bytes(head.encode() + archive.getvalue())
+    assert "cannot be read" in refused(file)
+    assert not Path("marker").exists()
+
+
+def test_a_folder_in_the_files_place_is_refused(file):
+    file.path.unlink()
+    file.path.mkdir()
+    assert "cannot be read" in refused(file)
+
+
+def run(code: str, folder: Path, **options) -> subprocess.Popen:
+    """Runs code on a state file of the same identity in a process of its own."""
+    start = (
+        "import os, signal, sys, time; from pathlib import Path; from hoiclip import files;"
+        "from hoiclip.state_file import StateFile;"
+        f"file = StateFile(Path({str(folder)!r}), {{'seed': 0}})\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", start + code], env=os.environ | {"PYTHONPATH": str(ROOT)}, **options
+    )
+
+
+def test_a_kill_between_write_and_rename_leaves_the_older_state(file):
+    code = "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL); file.save({'epoch': 4})"
+    assert run(code, file.folder.parent).wait(60) == -signal.SIGKILL
+    assert len(list(file.folder.glob(".state.pt.*.part"))) == 1
+    assert file.load()["epoch"] == 3
+    file.save({"epoch": 4})
+    assert file.load() == {"epoch": 4}
+    assert list(file.folder.iterdir()) == [file.path]
+
+
+HOLD = """
+import multiprocessing
+with file.locked():
+    multiprocessing.get_context("fork").Process(target=time.sleep, args=(5,)).start()
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_is_killed(file):
+    """A worker that outlives the killed process does not keep the lock."""
+    holder = run(HOLD, file.folder.parent, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        with (
+            pytest.raises(InputError, match="another process is at the same work") as info,
+            file.locked(),
+        ):
+            pass
+        assert str(info.value).startswith(f"{file.folder}: ")
+        with StateFile(file.folder.parent, {"seed": 1}).locked():
+            pass
+        holder.kill()
+        holder.wait()
+        with file.locked():
+            file.delete()
+        with file.locked():  # The folder is gone; it is made again.
+            pass
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+
+
+def test_a_lock_on_a_folder_that_was_removed_is_not_taken(file, monkeypatch):
+    """The owner finished between this process's look at the folder and its lock."""
+    import fcntl
+
+    real, calls = fcntl.lockf, []
+
+    def removed_first(*arguments):
+        if not calls:
+            file.delete()
+        calls.append(arguments)
+        real(*arguments)
+
+    monkeypatch.setattr(fcntl, "lockf", removed_first)
+    with file.locked():
+        assert (file.folder / "lock").exists()
+    assert len(calls) == 2
