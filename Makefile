@@ -75,15 +75,22 @@ test-slow: $(STAMP) ## slow tests
 mutants: $(STAMP) ## break the code on purpose, one line at a time; a fast test must catch each
 	python tests/mutants/run.py
 
+JOBS ?= 2
 KILLS ?= 100
 TRAINING_KILLS ?= 20
 LIMIT_MINUTES ?= 90
-JOBS ?= 2
 
 .PHONY: kills
 kills: $(STAMP) ## SIGKILL the smoke pipeline at random moments; its result must stay the same
 	python tests/kills/kill_runs.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) \
 	  --limit-minutes $(LIMIT_MINUTES) --jobs $(JOBS) --log tests/kills/log.txt
+
+INPUTS ?= 50000
+SEED ?= 0
+
+.PHONY: fuzz
+fuzz: $(STAMP) ## damaged inputs: each a result or one typed line; make fuzz INPUTS=500 SEED=1 JOBS=4
+	python tests/fuzz/run.py --inputs $(INPUTS) --seed $(SEED) --jobs $(JOBS) --log tests/fuzz/log.json
 
 .PHONY: lint
 lint: $(STAMP) ## style and format

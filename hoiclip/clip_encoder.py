@@ -59,8 +59,14 @@ def build_clip(config: dict[str, Any]) -> open_clip.CLIP:
     Args:
         config: `model_cfg` (open_clip's `embed_dim`, `vision_cfg`, `text_cfg`, `quick_gelu`), and
             optionally `conv_stem` (true replaces the patch embedding by `conv_stem`).
+
+    Raises:
+        WeightsError: a tower is one of timm or Hugging Face, which open_clip would download.
     """
     model_cfg = config["model_cfg"]
+    towers = (*model_cfg["vision_cfg"], *model_cfg.get("text_cfg", ()))
+    if elsewhere := [key for key in towers if key.startswith(("timm_", "hf_"))]:
+        raise WeightsError(f"a CLIP with {elsewhere[0]} is not built here: only CLIP's own towers")
     model = open_clip.CLIP(**{"text_cfg": _NO_TEXT, **model_cfg})
     if config.get("conv_stem", False):
         vision = model_cfg["vision_cfg"]

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
-from open_clip.factory import load_state_dict
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from hoiclip.clip_config import check_clip_config
 from hoiclip.clip_encoder import ClipEncoder, build_clip
+from hoiclip.convert.checkpoint import checkpoint_of, load_pickle
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.files import atomic_file, sha256_file
+from hoiclip.tensors import read_safetensors
+from hoiclip.torchscript import is_torchscript, read_torchscript
 
 _HEADER = "clip_config"
-_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*m")
 _MODEL_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
+# Of an archive: numbers beside the weights, and a mask that every model makes itself.
+_NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 
 
 def save_clip(
@@ -60,10 +60,13 @@ def load_clip(weights: str | Path, model_name: str | None = None) -> ClipEncoder
     """
     weights = Path(weights)
     config, state, card = _read(weights, model_name)
-    _check_tensors(weights, config, state)
+    _check(weights, state, _expected(weights, config, state))
     model = build_clip(config)
-    model.load_state_dict(state)
-    encoder = ClipEncoder(config, model)
+    model.load_state_dict(_widened(state))
+    try:
+        encoder = ClipEncoder(config, model)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{weights}: its configuration makes no CLIP ({error})") from None
     name = (card or {}).get("model") or model_name or weights.stem
     encoder.provenance = {"model": name, "weights_sha256": sha256_file(weights)}
     return encoder
@@ -82,54 +85,44 @@ def convert_clip(weights: str | Path, out: str | Path, model_name: str | None = 
     """
     weights, out = Path(weights), Path(out)
     config, state, card = _read(weights, model_name)
-    _check_tensors(weights, config, state)
+    _check(weights, state, _expected(weights, config, state))
     if card is not None:
         with atomic_file(out) as aside:
             shutil.copyfile(weights, aside)
     else:
         card = {"model": model_name, "source": weights.name, "sha256": sha256_file(weights)}
-        save_clip(out, config, state, card)
+        save_clip(out, config, _widened(state), card)
 
 
 def _read(
     path: Path, model_name: str | None
 ) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any] | None]:
-    """Configuration, state dict and, of a file of `save_clip`, its card."""
+    """Configuration, state dict and, of a file of `save_clip`, its card; no tensor is checked."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such CLIP weight file. Fetch it or correct its path")
-    header, card = _read_header(path), None
+    state, header = read_safetensors(path) if path.suffix == ".safetensors" else ({}, {})
     if _HEADER in header:
-        config, card = _parse_config(path, header[_HEADER])
-    elif model_name is None:
+        try:
+            config = json.loads(header[_HEADER])
+            card = dict(config.pop("card", {}))
+        except (ValueError, RecursionError, AttributeError, TypeError):
+            raise WeightsError(f"{path}: its header {_HEADER} is no JSON object") from None
+        try:
+            check_clip_config(config, _HEADER)
+        except ParamsError as error:
+            raise WeightsError(f"{path}: its configuration makes no CLIP ({error})") from None
+        return config, state, card
+    if model_name is None:
         fix = "Give open_clip's model name (weights.clip_model or --clip-model)"
         raise WeightsError(f"{path}: the file names no model. {fix}")
-    else:
-        config = {"model_cfg": _named_model(model_name)}
-    torchscript = _is_torchscript(path)
-    if torchscript:
+    config = {"model_cfg": _named_model(model_name)}
+    if path.suffix == ".safetensors":
+        return config, state, None
+    if is_torchscript(path):
         config["model_cfg"]["quick_gelu"] = True
-    return config, _read_state(path, torchscript), card
-
-
-def _parse_config(path: Path, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Configuration and card that a header holds."""
-    try:
-        config = json.loads(text)
-        card = config.pop("card", {}) if isinstance(config, dict) else {}
-        check_clip_config(config, _HEADER)
-    except (ValueError, RecursionError, ParamsError) as error:
-        raise WeightsError(f"{path}: its header is not of a CLIP ({error})") from None
-    return config, card if isinstance(card, dict) else {}
-
-
-def _read_header(path: Path) -> dict[str, str]:
-    if path.suffix != ".safetensors":
-        return {}
-    try:
-        with safe_open(path, "pt") as file:
-            return file.metadata() or {}
-    except SafetensorError as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from None
+        state = read_torchscript(path)
+        return config, {k: v for k, v in state.items() if k not in _NO_WEIGHTS}, None
+    return config, _read_checkpoint(path), None
 
 
 def _named_model(name: str) -> dict[str, Any]:
@@ -143,34 +136,32 @@ def _named_model(name: str) -> dict[str, Any]:
     return model_cfg
 
 
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _read_state(path: Path, torchscript: bool) -> dict[str, Tensor]:
+def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
-        if torchscript:
-            model = open_clip.load_openai_model(str(path), precision="fp32", device="cpu")
-            state = model.state_dict()
-        else:
-            state = load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # torch and safetensors raise a dozen types for a broken file
-        problem = (str(error).strip() or type(error).__name__).splitlines()[0]
-        problem = _TERMINAL_CODES.sub("", problem).partition(". ")[0]
+        content = load_pickle(path)
+    except WeightsError as error:
+        problem = str(error).removeprefix(f"{path}: ")
         raise WeightsError(f"{path}: not a readable file of CLIP weights ({problem})") from None
-    return {
-        k: v.float() if torch.is_tensor(v) and v.is_floating_point() else v
-        for k, v in state.items()
-    }
+    checkpoint = checkpoint_of(path, content)
+    if checkpoint is None:
+        raise WeightsError(f"{path}: holds no state dict (name → tensor)")
+    return dict(checkpoint.state)
 
 
-def _check_tensors(path: Path, config: dict[str, Any], state: dict[str, Tensor]) -> None:
-    # Without memory: a wrong file may state any size.
-    with torch.device("meta"):
-        expected = build_clip(config).state_dict()
+def _expected(path: Path, config: dict[str, Any], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The model's state dict without its numbers, so that no header asks for memory or time."""
+    try:
+        for tower in ("vision_cfg", "text_cfg"):
+            if config["model_cfg"][tower]["layers"] > len(state):
+                raise ValueError(f"{tower} has more layers than the file has tensors")
+        with torch.device("meta"):
+            return build_clip(config).state_dict()
+    except Exception as error:  # open_clip checks no configuration
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise WeightsError(f"{path}: its configuration makes no CLIP ({problem})") from None
+
+
+def _check(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     for name, tensor in expected.items():
         if name not in state:
             raise WeightsError(f"{path}: tensor {name} is missing. Is it the named model's file?")
@@ -181,3 +172,7 @@ def _check_tensors(path: Path, config: dict[str, Any], state: dict[str, Tensor])
             raise WeightsError(f"{path}: tensor {name} holds values that are not finite")
     if surplus := sorted(set(state) - set(expected)):
         raise WeightsError(f"{path}: tensor {surplus[0]} belongs to no part of the model")
+
+
+def _widened(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hoiclip.errors import HoiclipError
+from hoiclip.errors import HoiclipError, printable
 from hoiclip.files import write_json
 
 # Libraries raise bare RuntimeErrors for want of memory; these are parts of their texts.
@@ -22,7 +22,7 @@ _KILLED = ("DataLoader worker", "process pool was terminated")
 def fail(error: HoiclipError) -> int:
     """Prints the error on one line and returns the exit code."""
     with suppress(OSError):
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     return 1
 
 

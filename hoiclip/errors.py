@@ -7,8 +7,22 @@ from functools import partial
 from pathlib import Path
 
 
+def printable(text: str) -> str:
+    """`text` with everything escaped that a terminal would act on or cannot show.
+
+    Control and formatting characters (ANSI sequences, changes of writing direction) and bytes of
+    file names that are not UTF-8 become backslash escapes.
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
 class HoiclipError(Exception):
-    """Base of every error this package raises for bad input; its text is one line."""
+    """Base of every error this package raises for bad input; its text is one printable line."""
+
+    def __str__(self) -> str:
+        return printable(" ".join(super().__str__().splitlines()))
 
 
 class ParamsError(HoiclipError):
@@ -51,7 +65,7 @@ class InputError(HoiclipError):
         if key is not None:
             place.append(key)
         text = f"{', '.join(place)}: {problem}"
-        super().__init__(" ".join((f"{text}. {fix}" if fix else text).splitlines()))
+        super().__init__(f"{text}. {fix}" if fix else text)
         self.path, self.row, self.key = Path(path), row, key
         self._rebuild = partial(type(self), path, problem, row=row, key=key, fix=fix)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,13 @@ HEADER_KEY = "hoiclip"
 FORMAT = 1
 _MODEL, _CLIP = "model.", "clip."
 
+LARGEST_SCALE = 8192
+"""Most that a file may state as its `inference_scale`, px."""
+# Files that state no scale are of before there was one: those of the toy world, by the SHA-256 of
+# its vocabulary, learned from images of 128 px; any other is taken for one of DETR's usual scale.
+_SCALE_UNSTATED = 800
+_SCALES_UNSTATED = {"bd576820600f56a6106060de7af74573a84f6618b467cbfc80051bf1a17fbaf1": 128}
+
 
 @dataclass(frozen=True)
 class Detector:
@@ -44,6 +52,8 @@ class Detector:
             run, as for a converted one: `enhancement_kind`, `enhancement_k`, `enhancement_weight`,
             `nms`, `top_k`, or a part of them; empty where the run decides.
         provenance: how the weights came to be.
+        inference_scale: shorter side, px, of the images that it knows, to which a photograph of any
+            size is resized; None where nobody said so.
     """
 
     model: HOICLIP
@@ -53,6 +63,15 @@ class Detector:
     transforms: TransformsConfig
     scores: dict[str, Any]
     provenance: dict[str, Any]
+    inference_scale: int | None = None
+
+    @property
+    def photo_transforms(self) -> TransformsConfig:
+        """`transforms` with a scale for photographs, which may be of any size."""
+        scale = self.transforms.test_scale or self.inference_scale
+        return dataclasses.replace(
+            self.transforms, test_scale=scale or _scale_unstated(self.vocabulary)
+        )
 
     def save(self, path: str | Path) -> None:
         """Writes the file, all or nothing."""
@@ -66,11 +85,17 @@ class Detector:
             "clip": self.clip.config,
             "scores": self.scores,
             "provenance": self.provenance,
+            "inference_scale": self.photo_transforms.test_scale,
         }
         tensors = {k: v.detach().cpu().clone().contiguous() for k, v in state.items()}
         with atomic_file(path) as aside:
             save_file(tensors, aside, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
             aside.chmod(0o644)  # which safetensors makes private
+
+
+def _scale_unstated(vocabulary: Vocabulary) -> int:
+    text = json.dumps(vocabulary.to_json(), sort_keys=True)
+    return _SCALES_UNSTATED.get(hashlib.sha256(text.encode()).hexdigest(), _SCALE_UNSTATED)
 
 
 def tables_of_state(state: dict[str, Tensor]) -> Tables:
@@ -115,6 +140,11 @@ def load_detector(path: str | Path) -> Detector:
         vocabulary = Vocabulary.from_json(header["vocabulary"])
         _check_classes(vocabulary, tables)
         scores, provenance = header["scores"], header["provenance"]
+        scale = header.get("inference_scale")
+        check(
+            scale is None or (type(scale) is int and 1 <= scale <= LARGEST_SCALE),
+            f"inference_scale: {told(scale)}, expected a whole number from 1 to {LARGEST_SCALE}",
+        )
         check(isinstance(scores, dict), f"scores: {told(scores)}, expected a section with keys")
     except (
         LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError,
@@ -122,7 +152,7 @@ def load_detector(path: str | Path) -> Detector:
     ) as error:  # fmt: skip
         problem = " ".join(str(error).split())
         raise WeightsError(f"{path}: header and tensors do not fit: {problem}") from None
-    return Detector(model.eval(), clip, vocabulary, config, transforms, scores, provenance)
+    return Detector(model.eval(), clip, vocabulary, config, transforms, scores, provenance, scale)
 
 
 def _read_header(path: str | Path, text: str) -> dict[str, Any]:

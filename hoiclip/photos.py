@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,55 +13,26 @@ import pyarrow as pa
 import torch
 
 from hoiclip import schema
-from hoiclip.data.images import ImageStore, decode
+from hoiclip.data.dataset import Batch, Sample, collate, inference_sample, no_targets
+from hoiclip.data.images import ImageStore, Limits, Size
+from hoiclip.data.transforms import resized_size
 from hoiclip.errors import InputError
 from hoiclip.files import atomic_folder, write_json
 from hoiclip.model_file import Detector, load_detector
-from hoiclip.pictures import DrawnPair, draw_pairs, jpeg, style_of
-from hoiclip.prediction import SCORES, PredictConfig, as_stated, predict
+from hoiclip.photo_files import (
+    earlier_results,
+    find_images,
+    picture_name,
+    read_photo,
+    text_of,
+)
+from hoiclip.pictures import DrawnPair, display_size, draw_pairs, jpeg, style_of
+from hoiclip.prediction import SCORES, PredictConfig, as_stated, predict, predict_batches
 from hoiclip.progress import track
 from hoiclip.runtime import prepare
 from hoiclip.vocabulary import Vocabulary
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-
-
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Files as given, and the images in folders (at any depth, by name); each once, in order.
-
-    Raises:
-        InputError: a path does not exist, or there is no image at all.
-    """
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-            found.update(dict.fromkeys(inside))
-        elif path.exists():
-            found[path] = None
-        else:
-            raise InputError(path, "no such file or folder")
-    if not found:
-        looked_for = ", ".join(sorted(SUFFIXES))
-        raise InputError(paths[0], "no image in it", fix=f"Looked for {looked_for}")
-    return list(found)
-
-
-def readable_images(paths: list[Path]) -> tuple[pa.Table, list[InputError]]:
-    """Rows of `schema.IMAGES` for images that can be decoded, and an error for each other one."""
-    rows, errors = [], []
-    for path in track(paths, "check images"):
-        try:
-            image = decode(path.read_bytes(), str(path))
-        except InputError as error:
-            errors.append(error)
-            continue
-        except OSError as error:
-            errors.append(InputError(path, f"cannot be read ({error.strerror})"))
-            continue
-        size = {"width": image.width, "height": image.height}
-        rows.append({"image_id": len(rows), "file_name": str(path.resolve()), **size})
-    return pa.Table.from_pylist(rows, schema=schema.IMAGES), errors
+LIMITS = Limits(bytes=200_000_000)
 
 
 @dataclass(frozen=True)
@@ -98,37 +70,113 @@ class Model:
         """Predictions of `images` (rows of `schema.IMAGES`), which are written to `path` too."""
         k = self.config.enhancement_k
         (predictions,) = predict(self.detector, images, store, self.config, [k], self.device)
+        self._write(path, predictions)
+        return predictions
+
+    def predict_photos(self, photos: Photos, path: Path) -> pa.Table:
+        """Predictions of `photos` that can be read, which are written to `path` too."""
+        steps = -(-len(photos.paths) // self.config.batch_size)
+        batches = track(photos.batches(self.config.batch_size), "predict", steps)
+        image_ids = np.arange(len(photos.paths))
+        settings = (self.config, [self.config.enhancement_k], self.device)
+        (predictions,) = predict_batches(self.detector, batches, image_ids, *settings)
+        self._write(path, predictions)
+        return predictions
+
+    def _write(self, path: Path, predictions: pa.Table) -> None:
+        k = self.config.enhancement_k
         scores = {key: value for key, value in asdict(self.config).items() if key in SCORES}
         provenance = {"model": self.detector.provenance, "enhancement_k": k, "scores": scores}
         schema.write_table(path, predictions, schema.PREDICTIONS, provenance)
-        return predictions
 
 
-def predict_partition(model: Model, images: Path, partition: Path, out: Path) -> None:
+class Photos:
+    """Images of any size and origin, as `detector` sees photographs.
+
+    Attributes:
+        paths: where they are.
+        rows: one per image that could be read so far: `path`, full `width` and `height`; its index
+            is the image's.
+        errors: one per image that could not.
+
+    Args:
+        paths: the files.
+        detector: whose scale and CLIP they are made for.
+        limits: of the files.
+    """
+
+    def __init__(self, paths: Sequence[Path], detector: Detector, limits: Limits) -> None:
+        self.paths, self.limits = paths, limits
+        self.rows: list[dict[str, Any]] = []
+        self.errors: list[InputError] = []
+        self._transforms = detector.photo_transforms
+        self._preprocess = detector.clip.preprocess
+        self._targets = no_targets(detector.vocabulary)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Batches of the images that can be read, one after another."""
+        samples = self._samples()
+        while some := list(islice(samples, size)):
+            yield collate(some)
+
+    def _samples(self) -> Iterator[Sample]:
+        for path in self.paths:
+            try:
+                image, size = read_photo(path, self.limits, lambda s, p=path: self._needed(s, p))
+            except InputError as error:
+                self.errors.append(error)
+                continue
+            index = len(self.rows)
+            self.rows.append({"path": path, "width": size[0], "height": size[1]})
+            yield inference_sample(
+                image, size, index, self._transforms, self._preprocess, self._targets
+            )
+
+    def _needed(self, size: Size, path: Path) -> Size:
+        longest = self._transforms.max_side
+        if min(size) * longest < max(size):
+            problem = f"{size[0]} x {size[1]} pixels are too narrow to be made {longest} long"
+            raise InputError(path, problem)
+        return resized_size(*size, self._transforms.test_scale, longest)
+
+
+def predict_partition(
+    model: Model, images: Path, partition: Path, out: Path, limits: Limits = LIMITS
+) -> None:
     """Detects interactions in a partition's images, under its image ids.
 
     Writes `predictions.parquet` (`schema.PREDICTIONS`) and the model's `vocabulary.parquet`, with
-    which `hoiclip evaluate` scores them, into the folder `out`.
+    which `hoiclip evaluate` scores them, into the folder `out`. Images are resized as the predict
+    stage does it, by the model's `transforms`, so that the figures are those of the pipeline.
 
     Args:
         model: the detector.
         images: folder of the images, in tar shards or loose.
         partition: folder with the partition's `images.parquet`.
         out: folder, made if absent.
+        limits: of the images.
 
     Raises:
         InputError: the table or an image is absent or unreadable.
     """
     table = schema.read_table(partition / "images.parquet", schema.IMAGES)
-    model.predict(table, ImageStore(images), out / "predictions.parquet")
+    model.predict(table, ImageStore(images, limits), out / "predictions.parquet")
     vocabulary = model.detector.vocabulary
     vocabulary.write(out / "vocabulary.parquet", {"model": model.detector.provenance})
 
 
 def predict_photos(
-    model: Model, paths: Sequence[Path], out: Path, *, least_score: float, pictures: bool
-) -> list[InputError]:
-    """Detects interactions in images and writes them into the folder `out`.
+    model: Model,
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    least_score: float,
+    pictures: bool,
+    limits: Limits = LIMITS,
+) -> tuple[list[InputError], str]:
+    """Detects interactions in images of any size and writes them into the folder `out`.
+
+    Images are resized to the scale that the model knows; boxes are in pixels of the full image.
 
     `predictions.parquet` (every row, `schema.PREDICTIONS`), `predictions.json` (per image, with
     names, rows of at least `least_score`) and, where `pictures`, `pictures/<number>-<name>.jpg`.
@@ -139,38 +187,49 @@ def predict_photos(
         out: folder, made if absent.
         least_score: of rows in the JSON and on pictures; fused scores range from 0 to 3.
         pictures: whether to draw.
+        limits: of the images.
 
     Returns:
-        One error for each image that could not be read; the others are predicted all the same.
+        One error for each image that could not be read, while the others are predicted all the
+        same; and a line about the files in folders that were passed over, empty if none was.
+
+    Raises:
+        InputError: a path does not exist, or there is no image at all.
     """
-    images, errors = readable_images(find_images(paths))
-    store = ImageStore("/")
-    predictions = model.predict(images, store, out / "predictions.parquet")
-    described = _described(images, predictions, model.detector, least_score)
+    found = find_images(paths, earlier_results(out, pictures=pictures))
+    photos = Photos(found.images, model.detector, limits)
+    predictions = model.predict_photos(photos, out / "predictions.parquet")
+    described = _described(photos, predictions, model.detector, least_score)
     provenance = model.detector.provenance
     write_json(out / "predictions.json", {"images": described, "model": provenance})
+    errors = [*found.errors, *photos.errors]
     if pictures:
         with atomic_folder(out / "pictures") as aside:
-            for number, row in enumerate(track(described, "draw")):
-                name = f"{number:05d}-{Path(row['file_name']).stem}.jpg"
-                (aside / name).write_bytes(_picture(store, row))
-    return errors
+            drawn = zip(photos.rows, described, strict=True)
+            for number, (photo, row) in enumerate(track(drawn, "draw", len(described))):
+                try:
+                    picture = _picture(photo["path"], limits, row["interactions"])
+                except InputError as error:  # for somebody changed the file meanwhile
+                    errors.append(error)
+                    continue
+                (aside / picture_name(number, photo["path"])).write_bytes(picture)
+    return errors, found.passed_over_text() if found.passed_over else ""
 
 
 def _described(
-    images: pa.Table, predictions: pa.Table, detector: Detector, least_score: float
+    photos: Photos, predictions: pa.Table, detector: Detector, least_score: float
 ) -> list[dict[str, Any]]:
     rows_of: dict[int, list[dict[str, Any]]] = {}
     for row in predictions.filter(pa.array(_at_least(predictions, least_score))).to_pylist():
         rows_of.setdefault(row["image_id"], []).append(_named(row, detector.vocabulary))
     return [
         {
-            "file_name": image["file_name"],
-            "width": image["width"],
-            "height": image["height"],
-            "interactions": rows_of.get(image["image_id"], []),
+            "file_name": text_of(photo["path"]),
+            "width": photo["width"],
+            "height": photo["height"],
+            "interactions": rows_of.get(image_id, []),
         }
-        for image in images.to_pylist()
+        for image_id, photo in enumerate(photos.rows)
     ]
 
 
@@ -187,7 +246,7 @@ def _named(row: dict[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-def _picture(store: ImageStore, row: dict[str, Any]) -> bytes:
+def _picture(path: Path, limits: Limits, interactions: list[dict[str, Any]]) -> bytes:
     pairs = [
         DrawnPair(
             found["human_box_xyxy"],
@@ -195,6 +254,7 @@ def _picture(store: ImageStore, row: dict[str, Any]) -> bytes:
             f"{found['verb']} {found['object'] or ''} {found['score']:.2f}",
             style_of(index),
         )
-        for index, found in enumerate(row["interactions"])
+        for index, found in enumerate(interactions)
     ]
-    return jpeg(draw_pairs(store.read(row["file_name"]), pairs))
+    image, size = read_photo(path, limits, lambda full: display_size(*full))
+    return jpeg(draw_pairs(image, pairs, size))

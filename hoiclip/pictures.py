@@ -13,6 +13,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 SMALL_SIDE = 160  # pixels; an image no larger than this is enlarged before it is drawn on
 ENLARGEMENT = 3
 WIDEST = 480  # pixels; a wider image is shrunk to this
+TALLEST = 4 * WIDEST
 _SUPERSAMPLING = 2  # lines and letters are drawn this much larger and then reduced: smooth edges
 _CASING = (0, 0, 0, 150)
 
@@ -42,7 +43,7 @@ _PALETTE = ("#3fa7ff", "#ffd21f", "#ff5a36", "#2fd39a", "#e58ac6", "#ffffff")
 
 @dataclass(frozen=True)
 class DrawnPair:
-    """A pair to draw; boxes in pixels of the image as it is given.
+    """A pair to draw; boxes in pixels of the image at its full size.
 
     Attributes:
         human_box_xyxy: x1, y1, x2, y2.
@@ -63,11 +64,21 @@ def style_of(index: int) -> Style:
 
 
 def display_scale(width: int, height: int) -> float:
-    """Factor between an image and its picture: small ones are enlarged, wide ones shrunk."""
-    return ENLARGEMENT if max(width, height) <= SMALL_SIDE else min(1.0, WIDEST / width)
+    """Factor between an image and its picture: small ones are enlarged, large ones shrunk."""
+    if max(width, height) <= SMALL_SIDE:
+        return ENLARGEMENT
+    return min(1.0, WIDEST / width, TALLEST / height)
 
 
-def draw_pairs(image: Image.Image, pairs: Sequence[DrawnPair]) -> Image.Image:
+def display_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height of the picture of an image."""
+    scale = display_scale(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def draw_pairs(
+    image: Image.Image, pairs: Sequence[DrawnPair], full_size: tuple[int, int] | None = None
+) -> Image.Image:
     """The image at display scale with `pairs` on it, the first on top.
 
     The human box has the thicker line; the joining line ends in a dot on the object.
@@ -75,12 +86,13 @@ def draw_pairs(image: Image.Image, pairs: Sequence[DrawnPair]) -> Image.Image:
     Args:
         image: RGB.
         pairs: any number of them.
+        full_size: width and height, px, that the boxes are in, where `image` is a reduced one.
 
     Returns:
         A new RGB image; without pairs, the image at display scale.
     """
-    scale = display_scale(*image.size)
-    size = tuple(max(1, round(side * scale)) for side in image.size)
+    full_size = full_size or image.size
+    size = display_size(*full_size)
     canvas = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
     if not pairs:
         return canvas
@@ -88,7 +100,7 @@ def draw_pairs(image: Image.Image, pairs: Sequence[DrawnPair]) -> Image.Image:
         (size[0] * _SUPERSAMPLING, size[1] * _SUPERSAMPLING), Image.Resampling.NEAREST
     )
     draw = ImageDraw.Draw(canvas, "RGBA")
-    factors = (canvas.width / image.width, canvas.height / image.height)
+    factors = (canvas.width / full_size[0], canvas.height / full_size[1])
     placed = [_scaled(pair, factors, canvas.size) for pair in pairs]
     for pair, (human, object_) in reversed(list(zip(pairs, placed, strict=True))):
         _draw_lines(draw, human, object_, pair.style)

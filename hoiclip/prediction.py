@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -153,12 +153,33 @@ def predict(
     dataset = InferenceDataset(
         images, store, detector.vocabulary, detector.transforms, detector.clip.preprocess
     )
-    image_ids = images["image_id"].to_numpy()
+    loader = DataLoader(dataset, config.batch_size, collate_fn=collate)
+    batches = track(loader, "predict", len(loader))
+    return predict_batches(detector, batches, images["image_id"].to_numpy(), config, ks, device)
+
+
+def predict_batches(
+    detector: Detector,
+    batches: Iterable[Batch],
+    image_ids: np.ndarray,
+    config: PredictConfig,
+    ks: Sequence[int],
+    device: torch.device,
+) -> list[pa.Table]:
+    """As `predict`, of images that stand in batches already.
+
+    Args:
+        detector: network, CLIP and vocabulary.
+        batches: as `hoiclip.data.dataset.collate` makes them, with CLIP's input.
+        image_ids: (I,) int64 id of the image of each index of the batches.
+        config: as for `predict`; what the detector states about scores is in it.
+        ks: as for `predict`.
+        device: to compute on.
+    """
     tables: list[list[pa.Table]] = [[] for _ in ks]
     detector.model.eval().to(device)
     detector.clip.to(device)
-    loader = DataLoader(dataset, config.batch_size, collate_fn=collate)
-    for batch in track(loader, "predict", len(loader)):
+    for batch in batches:
         selections, boxes = _predict_batch(detector, batch, config, ks, device)
         for table, selection in zip(tables, selections, strict=True):
             table.append(_rows(selection, *boxes, image_ids[batch.indices]))

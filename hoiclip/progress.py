@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from hoiclip.errors import printable
+
 T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -37,6 +39,6 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
 
 
 def say(line: str) -> None:
-    """Prints one line on standard error without breaking a bar."""
-    tqdm.write(line, file=sys.stderr)
+    """Prints one line on standard error without breaking a bar; `printable`."""
+    tqdm.write(printable(line), file=sys.stderr)
     sys.stderr.flush()

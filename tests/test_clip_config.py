@@ -57,7 +57,7 @@ def saved(tmp_path, clip_config):
     [
         (lambda h: vision(h).update(width=16_384), "shape|missing"),
         (lambda h: vision(h).update(width=10**12), "width: 1000000000000, expected at least 1"),
-        (lambda h: vision(h).update(layers=128), "is missing"),
+        (lambda h: vision(h).update(layers=128), "more layers than the file has tensors"),
         (lambda h: vision(h).update(mlp_ratio=NAN), "mlp_ratio: nan"),
         (lambda h: vision(h).update(timm_model_name="x"), "timm_model_name: unknown key"),
         (lambda h: h["model_cfg"]["text_cfg"].update(hf_model_name="x"), "hf_model_name: unknown"),
@@ -85,7 +85,7 @@ TEXTS = ["", "{", "[]", "7", "null", "[" * 100_000, "9" * 5000, '{"model_cfg": N
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_header_that_is_no_configuration_is_one_line(saved, text):
     save_file(load_file(saved), saved, {"clip_config": text})
-    with pytest.raises(WeightsError, match="its header is not of a CLIP") as info:
+    with pytest.raises(WeightsError, match=r"is no JSON object|makes no CLIP") as info:
         load_clip(saved)
     assert "\n" not in str(info.value)
 

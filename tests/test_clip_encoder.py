@@ -235,6 +235,31 @@ class TestOwnFile:
         with pytest.raises(WeightsError, match=f"clip.safetensors: {problem}"):
             load_clip(path)
 
+    @pytest.mark.parametrize(
+        ("header", "problem"),
+        [
+            ("{", "its header clip_config is no JSON object"),
+            ("[]", "its header clip_config is no JSON object"),
+            ("[" * 100_000, "its header clip_config is no JSON object"),
+            ('{"card": 3}', "its header clip_config is no JSON object"),
+            ("{}", "makes no CLIP"),
+            ('{"model_cfg": 3}', "makes no CLIP"),
+            ({"width": 10**15}, "makes no CLIP|has shape"),
+            ({"layers": 10**9}, "vision_cfg has more layers than the file has tensors"),
+            ({"layers": [10**9] * 4}, "makes no CLIP"),
+            ({"timm_model_name": "resnet18", "timm_model_pretrained": True}, "timm_model_name"),
+            ({"patch_size": 0}, "makes no CLIP"),
+        ],
+    )
+    def test_a_wrong_header_is_told(self, path, header, problem):
+        if isinstance(header, dict):
+            model_cfg = self.full | {"vision_cfg": self.full["vision_cfg"] | header}
+            header = json.dumps({"model_cfg": model_cfg})
+        save_file(load_file(path), path, {"clip_config": header})
+        with pytest.raises(WeightsError, match=problem) as caught:
+            load_clip(path)
+        assert len(str(caught.value).splitlines()) == 1
+
     @pytest.mark.parametrize("keep", [0, 4, 1000])
     def test_a_cut_file_is_refused(self, path, keep):
         path.write_bytes(path.read_bytes()[:keep])
@@ -267,14 +292,18 @@ class TestForeignFiles:
     def test_openais_archive_is_float32_with_quickgelu(self, tmp_path, config):
         model, path, x = build_clip(config).eval(), tmp_path / "w.pt", pixels()
         example = (x, open_clip.tokenize(TEXTS[:2], 16))
-        model.attn_mask = None  # it would become a tensor of the archive
+        model.register_buffer("input_resolution", torch.tensor(32))
         torch.jit.trace(model, example).save(str(path))
         encoder = load_clip(path, "tiny")
         quick = build_clip({"model_cfg": config["model_cfg"] | {"quick_gelu": True}}).eval()
-        quick.load_state_dict(model.state_dict())
+        quick.load_state_dict(model.state_dict(), strict=False)
         assert {p.dtype for p in encoder.parameters()} == {torch.float32}
         assert encoder.config["model_cfg"]["quick_gelu"]
-        torch.testing.assert_close(encoder.encode_image(x), quick.visual(x), rtol=0, atol=5e-3)
+        torch.testing.assert_close(encoder.encode_image(x), quick.visual(x))
+        torch.testing.assert_close(
+            encoder.encode_text(TEXTS),
+            quick.encode_text(encoder.tokenize(TEXTS), normalize=True),
+        )
 
     @pytest.mark.parametrize(
         ("name", "problem"),
@@ -295,6 +324,14 @@ class TestForeignFiles:
         torch.save(build_clip({"model_cfg": model_cfg(width=128)}).state_dict(), path)
         with pytest.raises(WeightsError, match=r"w.pt: tensor \S+ has shape"):
             load_clip(path, "tiny")
+
+    def test_open_clips_training_files_are_read(self, tmp_path, config):
+        state = {f"module.{k}": v for k, v in build_clip(config).state_dict().items()}
+        torch.save({"epoch": 3, "name": "x", "state_dict": state}, tmp_path / "w.pt")
+        assert load_clip(tmp_path / "w.pt", "tiny").provenance["model"] == "tiny"
+        torch.save([1, 2], tmp_path / "w.pt")
+        with pytest.raises(WeightsError, match="holds no state dict"):
+            load_clip(tmp_path / "w.pt", "tiny")
 
     @pytest.mark.parametrize("content", [b"", b"not weights"])
     def test_garbage_and_absence_are_refused(self, tmp_path, content):

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from hoiclip.errors import HoiclipError, InputError, NonFiniteLossError, ParamsError, WeightsError
+from hoiclip.entry import fail
+from hoiclip.errors import (
+    HoiclipError,
+    InputError,
+    NonFiniteLossError,
+    ParamsError,
+    WeightsError,
+    printable,
+)
+from hoiclip.progress import say
 
 FULL = InputError("a/b.json", "7 is not a verb", row=3, key="verb", fix="Mend it")
 
@@ -47,3 +56,23 @@ def test_input_error_comes_back_from_a_worker_process():
         with pytest.raises(InputError, match=r"a\.json, row 5: 5 is odd"):
             pool.submit(refuse, 5).result()
         assert pool.submit(abs, -1).result() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Straße 犬 🛹.png", "Straße 犬 🛹.png"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("a\u202egnp.exe", "a\\u202egnp.exe"),
+        ("caf\udce9", "caf\\udce9"),
+        ("a\tb\x7f", "a\\tb\\x7f"),
+    ],
+)
+def test_what_a_terminal_would_act_on_is_escaped(text, shown, capsys):
+    assert printable(text) == shown
+    for error in (InputError(text, "wrong"), WeightsError(f"{text}: wrong")):
+        assert str(error) == f"{shown}: wrong"
+        fail(error)
+        assert capsys.readouterr().err == f"error: {shown}: wrong\n"
+    say(text)
+    assert capsys.readouterr().err == f"{shown}\n"

@@ -18,6 +18,15 @@ from hoiclip.data.annotations import Annotations
 from hoiclip.data.readers import hico_instances
 
 ROOT = Path(__file__).parents[1]
+CACHE_TEMPLATE = """
+from collections import defaultdict
+class CacheTemplate(defaultdict):
+    def __init__(self, **kwargs):
+        super().__init__()
+        self.update(kwargs)
+    def __missing__(self, key):
+        return 0.0 if key.endswith("_agent") else [0.0, 0.0, 0.1, 0.1, 0.0]
+"""
 
 
 @pytest.fixture
@@ -218,10 +227,37 @@ def test_the_examples_of_the_documentation(tmp_path, capsys):
     predictions.write_text(hoia.replace("HICO_test2015_00000001.jpg", files.NAMES[0]))
     found = evaluate(capsys, predictions, truth)
     assert found["input"] | {"rows": 1, "format": "hoia", "numbering": "hoia"} == found["input"]
-    # The list is an extract: what is missing of it is told.
     (tmp_path / "list.json").write_text(listed.replace("294", "5"))
-    told = one_line_error(capsys, tmp_path / "list.json", files.vcoco_instances(tmp_path))
-    assert "list.json, row 0, sit_agent: missing" in told
+    found = evaluate(capsys, tmp_path / "list.json", files.vcoco_instances(tmp_path))
+    assert found["input"] | {"rows": 1, "format": "vcoco"} == found["input"]
+
+
+def test_the_documented_way_from_a_pickle(tmp_path, capsys):
+    """UPT's `cache.pkl` holds a class of UPT's, which nobody else has."""
+    kept = json.loads(files.vcoco_list(tmp_path).read_text())
+    kept = [{k: v for k, v in entry.items() if v is not None} for entry in kept]
+    (tmp_path / "kept.json").write_text(json.dumps(kept))
+    (tmp_path / "utils.py").write_text(CACHE_TEMPLATE)
+    make = (
+        "import json, pickle, numpy\nfrom utils import CacheTemplate\n"
+        "entries = [CacheTemplate(**entry) for entry in json.load(open('kept.json'))]\n"
+        "entries[0]['person_box'] = numpy.array(entries[0]['person_box'], numpy.float32)\n"
+        "pickle.dump(entries, open('cache.pkl', 'wb'), 2)"
+    )
+    subprocess.run([sys.executable, "-c", make], cwd=tmp_path, check=True)
+    (tmp_path / "utils.py").unlink()
+    truth, coco = files.vcoco_files(tmp_path)
+    told = one_line_error(capsys, tmp_path / "cache.pkl", truth, "--coco", coco)
+    text = (ROOT / "docs/evaluation.md").read_text(encoding="utf-8")
+    (documented,) = re.findall(r"```python\n(import json, pickle.*?)```", text, flags=re.DOTALL)
+    documented = documented.replace("detections.p", "cache.p").replace("detections.", "cache.")
+    expected = evaluate(capsys, tmp_path / "kept.json", truth, "--coco", coco)
+    for code in (told.split("make it JSON in Python: ")[1], documented):
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+        found = evaluate(capsys, tmp_path / "cache.json", truth, "--coco", coco)
+        assert found == expected
+        assert found["vcoco"]["ap_agent"] == 100.0
+        (tmp_path / "cache.json").unlink()
 
 
 @pytest.mark.parametrize("layout", ["hico_instances", "hico_hoia", "hico_mat", "vcoco", "folder"])
@@ -234,7 +270,7 @@ def test_swapped_files_are_told(tmp_path, capsys, predictions, layout):
     else:
         truth = getattr(files, layout)(tmp_path)
     line = one_line_error(capsys, truth, predictions)
-    assert "holds annotations (" in line
+    assert "holds annotations (" in line or "holds predictions, not annotations" in line
     assert "The order is PREDICTIONS ANNOTATIONS" in line
 
 

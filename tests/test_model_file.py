@@ -1,13 +1,18 @@
 import dataclasses
+import gzip
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from hoiclip.errors import WeightsError
-from hoiclip.model_file import FORMAT, HEADER_KEY, load_detector
+from hoiclip.model_file import FORMAT, HEADER_KEY, LARGEST_SCALE, load_detector
 from hoiclip.tensors import read_safetensors
+
+# Of random weights, written before model files stated the scale that they infer at.
+WITHOUT_SCALE = Path(__file__).parent / "files/toy_model_format1.safetensors.gz"
 
 
 @torch.no_grad()
@@ -177,4 +182,51 @@ def test_a_vocabulary_of_another_size_is_refused(saved):
     """It would name classes that the tensors do not have."""
     rewrite(saved, lambda h: h["vocabulary"]["hois"].pop())
     with pytest.raises(WeightsError, match=r"vocabulary: .* HOI classes, the tensors have"):
+        load_detector(saved)
+
+
+@pytest.fixture
+def without_scale(tmp_path):
+    path = tmp_path / "old.safetensors"
+    path.write_bytes(gzip.decompress(WITHOUT_SCALE.read_bytes()))
+    return path
+
+
+def test_a_file_without_scale_still_loads(without_scale):
+    detector = load_detector(without_scale)
+    assert detector.inference_scale is None
+    assert detector.transforms.test_scale == 0
+    # Its vocabulary is the toy world's, whose images have 128 px.
+    assert detector.photo_transforms == dataclasses.replace(detector.transforms, test_scale=128)
+    images = torch.zeros(1, 3, 64, 64)
+    features = detector.clip.encode_image_tokens(torch.zeros(1, 3, 16, 16))
+    assert torch.isfinite(detector.model(images, None, *features).hoi_logits).all()
+
+
+def test_a_file_without_scale_of_other_classes_is_taken_for_the_usual_one(without_scale):
+    rewrite(without_scale, header=lambda h: h["vocabulary"]["objects"].__setitem__(1, "zebra"))
+    assert load_detector(without_scale).photo_transforms.test_scale == 800
+
+
+@pytest.mark.parametrize(
+    ("test_scale", "learned", "stated"),
+    [(0, 96, 96), (0, None, 128), (640, 96, 640), (640, None, 640)],
+)
+def test_files_state_the_scale_of_photographs(tmp_path, make_detector, test_scale, learned, stated):
+    detector = make_detector()
+    transforms = dataclasses.replace(detector.transforms, test_scale=test_scale)
+    path = tmp_path / "model.safetensors"
+    dataclasses.replace(detector, transforms=transforms, inference_scale=learned).save(path)
+    header = json.loads(read_safetensors(path)[1][HEADER_KEY])
+    assert header["inference_scale"] == stated
+    loaded = load_detector(path)
+    assert loaded.inference_scale == loaded.photo_transforms.test_scale == stated
+    # What the pipeline infers at is as it was.
+    assert loaded.transforms == transforms
+
+
+@pytest.mark.parametrize("value", [0, -1, LARGEST_SCALE + 1, 10**400, True, 128.0, "128", [128]])
+def test_a_scale_that_is_none_is_named(saved, value):
+    rewrite(saved, header=lambda header: header.update(inference_scale=value))
+    with pytest.raises(WeightsError, match="do not fit: inference_scale: "):
         load_detector(saved)

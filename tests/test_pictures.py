@@ -21,12 +21,28 @@ def share_of_edge(picture: Image.Image, box: tuple, style: Style) -> float:
 
 @pytest.mark.parametrize(
     ("size", "scale"),
-    [((128, 128), 3), ((160, 90), 3), ((161, 90), 1), ((480, 900), 1), ((640, 480), 0.75)],
+    [
+        ((128, 128), 3),
+        ((160, 90), 3),
+        ((161, 90), 1),
+        ((480, 900), 1),
+        ((640, 480), 0.75),
+        ((100, 3840), 0.5),
+    ],
 )
 def test_small_images_are_enlarged_and_wide_ones_shrunk(size, scale):
     assert pictures.display_scale(*size) == scale
     drawn = pictures.draw_pairs(gray(*size), [])
     assert drawn.size == (round(size[0] * scale), round(size[1] * scale))
+
+
+def test_boxes_of_the_full_size_are_drawn_on_a_reduced_image():
+    box = (400, 400, 3200, 2400)
+    reduced = pictures.draw_pairs(
+        gray(500, 375), [DrawnPair(box, None, "", FOUND)], full_size=(4000, 3000)
+    )
+    assert reduced.size == (480, 360)
+    assert share_of_edge(reduced, (48, 48, 384, 288), FOUND) == 1
 
 
 def test_without_pairs_nothing_is_drawn():

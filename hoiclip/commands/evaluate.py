@@ -19,7 +19,9 @@ def add(verbs: argparse._SubParsersAction) -> None:
         description=f"Prints the {text}, in percent: JSON, or a table on a terminal. "
         "docs/evaluation.md describes the formats and the protocols.",
     )
-    verb.add_argument("predictions", type=Path, help="Parquet, or JSON of HOIA or V-COCO")
+    verb.add_argument(
+        "predictions", type=Path, help="Parquet, JSON of HOIA or V-COCO, or Matlab's folder"
+    )
     verb.add_argument(
         "annotations", type=Path, help="folder of a partition, or a file of HICO-DET or V-COCO"
     )
@@ -34,7 +36,9 @@ def add(verbs: argparse._SubParsersAction) -> None:
         help="of the AP of HOI classes; default: the protocol's own",
     )
     verb.add_argument(
-        "--format", choices=("parquet", "hoia", "vcoco"), help="of the predictions; found out"
+        "--format",
+        choices=("parquet", "hoia", "vcoco", "matlab"),
+        help="of the predictions; found out",
     )
     verb.add_argument(
         "--numbering",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hoiclip.entry import fail
 from hoiclip.ranges import BatchSize, Threads, Weight, number
 
+if TYPE_CHECKING:
+    from hoiclip.data.images import Limits
+
 UNREADABLE_IMAGES = 3
+_LARGEST_LIMIT = 100_000  # megapixels or megabytes
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
@@ -37,6 +42,12 @@ def add(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--threads", type=number(Threads), default=2)
     verb.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto")
     verb.add_argument("--no-pictures", action="store_true")
+    verb.add_argument(
+        "--max-megapixels", type=float, default=200, help="largest image that is decoded; 200"
+    )
+    verb.add_argument(
+        "--max-megabytes", type=float, default=200, help="largest file that is read; 200"
+    )
     scores = verb.add_argument_group(
         "scores", "What is not given is as the model file states it, else as said here."
     )
@@ -57,7 +68,7 @@ def add(verbs: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predicts; 3 where some images could not be read."""
-    from hoiclip.errors import ParamsError
+    from hoiclip.errors import ParamsError, printable
     from hoiclip.files import check_output_folder
     from hoiclip.photos import Model, predict_partition, predict_photos
     from hoiclip.prediction import NmsConfig, PredictConfig
@@ -76,22 +87,45 @@ def run(arguments: argparse.Namespace) -> int:
         enhancement_weight=1.0,
         enhancement_kind="cosine",
     )
+    limits = _limits(arguments)
     model = Model.load(arguments.weights, config, _asked_scores(arguments))
-    errors = []
+    errors, passed_over = [], ""
     if arguments.partition is not None:
-        predict_partition(model, arguments.images[0], arguments.partition, arguments.out)
+        predict_partition(model, arguments.images[0], arguments.partition, arguments.out, limits)
     else:
-        errors = predict_photos(
+        errors, passed_over = predict_photos(
             model,
             arguments.images,
             arguments.out,
             least_score=arguments.least_score,
             pictures=not arguments.no_pictures,
+            limits=limits,
         )
+    if passed_over:
+        print(printable(passed_over), file=sys.stderr)
     for error in errors:
         fail(error)
-    print(arguments.out)
+    print(printable(str(arguments.out)))
     return UNREADABLE_IMAGES if errors else 0
+
+
+def _limits(arguments: argparse.Namespace) -> Limits:
+    """The limits that the command line gives.
+
+    Raises:
+        ParamsError: one is no number that an image can have.
+    """
+    from hoiclip.data.images import Limits
+    from hoiclip.errors import ParamsError
+
+    found = []
+    for flag in ("max_megapixels", "max_megabytes"):
+        value = getattr(arguments, flag)
+        if not 0 < value <= _LARGEST_LIMIT:
+            name = "--" + flag.replace("_", "-")
+            raise ParamsError(f"{name}: {value}, expected more than 0, at most {_LARGEST_LIMIT}")
+        found.append(max(1, round(value * 1e6)))
+    return Limits(*found)
 
 
 def _asked_scores(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -14,8 +14,13 @@ import torch
 from torch import Tensor
 
 from hoiclip.errors import WeightsError
+from hoiclip.torchscript import is_torchscript
 
 _ZIP_START = b"PK\x03\x04"
+WRAPPERS = ("model", "model_state_dict", "state_dict")
+"""Keys under which trainings save the state dict: DETR's, PyTorch's examples', Lightning's."""
+
+_DISTRIBUTED = "module."
 _CLASS = re.compile(r"GLOBAL (\S+)")
 
 
@@ -91,25 +96,20 @@ def load_pickle(path: str | Path) -> Any:
         ) from None
 
 
-def is_torchscript(path: Path) -> bool:
-    """Whether a zip archive is one of TorchScript, as OpenAI's CLIP files are."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        raise WeightsError(f"{path}: a damaged zip archive. Fetch the file anew") from None
-
-
 def checkpoint_of(path: Path, content: Any) -> Checkpoint | None:
-    """The state dict in `content`, bare or under `model`; None where there is none."""
+    """The state dict in `content`, bare or under one of `WRAPPERS`; None where there is none.
+
+    `module.`, which DistributedDataParallel puts before every name, is taken off.
+    """
     if not isinstance(content, Mapping):
         return None
-    state = content.get("model", content)
-    if not isinstance(state, Mapping) or not state:
+    wrapped = (content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping))
+    state = next(wrapped, content)
+    if not state or not all(isinstance(k, str) and torch.is_tensor(v) for k, v in state.items()):
         return None
-    if not all(isinstance(k, str) and torch.is_tensor(v) for k, v in state.items()):
-        return None
-    args = content.get("args") if state is not content else None
+    if all(name.startswith(_DISTRIBUTED) for name in state):
+        state = {name.removeprefix(_DISTRIBUTED): tensor for name, tensor in state.items()}
+    args = content.get("args")
     if isinstance(args, argparse.Namespace):
         args = vars(args)
     return Checkpoint(path, state, args if isinstance(args, Mapping) else {})

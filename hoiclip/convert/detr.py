@@ -22,6 +22,15 @@ from hoiclip.model_file import HEADER_KEY as MODEL_HEADER_KEY
 from hoiclip.tensors import read_safetensors
 from hoiclip.training.warm_start import DETR_FRESH, DETR_HEADER, DETR_KEY_MAP
 
+START_WEIGHTS_HEADS = ("class_embed.", "obj_class_embed.")
+"""Heads that start weights have both of: DETR's own, and the one made of it."""
+
+START_WEIGHTS = (
+    "DETR start weights made by convert_parameters.py; give DETR's own file (or convert it), "
+    "e.g. detr-r50-e632da11.pth"
+)
+"""What the script of QPIC, CDN, GEN-VLKT and HOICLIP makes of DETR's file for its own network."""
+
 _DROPPED = {
     "class_embed.": "CLIP's text embeddings classify objects",
     "query_embed.": "pairs bring their own queries",
@@ -79,6 +88,8 @@ def check_detr_file(path: str | Path) -> None:
         WeightsError: absent, damaged, or with a tensor that no DETR has.
     """
     state, metadata = read_safetensors(path)
+    if all(any(name.startswith(head) for name in state) for head in START_WEIGHTS_HEADS):
+        raise WeightsError(f"{path}: {START_WEIGHTS}")
     strange = [name for name in state if not name.startswith(tuple(DETR_KEY_MAP))]
     if strange or not state:
         what = "a HOICLIP model file" if MODEL_HEADER_KEY in metadata else "no DETR"

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hoiclip.errors import printable
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -19,6 +21,7 @@ class Conversion:
         dropped: name of each tensor left out → why.
         fresh: part of the network that the file does not fill → why.
         provenance: what the file written says about its origin.
+        notes: what else a person should know.
     """
 
     path: Path
@@ -27,6 +30,7 @@ class Conversion:
     dropped: dict[str, str] = field(default_factory=dict)
     fresh: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
         """Lines for people: the file, what it was, what was left out and what was assumed."""
@@ -41,4 +45,5 @@ class Conversion:
         if assumed:
             values = ", ".join(f"{name} {value}" for name, value in assumed.items())
             lines.append(f"  assumed, since the file does not say: {values}")
-        return "\n".join(lines)
+        lines += [f"  {note}" for note in self.notes]
+        return "\n".join(printable(line) for line in lines)

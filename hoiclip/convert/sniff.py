@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import torch
 
 from hoiclip.clip_weights import convert_clip
-from hoiclip.convert.checkpoint import Checkpoint, checkpoint_of, is_torchscript, load_pickle
-from hoiclip.convert.detr import convert_detr
+from hoiclip.convert.checkpoint import WRAPPERS, Checkpoint, checkpoint_of, load_pickle
+from hoiclip.convert.detr import START_WEIGHTS, START_WEIGHTS_HEADS, convert_detr
 from hoiclip.convert.official import convert_official
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.verb_file import convert_verb_file
 from hoiclip.errors import WeightsError
 from hoiclip.files import sha256_file
+from hoiclip.torchscript import is_torchscript
 
 KINDS = {
     "official": "a released HOICLIP checkpoint, which `hoiclip predict` takes once converted",
@@ -26,12 +26,19 @@ KINDS = {
 }
 _SUFFIX = dict.fromkeys(("official", "detr", "clip"), ".safetensors") | {"verb": ".parquet"}
 
-# A prefix that only this kind's tensor names have; the first that is found decides.
+# Prefixes of tensor names that this kind has, all of them, and no kind below it has.
 _SIGNS = {
-    "transformer.clip_interaction_decoder.": "official",
-    "transformer.interaction_decoder.": "a GEN-VLKT checkpoint, which has no CLIP tower to take",
-    "transformer.decoder.": "detr",
-    "visual.": "clip",
+    ("transformer.clip_interaction_decoder.",): "official",
+    START_WEIGHTS_HEADS: START_WEIGHTS,
+    ("transformer.decoder.", "verb_class_embed."): "a checkpoint of QPIC or CDN, whose pairs are "
+    "other networks; give DETR's own file",
+    ("transformer.interaction_decoder.",): "a GEN-VLKT checkpoint, which has no CLIP tower to take",
+    ("transformer.level_embed",): "a Deformable DETR; give a DETR, e.g. detr-r50-e632da11.pth",
+    ("transformer.decoder.",): "detr",
+    ("detr.", "mask_head."): "a DETR for panoptic segmentation; give the one for boxes",
+    ("model.backbone.", "class_labels_classifier."): "a DETR of Hugging Face's transformers, whose "
+    "tensors have other names; give the original's file, e.g. detr-r50-e632da11.pth",
+    ("visual.",): "clip",
 }
 
 
@@ -61,7 +68,7 @@ def convert(
     src, dst = Path(src), Path(dst)
     if kind not in (None, *KINDS):
         raise WeightsError(f"unknown kind {kind!r}; known are {', '.join(KINDS)}")
-    if kind == "clip" or (kind is None and _is_torchscript_file(src)):
+    if kind == "clip" or (kind is None and src.is_file() and is_torchscript(src)):
         return _convert_clip(src, dst, clip_model)
     if src.suffix in (".safetensors", ".parquet"):
         raise WeightsError(f"{src}: a {src.suffix} file is taken as it is, without conversion")
@@ -87,10 +94,6 @@ def convert(
     return convert_official(checkpoint, dst, setting)
 
 
-def _is_torchscript_file(path: Path) -> bool:
-    return path.is_file() and zipfile.is_zipfile(path) and is_torchscript(path)
-
-
 def _convert_clip(src: Path, dst: Path, model_name: str | None) -> Conversion:
     if dst.suffix != _SUFFIX["clip"]:
         raise WeightsError(f"{dst}: kind 'clip' becomes a {_SUFFIX['clip']} file; name it so")
@@ -103,9 +106,10 @@ def _kind(src: Path, content: Any, checkpoint: Checkpoint | None) -> str:
     if torch.is_tensor(content):
         return "verb"
     if checkpoint is None:
-        raise WeightsError(f"{src}: holds no state dict (name → tensor), bare or under 'model'")
-    for prefix, kind in _SIGNS.items():
-        if any(name.startswith(prefix) for name in checkpoint.state):
+        keys = ", ".join(WRAPPERS)
+        raise WeightsError(f"{src}: holds no state dict (name → tensor), bare or under {keys}")
+    for prefixes, kind in _SIGNS.items():
+        if all(any(name.startswith(p) for name in checkpoint.state) for p in prefixes):
             if kind not in KINDS:
                 raise WeightsError(f"{src}: {kind}")
             return kind

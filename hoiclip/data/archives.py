@@ -1,14 +1,22 @@
-"""Unpacking tar and zip archives that came from elsewhere."""
+"""Unpacking tar and zip archives that came from elsewhere.
+
+No member but plain files and folders is ever written: tarfile's own filter lets nested links out of
+the folder on some Pythons (CVE-2025-4517), and image archives hold none.
+"""
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
+import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
-import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
 
 from hoiclip.errors import InputError
 from hoiclip.files import atomic_folder
@@ -17,11 +25,25 @@ from hoiclip.progress import track
 LIMIT_BYTES = 1 << 37
 """Most that an archive may unpack to (128 GiB), so that a bomb does not fill the disk."""
 
+_DEEPEST = 64  # folders in folders
+_LONGEST_HEADER = 1 << 20
+_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_DO_NOT_USE = "Do not use this file"
+
+
+class _Member(NamedTuple):
+    name: str
+    size: int
+    is_folder: bool
+    is_plain: bool
+    open: Callable[[], IO[bytes]]
+
 
 def unpack(archive: str | Path, folder: str | Path, *, limit_bytes: int = LIMIT_BYTES) -> None:
     """Unpacks a tar (plain, gzip, bzip2, xz) or zip archive into `folder`, all or nothing.
 
-    Where everything in the archive stands in one folder, `folder` gets what is in that one.
+    Where everything in the archive stands in one folder, `folder` gets what is in that one. Of
+    members of one name the last counts; owners, permissions and times are not taken over.
 
     Args:
         archive: the file.
@@ -29,58 +51,96 @@ def unpack(archive: str | Path, folder: str | Path, *, limit_bytes: int = LIMIT_
         limit_bytes: most that the members may hold together.
 
     Raises:
-        InputError: not such an archive, damaged, larger than the limit, or a member that would be
-            written outside the folder, or is a device or (in a zip) a link.
+        InputError: not such an archive, damaged, larger than the limit, or a member that is no
+            plain file or folder (a link, a device, a sparse file), or whose name is absolute, has
+            `..`, a backslash or a colon, or is nested more than 64 folders deep.
     """
     archive = Path(archive)
+    if not archive.is_file():
+        raise InputError(archive, "no such file")
+    read = _zip_members if zipfile.is_zipfile(archive) else _tar_members
+    size = 0
     try:
         with atomic_folder(folder) as aside:
-            if zipfile.is_zipfile(archive):
-                _unpack_zip(archive, aside, limit_bytes)
-            else:
-                _unpack_tar(archive, aside, limit_bytes)
+            for member in track(read(archive), f"unpack {archive.name}"):
+                _check_member(archive, member)
+                size += member.size
+                _check_size(archive, size, limit_bytes)
+                _write(archive, member, aside)
             _lift_only_folder(aside)
-    except FileNotFoundError:
-        raise InputError(archive, "no such file") from None
-    except tarfile.FilterError as error:
-        raise InputError(archive, f"unsafe member ({error})", fix="Do not use this file") from None
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        OSError,
-    ) as error:
-        fix = "If the file is damaged, delete it and get it anew"
-        raise InputError(archive, f"cannot be unpacked ({error})", fix=fix) from None
+    except InputError:
+        raise
+    except Exception as error:  # tarfile and zipfile let errors of any type out of a damaged file
+        reason = getattr(error, "strerror", None)  # of the disk, not of the file
+        fix = None if reason else "If the file is damaged, delete it and get it anew"
+        problem = f"cannot be unpacked ({reason or error or type(error).__name__})"
+        raise InputError(archive, problem, fix=fix) from None
 
 
-def _unpack_tar(archive: Path, folder: Path, limit_bytes: int) -> None:
-    size = 0
-    with tarfile.open(archive) as tar:
-        for member in track(tar, f"unpack {archive.name}"):
-            size += member.size
-            _check_size(archive, size, limit_bytes)
-            tar.extract(member, folder, filter="data")
+def _tar_members(archive: Path) -> Iterator[_Member]:
+    with archive.open("rb") as file:
+        start = file.read(8)
+    opener = next((o for magic, o in _OPENERS.items() if start.startswith(magic)), open)
+    with opener(archive, "rb") as stream, tarfile.open(fileobj=_Bounded(stream), mode="r:") as tar:
+        for member in tar:
+            plain = (member.isreg() and not member.issparse()) or member.isdir()
+            # A negative size would lead tarfile in circles (CVE-2025-8194).
+            plain = plain and member.size >= 0
+            yield _Member(
+                member.name,
+                member.size if member.isreg() else 0,
+                member.isdir(),
+                plain,
+                lambda member=member: tar.extractfile(member),
+            )
 
 
-def _unpack_zip(archive: Path, folder: Path, limit_bytes: int) -> None:
+class _Bounded:
+    """A file of which tarfile reads no header into memory that is longer than any real one."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._stream.read(size)
+
+
+def _zip_members(archive: Path) -> Iterator[_Member]:
     with zipfile.ZipFile(archive) as file:
-        members = file.infolist()
-        _check_size(archive, sum(member.file_size for member in members), limit_bytes)
-        for member in members:
-            name = PurePosixPath(member.filename)
-            inside = name.name and not name.is_absolute() and ".." not in name.parts
+        for member in file.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
-            plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
-            if not inside or not plain or set(member.filename) & {"\\", ":"}:
-                problem = f"unsafe member {member.filename!r}"
-                raise InputError(archive, problem, fix="Do not use this file")
-        for member in track(members, f"unpack {archive.name}"):
-            file.extract(member, folder)
+            yield _Member(
+                member.filename,
+                member.file_size,
+                member.is_dir(),
+                kind in (0, stat.S_IFREG, stat.S_IFDIR),
+                lambda member=member: file.open(member),
+            )
+
+
+def _check_member(archive: Path, member: _Member) -> None:
+    name = PurePosixPath(member.name)
+    outside = name.is_absolute() or ".." in name.parts or set(member.name) & {"\\", ":", "\0"}
+    named = bool(name.parts) or member.is_folder
+    if outside or not named or not member.is_plain or len(name.parts) > _DEEPEST:
+        raise InputError(archive, f"unsafe member {member.name[:80]!r}", fix=_DO_NOT_USE)
+
+
+def _write(archive: Path, member: _Member, folder: Path) -> None:
+    target = folder / member.name
+    try:
+        if member.is_folder:
+            target.mkdir(parents=True, exist_ok=True)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with member.open() as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file)
+    except (FileExistsError, IsADirectoryError, NotADirectoryError):
+        problem = f"member {member.name[:80]!r} is a file and a folder at once"
+        raise InputError(archive, problem, fix=_DO_NOT_USE) from None
 
 
 def _lift_only_folder(folder: Path) -> None:

@@ -44,7 +44,9 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class _Sample:
+class Sample:
+    """One image of a batch; see `Batch`."""
+
     image: Tensor
     clip_pixels: Tensor | None
     targets: Targets
@@ -81,11 +83,33 @@ class InferenceDataset(Dataset):
     def __len__(self) -> int:
         return len(self.file_names)
 
-    def __getitem__(self, index: int) -> _Sample:
+    def __getitem__(self, index: int) -> Sample:
         image = self.store.read(self.file_names[index])
-        view = inference_view(image, self.transforms)
-        clip_pixels = self.clip_preprocess(view.image)
-        return _Sample(to_tensor(view.image), clip_pixels, self.targets, index, False, image.size)
+        return inference_sample(
+            image, image.size, index, self.transforms, self.clip_preprocess, self.targets
+        )
+
+
+def inference_sample(
+    image: Image.Image,
+    size: tuple[int, int],
+    index: int,
+    transforms: TransformsConfig,
+    clip_preprocess: Callable[[Image.Image], Tensor],
+    targets: Targets,
+) -> Sample:
+    """An image as inference sees it.
+
+    Args:
+        image: RGB, perhaps decoded at a part of its size.
+        size: its full width and height, px, in which boxes are wanted.
+        index: row of the image in its table.
+        transforms: sizes.
+        clip_preprocess: CLIP's own transform.
+        targets: of no pair.
+    """
+    view = inference_view(image, transforms)
+    return Sample(to_tensor(view.image), clip_preprocess(view.image), targets, index, False, size)
 
 
 class TrainingDataset(Dataset):
@@ -131,7 +155,7 @@ class TrainingDataset(Dataset):
     def __len__(self) -> int:
         return len(self.file_names)
 
-    def __getitem__(self, index: int) -> _Sample:
+    def __getitem__(self, index: int) -> Sample:
         image = self.store.read(self.file_names[index])
         pairs = self.slices[index]
         rows = np.arange(pairs.start, pairs.stop)
@@ -145,7 +169,7 @@ class TrainingDataset(Dataset):
         view = augment(view, self.transforms, rng)
         clip_pixels = None if self.clip_preprocess is None else self.clip_preprocess(view.image)
         targets = self._targets(view, rows)
-        return _Sample(to_tensor(view.image), clip_pixels, targets, index, view.flipped, image.size)
+        return Sample(to_tensor(view.image), clip_pixels, targets, index, view.flipped, image.size)
 
     def _targets(self, view: View, rows: np.ndarray) -> Targets:
         rows, kept = rows[view.kept], view.kept
@@ -188,7 +212,7 @@ def no_targets(vocabulary: Vocabulary) -> Targets:
     )
 
 
-def collate(samples: list[_Sample]) -> Batch:
+def collate(samples: list[Sample]) -> Batch:
     """Zero-pads images right and bottom to the largest height and width of the batch."""
     height = max(sample.image.shape[1] for sample in samples)
     width = max(sample.image.shape[2] for sample in samples)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -12,9 +11,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
-from hoiclip.data.images import ImageStore, decode
+from hoiclip.data.images import ImageStore, decode, opened
 from hoiclip.data.orientation import ORIENTATIONS, UPRIGHT
 from hoiclip.errors import InputError
 
@@ -95,7 +94,7 @@ def stored_size(data: bytes) -> tuple[int, int]:
 
 def _header(data: bytes) -> tuple[tuple[int, int], int]:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with opened(data) as image:
             orientation = image.getexif().get(ExifTags.Base.Orientation)
             # Any other value turns nothing.
             return image.size, orientation if orientation in ORIENTATIONS else UPRIGHT

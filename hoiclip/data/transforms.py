@@ -114,10 +114,13 @@ class View:
 
 
 def resized_size(width: int, height: int, shorter: int, longest: int | None) -> tuple[int, int]:
-    """Size after resizing, by DETR's rule: the other side is truncated to an integer."""
+    """Size after resizing, by DETR's rule: the other side is truncated to an integer.
+
+    Sides are at least one pixel, however narrow the image is.
+    """
     low, high = min(width, height), max(width, height)
     if longest is not None and high / low * shorter > longest:
-        shorter = round(longest * low / high)
+        shorter = max(1, round(longest * low / high))
     if low == shorter:
         return width, height
     if width < height:

@@ -3,11 +3,15 @@
 A list with one entry per image: `file_name` (or `filename`, or `image_id`); `predictions`, a list
 of {`bbox`: x1, y1, x2, y2, `category_id`}; `hoi_prediction`, a list of {`subject_id`, `object_id`
 (positions in `predictions`; -1: no object), `category_id`, `score`}. How the classes are numbered
-differs from project to project: see `numbering`.
+differs from project to project: see `numbering`. Where the vocabulary knows pairs without an
+object, an object's box that is empty, null, NaN or of four zeros, and a class after the last one,
+say so, too.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +22,13 @@ from hoiclip.data.readers.hoia_numbering import Numbering
 from hoiclip.errors import InputError
 from hoiclip.foreign import fields
 from hoiclip.foreign.images import ImageNames
-from hoiclip.foreign.json_list import list_entries
 from hoiclip.foreign.numbering import ABSENT, NO_OBJECT, NumberingName, RawClasses, class_ids
+from hoiclip.foreign.prediction_entries import prediction_entries
 from hoiclip.foreign.rows import Places, Rows, number_by_first
 from hoiclip.progress import track
 from hoiclip.vocabulary import Vocabulary
 
+_EMPTY_BOXES = (None, [], [None] * 4)
 _BOXES, _PAIRS = "predictions", "hoi_prediction"
 
 
@@ -52,7 +57,7 @@ def read(
             class has one, or class numbers that can be read in several ways.
     """
     collected = _Collected(Path(path), images, vocabulary)
-    for row, entry in track(list_entries(path), "images read", len(images)):
+    for row, entry in track(prediction_entries(path), "images read", len(images)):
         collected.add(row, entry)
     return collected.rows(numbering, annotated)
 
@@ -62,7 +67,7 @@ class _Collected:
 
     def __init__(self, path: Path, images: ImageNames, vocabulary: Vocabulary) -> None:
         self._path, self._images, self._vocabulary = path, images, vocabulary
-        self._least_object = -1 if vocabulary.has_missing_objects else 0
+        self._may_miss = vocabulary.has_missing_objects
         self._row_of_image: dict[int, int] = {}
         self._entries: list[tuple[int, int]] = []
         self._ids = [np.zeros((0, 6), np.int64)]
@@ -79,17 +84,19 @@ class _Collected:
             raise InputError(path, problem, row=row, fix="Join the two entries")
         listed = fields.FieldsOf(path, row, _BOXES, fields.objects(path, row, entry, _BOXES))
         pairs = fields.FieldsOf(path, row, _PAIRS, fields.objects(path, row, entry, _PAIRS))
-        boxes_xyxy = listed.boxes("bbox")
-        _places(path, row, listed).check_boxes(boxes_xyxy, "bbox")
+        boxes_xyxy, empty = self._boxes_of(listed)
         places = _places(path, row, pairs)
         subject, other = pairs.integers("subject_id"), pairs.integers("object_id")
         scores = pairs.numbers("score")
         places.check_scores(scores)
         for key, index, least in (
-            ("subject_id", subject, 0), ("object_id", other, self._least_object),
+            ("subject_id", subject, 0), ("object_id", other, -1 if self._may_miss else 0),
         ):  # fmt: skip
             outside = (index < least) | (index >= len(listed))
             places.refuse(outside, index, key, f"is not one of the {len(listed)} boxes")
+        people_xyxy = boxes_xyxy[subject]
+        places.refuse(np.isnan(people_xyxy[:, 0]), subject, "subject_id", "is an empty box")
+        other = np.where(np.append(empty, True)[other], -1, other)
         # One row more, at -1: no object.
         boxes_xyxy = np.concatenate([boxes_xyxy, np.full((1, 4), np.nan)])
         category = np.append(listed.integers("category_id", ABSENT), NO_OBJECT)
@@ -98,8 +105,24 @@ class _Collected:
         self._ids.append(
             np.stack([subject, other, category[subject], category[other], own, hoi], 1)
         )
-        self._boxes_xyxy.append(np.concatenate([boxes_xyxy[subject], boxes_xyxy[other]], 1))
+        self._boxes_xyxy.append(np.concatenate([people_xyxy, boxes_xyxy[other]], 1))
         self._scores.append(scores)
+
+    def _boxes_of(self, listed: fields.FieldsOf) -> tuple[np.ndarray, np.ndarray]:
+        """(N, 4) listed boxes, NaN where there is none, and (N,) whether they are no object's."""
+        if self._may_miss:
+            values = [
+                value | {"bbox": [math.nan] * 4} if value.get("bbox", 0) in _EMPTY_BOXES else value
+                for value in listed.values
+            ]
+            listed = replace(listed, values=values)
+        boxes_xyxy = listed.boxes("bbox")
+        empty = np.isnan(boxes_xyxy).all(axis=1) | (boxes_xyxy == 0).all(axis=1)
+        empty &= self._may_miss
+        numbers = np.flatnonzero(~empty)
+        places = Places(listed.path, np.full(len(numbers), listed.row), _BOXES, numbers)
+        places.check_boxes(boxes_xyxy[numbers], "bbox")
+        return boxes_xyxy, empty
 
     def rows(
         self, numbering: NumberingName | None, annotated: Numbering | None
@@ -114,6 +137,7 @@ class _Collected:
         classes = class_ids(raw, self._vocabulary, places, numbering, annotated)
         size = 2 + max(subject.max(initial=0), other.max(initial=0))
         boxes_xyxy = np.concatenate(self._boxes_xyxy)
+        boxes_xyxy[classes.without_object, 4:] = np.nan
         rows = Rows(
             image_ids[entry],
             number_by_first((entry * size + subject) * size + other + 1),

@@ -9,12 +9,15 @@ objects than COCO's | likewise; else verb from 1, V-COCO: from 0 |
 | `hoi-category` | not read | not read; `hoi_category_id`, HOI class from 1, instead |
 
 The other names are those of `data.readers.hoia_numbering`.
+
+Where the vocabulary knows pairs without an object, the number after the last object class and -1
+say that there is none, in any numbering.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -75,11 +78,13 @@ class ClassIds:
     Attributes:
         verb: (N,).
         hoi: (N,) -1 where verb and object class are no HOI class.
+        without_object: (N,) whether the class of the object says that there is none.
         numbering: as it was given or found out.
     """
 
     verb: np.ndarray
     hoi: np.ndarray
+    without_object: np.ndarray
     numbering: NumberingName
 
 
@@ -111,11 +116,13 @@ def class_ids(
         raise InputError(places.path, problem, fix="Give another --numbering")
     for wrong, values, key, problem in _checks(raw, vocabulary, numbering, annotated):
         places.refuse(wrong, values, key, problem)
+    raw = _with_no_objects(raw, vocabulary, numbering, annotated)
+    without = raw.object == NO_OBJECT
     if numbering in ("hoi", "hoi-category"):
         hoi = raw.pair if numbering == "hoi" else raw.hoi - _first_hoi(annotated)
-        return ClassIds(vocabulary.verb_of_hoi[hoi], hoi, numbering)
+        return ClassIds(vocabulary.verb_of_hoi[hoi], hoi, without, numbering)
     verb = raw.pair - _first_verb(vocabulary, numbering, annotated)
-    return ClassIds(verb, _hois(raw, verb, vocabulary, numbering, annotated), numbering)
+    return ClassIds(verb, _hois(raw, verb, vocabulary, numbering, annotated), without, numbering)
 
 
 def _found_out(
@@ -165,6 +172,7 @@ def _odd_share(
 ) -> float:
     if not len(raw.pair):
         return 0.0
+    raw = _with_no_objects(raw, vocabulary, name, annotated)
     if name != "hoi":
         verb = raw.pair - _first_verb(vocabulary, name, annotated)
         return float((_hois(raw, verb, vocabulary, name, annotated) == UNKNOWN).mean())
@@ -198,7 +206,8 @@ def _checks(
     if numbering == "hoi":
         yield from _range_checks(raw.pair, "category_id", 0, vocabulary.num_hois)
         return
-    known = (raw.object == NO_OBJECT) | np.isin(raw.object, objects)
+    object_ = _with_no_objects(raw, vocabulary, numbering, annotated).object
+    known = (object_ == NO_OBJECT) | np.isin(object_, objects)
     problem = f"is no object class with --numbering {numbering}"
     yield ~known, raw.object, "category_id of the object", problem
     first = _first_verb(vocabulary, numbering, annotated)
@@ -216,6 +225,25 @@ def _object_ids(
 ) -> np.ndarray:
     """(num_objects,) number of each object class."""
     return np.array(_numbering(vocabulary, numbering, annotated).objects, np.int64)
+
+
+def _with_no_objects(
+    raw: RawClasses,
+    vocabulary: Vocabulary,
+    numbering: NumberingName,
+    annotated: Numbering | None,
+) -> RawClasses:
+    """With `NO_OBJECT` for the object classes that say so."""
+    if not vocabulary.has_missing_objects:
+        return raw
+    without = raw.object == -1
+    # The numbering `hoi-category` leaves that of boxes open, which the number of a person tells.
+    told = numbering == "hoi-category"
+    for name in ("hoia", "zero-based") if told else (numbering,):
+        ids = _object_ids(vocabulary, name, annotated)
+        numbered = (raw.subject == ids[vocabulary.person]) | (not told)
+        without |= numbered & (raw.object == ids.max() + 1)
+    return replace(raw, object=np.where(without, NO_OBJECT, raw.object))
 
 
 def _first_verb(

@@ -1,8 +1,9 @@
 """Predictions as Parquet: `schema.PREDICTIONS`, or those of its columns that a protocol reads.
 
-`image_id` (or `file_name`), `hoi`, `human_box_xyxy`, `object_box_xyxy` (null: no object) and
-`score` are needed. Without `query`, rows of one image with the same two boxes are one query. Lists
-and floats may be of any kind.
+`image_id` (or `file_name`), `hoi`, `human_box_xyxy`, `object_box_xyxy` and `score` are needed. An
+object's box that is null says that there is none, and so do NaNs and zeros where the vocabulary
+knows pairs without an object. Without `query`, rows of one image with the same two boxes are one
+query. Lists and floats may be of any kind.
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ def read(path: str | Path, images: ImageNames, vocabulary: Vocabulary) -> Rows:
     if not vocabulary.has_missing_objects:
         problem = "is a class with an object, whose box is null"
         places.refuse(missing, hoi, "object_box_xyxy", problem)
+    else:
+        missing |= np.isnan(object_).all(axis=1) | (object_ == 0).all(axis=1)
+        object_ = np.where(missing[:, None], np.nan, object_)
     rows = np.flatnonzero(~missing)
     Places(path, rows).check_boxes(object_[rows], "object_box_xyxy")
     scores = table["score"].to_numpy()

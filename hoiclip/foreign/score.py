@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
+
 from hoiclip.errors import InputError
 from hoiclip.evaluation.average_precision import RecallSteps
 from hoiclip.evaluation.vcoco_truth import Actions
-from hoiclip.foreign import hoia, parquet, vcoco_list
+from hoiclip.foreign import hoia, matlab, parquet, vcoco_list
 from hoiclip.foreign.annotation_kinds import ORDER, annotations_in
-from hoiclip.foreign.annotations import SourceOptions, read_annotations
+from hoiclip.foreign.annotations import Source, SourceOptions, read_annotations
 from hoiclip.foreign.boxes import BoxConvention
 from hoiclip.foreign.classes import classes_of
 from hoiclip.foreign.doubts import apart_doubts, box_doubts, zero_doubts
@@ -30,7 +32,7 @@ class Request:
     """What is to be scored, and what the files do not say themselves.
 
     Attributes:
-        predictions: the file of predictions.
+        predictions: the file of predictions, or the folder of Matlab's.
         annotations: the file or folder of annotations.
         source: how to read the annotations.
         protocol: by default `vcoco` for V-COCO's classes and `hico` for others.
@@ -100,6 +102,9 @@ def score(request: Request) -> Scored:
         return scored
     if format_ == "parquet":
         rows = parquet.read(path, names, vocabulary)
+    elif format_ == "matlab":
+        rows, note = matlab.read(path, _columns_of(source), vocabulary)
+        notes += [] if note is None else [note]
     else:
         rows, numbering = hoia.read(path, names, vocabulary, request.numbering, source.numbering)
         told["numbering"] = numbering
@@ -119,6 +124,16 @@ def _check_made_for(vocabulary: Vocabulary, predictions: Path) -> None:
     if beside.is_file() and Vocabulary.read(beside).hois != vocabulary.hois:
         problem = f"made for the classes of {beside}, which the annotations do not have"
         raise InputError(predictions, problem, fix="Score it with annotations of its data set")
+
+
+def _columns_of(source: Source) -> pa.Table:
+    """The images as Matlab detections count them.
+
+    Of HICO-DET's own files and of `instances` these are the images as they stand there; other files
+    order them as they like, and HICO-DET orders them by name.
+    """
+    images = source.annotations.images
+    return images if source.kind in ("hico_mat", "hico_instances") else images.sort_by("file_name")
 
 
 def _has_roles(vocabulary: Vocabulary) -> bool:

@@ -1,13 +1,14 @@
 """Detections as V-COCO's evaluator takes them, as JSON.
 
 A list with one entry per detected person: `image_id`; `person_box`: x1, y1, x2, y2; for each action
-`{action}_agent`: a score; for each role `{action}_{role}`: x1, y1, x2, y2, score. A score that is
-null or NaN says that there is no such detection. A box of four zeros, nulls or NaNs says that the
-role has no object.
+`{action}_agent`: a score; for each role `{action}_{role}`: x1, y1, x2, y2, score. A key that is
+absent, null or an empty list, and a score that is null or NaN, say that there is no such detection.
+A box of four zeros, nulls or NaNs says that the role has no object.
 """
 
 from __future__ import annotations
 
+import difflib
 import reprlib
 from array import array
 from collections.abc import Sequence
@@ -24,11 +25,12 @@ from hoiclip.evaluation.vcoco_matching import Detections
 from hoiclip.evaluation.vcoco_truth import Actions
 from hoiclip.foreign import fields
 from hoiclip.foreign.images import ImageNames
-from hoiclip.foreign.json_list import list_entries
+from hoiclip.foreign.prediction_entries import prediction_entries
 from hoiclip.foreign.rows import Places
 from hoiclip.progress import track
 
 _BOX, _SCORED = 4, 5
+_AGENT = "_agent"
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,13 @@ def read(path: str | Path, images: ImageNames, actions: Actions) -> PersonDetect
         actions: the actions and roles.
 
     Raises:
-        InputError: malformed, an unknown image, a key missing, a box that is not one, or a score
-            that is infinite.
+        InputError: malformed, an unknown image, no image or person, an action or role that the
+            data set does not have, a box that is not one, or a score that is infinite.
     """
     path = Path(path)
-    agents = [f"{action}_agent" for action in actions.names]
+    agents = [f"{action}{_AGENT}" for action in actions.names]
     image_ids, values = array("q"), array("d")
-    for row, value in track(list_entries(path), "detections read"):
+    for row, value in track(prediction_entries(path), "detections read"):
         entry = source.mapping(path, row, "entry", value)
         if "image_id" not in entry:
             raise InputError(path, "missing", row=row, key="image_id")
@@ -133,20 +135,40 @@ def _plain(
 def _checked(
     path: Path, row: int, entry: dict[str, Any], agents: Sequence[str], roles: Sequence[str]
 ) -> list[float]:
+    if "person_box" not in entry:
+        raise InputError(path, "missing", row=row, key="person_box")
+    _check_keys(path, row, entry, agents, roles)
     numbers: list[float] = []
     for keys, width in ((["person_box"], _BOX), (agents, 1), (roles, _SCORED)):
         for key in keys:
-            if key not in entry:
-                fix = "Give every action and role, null for one that is not detected"
-                raise InputError(path, "missing", row=row, key=key, fix=fix)
-            value = [entry[key]] if width == 1 else entry[key]
-            if value is None:
+            value = entry.get(key)
+            if value is None or value == []:
                 value = [None] * width
+            elif width == 1:
+                value = [value]
             if type(value) is not list or len(value) != width:
                 problem = f"{reprlib.repr(value)}, expected {width} numbers"
                 raise InputError(path, problem, row=row, key=key)
             numbers += [np.nan if v is None else fields.number(path, row, key, v) for v in value]
     return numbers
+
+
+def _check_keys(
+    path: Path, row: int, entry: dict[str, Any], agents: Sequence[str], roles: Sequence[str]
+) -> None:
+    """Refuses what is meant as an action or role and is none: absent ones are not an error."""
+    alone = {agent.removesuffix(_AGENT) for agent in agents}
+    alone -= {role.rsplit("_", 1)[0] for role in roles}
+    suffixes = (_AGENT, *{"_" + role.rsplit("_", 1)[1] for role in roles})
+    known = {*agents, *roles}
+    for key in entry:
+        # V-COCO's evaluator passes over the objects of an action that has none.
+        if key in known or not key.endswith(suffixes) or key.rsplit("_", 1)[0] in alone:
+            continue
+        if entry[key] not in (None, []):
+            near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
+            problem = "is no action or role of V-COCO"
+            raise InputError(path, problem, row=row, key=key, fix=f"Is it {near[0]}?")
 
 
 def _split(

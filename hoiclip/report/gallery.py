@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from hoiclip import pictures
+from hoiclip.errors import printable
 from hoiclip.pictures import DrawnPair, Style
 from hoiclip.report.inputs import Run
 from hoiclip.report.matching import DUPLICATE, FOUND, NO_PAIR, AtThreshold
@@ -101,7 +102,7 @@ class Gallery:
             InputError: the image is missing or damaged.
         """
         name = self._file_names[image_id]
-        image = self._run.images.read(name)
+        image, name = self._run.images.read(name), printable(name)
         rows = np.flatnonzero(self._row_image_ids == image_id)
         places = self._shown(image_id)
         pair_badges, query_badges = self._badges(rows, places)
@@ -142,7 +143,8 @@ class Gallery:
             replace(pair, label=", ".join(line.name for line in lines_of_pair))
             for pair, (_, lines_of_pair) in zip(drawn, lines, strict=True)
         ]
-        return _panel(self._run.images.read(name), drawn, lines, f"Predictions for {name}")
+        image = self._run.images.read(name)
+        return _panel(image, drawn, lines, f"Predictions for {printable(name)}")
 
     def _shown(self, image_id: int) -> np.ndarray:
         first, last = np.searchsorted(self._matches.image_ids, (image_id, image_id + 1))

@@ -16,7 +16,7 @@ from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.model.config import ModelConfig
 from hoiclip.model.hoiclip import HOICLIP, Tables
-from hoiclip.model_file import Detector
+from hoiclip.model_file import LARGEST_SCALE, Detector
 from hoiclip.text_embeddings import read_text_embeddings
 from hoiclip.training.warm_start import read_detr, warm_start_from_detr
 from hoiclip.verb_vectors import read_verb_vectors
@@ -81,6 +81,12 @@ class TrainData:
         """(C,) bool: HOI classes that training may see."""
         return self.classes["seen"].to_numpy()
 
+    @property
+    def median_shorter_side(self) -> int | None:
+        """Of the images to learn from, px; None without images."""
+        sides = np.minimum(*(self.train.images[key].to_numpy() for key in ("width", "height")))
+        return min(int(np.median(sides)), LARGEST_SCALE) if len(sides) else None
+
 
 def build_detector(
     paths: TrainPaths,
@@ -89,8 +95,11 @@ def build_detector(
     transforms: TransformsConfig,
     *,
     warm_start: bool,
+    inference_scale: int | None = None,
 ) -> Detector:
     """A detector ready to train: tables from the caches, the rest from a DETR or random.
+
+    `inference_scale` is what its file states for photographs where `transforms` have no scale.
 
     Raises:
         WeightsError: weights are absent or do not fit.
@@ -113,4 +122,6 @@ def build_detector(
     model = HOICLIP(config, tables, clip.visual_projection)
     if warm_start:
         warm_start_from_detr(model, read_detr(paths.detector, config.detector), paths.detector)
-    return Detector(model, clip, vocabulary, config, transforms, scores={}, provenance={})
+    return Detector(
+        model, clip, vocabulary, config, transforms, {}, {}, inference_scale=inference_scale
+    )

@@ -70,6 +70,7 @@ class Trainer:
             model_config,
             config.transforms,
             warm_start=config.warm_start,
+            inference_scale=self.data.median_shorter_side,
         )
         self.model = self.detector.model.to(self.device)
         vocabulary = self.data.vocabulary

@@ -273,7 +273,8 @@ RELEASED_SCORES = {
 def test_the_header_says_what_makes_the_released_scores(converted):
     _, out, detector = converted("default")
     assert detector.scores == RELEASED_SCORES
-    assert detector.transforms.test_scale == 800
+    assert (detector.transforms.test_scale, detector.transforms.max_side) == (800, 1333)
+    assert detector.inference_scale == 800
     assert detector.transforms.max_side == 1333
     assert detector.provenance["setting"] == "default"
     assert "/data/hico" not in json.dumps(detector.provenance)

@@ -1,5 +1,6 @@
 import collections
 import pickle
+from pathlib import Path
 
 import open_clip
 import pytest
@@ -13,10 +14,12 @@ from hoiclip.clip_encoder import build_clip
 from hoiclip.clip_weights import load_clip
 from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.sniff import convert
-from hoiclip.data.readers.vocabularies import hico_det
+from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import WeightsError
 from hoiclip.tensors import read_safetensors
 from hoiclip.verb_vectors import read_verb_vectors
+
+CASE = Path(__file__).parents[3] / "shared/cases/convert-pre-2branch/detr-r50-pre-2branch-hico.pth"
 
 
 @pytest.fixture
@@ -55,6 +58,84 @@ def test_wrong_verb_vectors(tmp_path, vectors, change, message):
     assert [path.name for path in tmp_path.iterdir()] == ["verb.pth"]
 
 
+def test_released_vcoco_vectors_keep_their_lengths(tmp_path):
+    """The released network starts from them as they are."""
+    number = vcoco().num_verbs
+    lengths = torch.linspace(0.4, 20.4, number)
+    vectors = F.normalize(torch.randn(number, 8, dtype=torch.float64), dim=-1) * lengths[:, None]
+    torch.save(vectors, tmp_path / "verb.pth")
+    done = convert(tmp_path / "verb.pth", tmp_path / "verb.parquet")
+    found = read_verb_vectors(done.path, "arithmetic", number)
+    assert (torch.from_numpy(found) == vectors.float()).all()
+    assert "lengths 0.4 to 20.4, kept" in done.summary()
+    torch.save(F.normalize(vectors, dim=-1), tmp_path / "verb.pth")
+    assert "lengths" not in convert(tmp_path / "verb.pth", tmp_path / "verb.parquet").summary()
+
+
+@pytest.mark.parametrize(("value", "length"), [(0.0, "0"), (float("inf"), "inf")])
+def test_a_vcoco_vector_without_a_direction_is_refused(tmp_path, value, length):
+    vectors = torch.ones(vcoco().num_verbs, 8)
+    vectors[3] = value
+    torch.save(vectors, tmp_path / "verb.pth")
+    with pytest.raises(WeightsError, match=f"row 3 has length {length}, expected more than 0"):
+        convert(tmp_path / "verb.pth", tmp_path / "verb.parquet")
+
+
+@pytest.mark.parametrize("wrapper", [None, "model", "model_state_dict", "state_dict"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_detr_is_found_under_the_usual_keys_and_prefixes(tmp_path, wrapper, prefix):
+    state = random_state(detr_shapes(Sizes(heads=4), 2))
+    content = {prefix + name: tensor for name, tensor in state.items()}
+    if wrapper is not None:
+        content = {"epoch": 3, wrapper: content, "optimizer": {}, "args": {"nheads": 4}}
+    torch.save(content, tmp_path / "detr.pth")
+    done = convert(tmp_path / "detr.pth", tmp_path / "detr.safetensors")
+    assert done.kind == "detr"
+    assert done.provenance["model_detector"]["heads"] == (8 if wrapper is None else 4)
+    found, _ = read_safetensors(done.path)
+    assert found
+    assert all(torch.equal(tensor, state[name]) for name, tensor in found.items())
+
+
+def start_weights(script):
+    """What the scripts `convert_parameters.py` make of DETR's file."""
+    state = random_state(detr_shapes(Sizes(heads=8), 2))
+    for name in list(state):
+        if name.startswith("transformer.decoder.") and script != "qpic":
+            branches = {"gen-vlkt": ("instance_decoder", "interaction_decoder")}
+            for branch in branches.get(script, ("decoder", "interaction_decoder")):
+                state[name.replace("decoder", branch, 1)] = state[name]
+            if script == "gen-vlkt":
+                del state[name]
+        if name.startswith("bbox_embed."):
+            state |= {f"{who}_{name}": state[name] for who in ("hum", "sub", "obj")}
+    state["obj_class_embed.weight"] = state["class_embed.weight"][:81]
+    state["obj_class_embed.bias"] = state["class_embed.bias"][:81]
+    return state
+
+
+@pytest.mark.parametrize("script", ["gen-vlkt", "cdn", "qpic"])
+def test_start_weights_of_other_networks_are_told(tmp_path, script):
+    state = start_weights(script)
+    torch.save({"model": state}, tmp_path / "a.pth")
+    message = (
+        r"DETR start weights made by convert_parameters\.py; give DETR's own file \(or convert it\)"
+    )
+    for kind in (None, "detr"):
+        with pytest.raises(WeightsError, match=message):
+            convert(tmp_path / "a.pth", tmp_path / "b.safetensors", kind=kind)
+    save_file({name: tensor.clone() for name, tensor in state.items()}, tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match=message):
+        check_detr_file(tmp_path / "a.safetensors")
+
+
+@pytest.mark.skipif(not CASE.exists(), reason="needs the shared cases")
+def test_the_reported_start_weights_are_told(tmp_path):
+    with pytest.raises(WeightsError, match=r"made by convert_parameters\.py; give DETR's own file"):
+        convert(CASE, tmp_path / "x.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
 class Other:
     """A class of which no checkpoint may hold an object."""
 
@@ -63,9 +144,34 @@ class Other:
     ("content", "message"),
     [
         ({"model": {"transformer.interaction_decoder.norm.bias": torch.zeros(1)}}, "GEN-VLKT"),
+        (
+            {
+                "transformer.decoder.norm.bias": torch.zeros(1),
+                "verb_class_embed.bias": torch.zeros(1),
+            },
+            "of QPIC or CDN",
+        ),
+        (
+            {
+                "transformer.decoder.norm.bias": torch.zeros(1),
+                "transformer.level_embed": torch.zeros(1),
+            },
+            "Deformable DETR",
+        ),
+        (
+            {
+                "detr.bbox_embed.layers.0.bias": torch.zeros(1),
+                "mask_head.lay1.bias": torch.zeros(1),
+            },
+            "panoptic segmentation",
+        ),
+        (
+            {"model.backbone.a": torch.zeros(1), "class_labels_classifier.bias": torch.zeros(1)},
+            "Hugging Face",
+        ),
         ({"visual.conv1.weight": torch.zeros(1)}, r"names no model.*--clip-model"),
         ({"model": {"fc.weight": torch.zeros(1)}}, r"first tensor is fc\.weight"),
-        ({"model": {}}, "holds no state dict"),
+        ({"model": {}}, "holds no state dict .*bare or under model, model_state_dict, state_dict"),
         ({"model": {"fc.weight": 1}}, "holds no state dict"),
         ([1, 2], "holds no state dict"),
         ({"model": {}, "extra": Other()}, r"object of class .*Other"),

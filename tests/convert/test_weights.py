@@ -65,6 +65,21 @@ def test_a_released_detr_is_converted(files):
     assert all(torch.equal(tensor, state[name]) for name, tensor in found.items())
 
 
+def test_a_wrapped_detr_is_taken_and_start_weights_are_told(files):
+    state = random_state(detr_shapes(Sizes(heads=8), 6))
+    wrapped = {"model_state_dict": {f"module.{name}": value for name, value in state.items()}}
+    torch.save(wrapped, files / "detr.pth")
+    prepare(config_of(files, detector="detr.pth"), files)
+    found, _ = read_safetensors(files / "out/detector.safetensors")
+    assert found
+    assert all(torch.equal(tensor, state[name]) for name, tensor in found.items())
+    heads = {f"obj_class_embed.{part}": torch.zeros(2) for part in ("weight", "bias")}
+    for name, write in (("start.pth", torch.save), ("start.safetensors", save_file)):
+        write(state | heads, files / name)
+        with pytest.raises(HoiclipError, match="DETR start weights made by convert_parameters"):
+            prepare(config_of(files, detector=name), files)
+
+
 def test_a_named_clip_gets_a_header_that_names_it(files, clip_config, monkeypatch):
     monkeypatch.setattr(open_clip, "get_model_config", lambda name: dict(clip_config["model_cfg"]))
     state = load_file(files / "clip.safetensors")

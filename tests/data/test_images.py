@@ -1,4 +1,5 @@
 import io
+import os
 import tarfile
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image
 
 from hoiclip.data import images as images_module
-from hoiclip.data.images import ImageStore, decode, write_shards
+from hoiclip.data.images import ImageStore, Limits, decode, write_shards
 from hoiclip.errors import InputError
 
 
@@ -88,6 +89,23 @@ def test_missing_things_are_named(tmp_path):
         str(info.value).encode()
 
 
+def test_a_fifo_among_the_images_blocks_nobody(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(InputError, match="a FIFO, not a file"):
+        ImageStore(tmp_path).read("a.png")
+
+
+def test_limits_of_a_store_hold_for_files_and_shards(tmp_path):
+    write_shards(tmp_path / "shards", [("red.png", RED)])
+    (tmp_path / "red.png").write_bytes(RED)
+    for folder in (tmp_path, tmp_path / "shards"):
+        with pytest.raises(InputError, match="more than the limit"):
+            ImageStore(folder, Limits(bytes=10)).read("red.png")
+        with pytest.raises(InputError, match="more pixels than the limit"):
+            ImageStore(folder, Limits(pixels=20)).read("red.png")
+        assert ImageStore(folder, Limits(pixels=24, bytes=10_000)).read("red.png").size == (6, 4)
+
+
 @pytest.mark.parametrize("name", ["ein Hünd 犬.png", "a" * 120 + ".png", "deep/" * 60 + "a.png"])
 def test_shards_take_names_of_any_length_and_script(tmp_path, name):
     write_shards(tmp_path / "images", [(name, RED), ("a.png", BLUE)])
@@ -153,3 +171,21 @@ def test_every_mode_becomes_rgb(mode):
     buffer = io.BytesIO()
     Image.new(mode, (6, 4)).save(buffer, "TIFF")
     assert decode(buffer.getvalue(), "a").mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"size": "-1536"},
+        {"size": str(1 << 50)},
+        {"GNU.sparse.map": "0,1", "GNU.sparse.size": "9" * 15},
+        {"GNU.sparse.map": "x", "GNU.sparse.size": "1"},
+    ],
+)
+def test_a_shard_whose_sizes_lie_is_named(tmp_path, headers):
+    with tarfile.open(tmp_path / "00000.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("red.png")
+        member.size, member.pax_headers = len(RED), headers
+        tar.addfile(member, io.BytesIO(RED))
+    with pytest.raises(InputError, match=r"00000\.tar: not a tar shard"):
+        ImageStore(tmp_path).read("red.png")

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import raw_data
-from layouts import HICO
+from layouts import HICO, same_as_sets
 from raw_data import picture, write_hico, write_own, write_vcoco
 from vcoco_layouts import V_COCO
 
@@ -95,16 +95,32 @@ def test_every_source_and_form_is_written_whole(raw, data, name):
     assert not [row for row in findings(data) if row["kind"] != "published_count_differs"]
 
 
-def test_the_forms_of_hico_det_give_equal_tables_and_equal_shards(tmp_path):
+def test_files_among_your_own_images_that_nobody_names_are_findings(raw, data):
+    config = write_own(raw)
+    for name in ("site/c.heic", "d.jpg", "\x1b.txt"):
+        (raw / "images" / name).write_bytes(b"")
+    summary = prepare(config, data)
+    rows = [row for row in findings(data) if row["kind"] == "image_not_listed"]
+    assert [json.loads(row["value"])["file_name"] for row in rows] == [
+        "\\x1b.txt",
+        "d.jpg",
+        "site/c.heic",
+    ]
+    assert {(row["file"], row["row"], row["kept"]) for row in rows} == {
+        (str(raw / "images"), -1, False)
+    }
+    assert any(line.startswith("train image_not_listed") for line in summary_lines(summary))
+
+
+def test_the_forms_of_hico_det_give_equal_rows_and_equal_shards(tmp_path):
     for form in ("mat", "hoia", "instances"):
         (tmp_path / form).mkdir()
         prepare(write_hico(tmp_path / form, form), tmp_path / form / "data")
     first, *others = (tmp_path / form / "data" for form in ("mat", "hoia", "instances"))
     for other in others:
         for partition in ("train", "test"):
-            for name in ("images", "instances", "interactions"):
-                path = f"annotations/{partition}/{name}.parquet"
-                assert schema.read_table(first / path).equals(schema.read_table(other / path))
+            tables = [Annotations.read(d / f"annotations/{partition}") for d in (first, other)]
+            assert same_as_sets(*tables)
             shard = f"images/{partition}/00000.tar"
             assert (first / shard).read_bytes() == (other / shard).read_bytes()
 
@@ -114,6 +130,7 @@ def test_people_without_labels(raw, data):
     path = data / "annotations/test/unlabelled_people.parquet"
     people = schema.read_table(path, schema.UNLABELLED).to_pylist()
     assert people == [{"image_id": 20, "box_xyxy": [40.0, 1.0, 49.0, 10.0]}]
+    assert "instances_ahead" in schema.read_unlabelled(path).column_names
 
 
 def test_the_split_file_of_vcoco_says_which_images(raw, data):

@@ -346,3 +346,8 @@ def test_clip_sees_the_central_square_of_the_resized_image(size):
     expected = ((pixels - mean) / deviation).transpose(2, 0, 1)
     found = ClipVisual({"model_cfg": config}).preprocess(image)
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_no_side_shrinks_to_nothing():
+    assert resized_size(50_000, 10, 128, 1333) == (5000, 1)
+    assert resized_size(1, 100_000, 800, 1333) == (1, 100_000)

@@ -187,7 +187,19 @@ def test_a_numbering_stated_wrongly_is_told(capsys, tmp_path):
     options = ("--annotation-numbering", "zero-based-verbs-from-1", "--numbering", "one-based")
     told, error = evaluate(capsys, tmp_path, OWN, truth, found, *options)
     assert told is not None
-    assert "most pairs do not fit the vocabulary, read as numbering zero-based-verbs-" in error
+    assert "2 of 2 pairs do not fit the vocabulary, read as zero-based-verbs-from-1" in error
+    assert "but all do as one-based" in error
+
+
+def test_dropping_is_not_advised_where_another_numbering_fits(capsys, tmp_path):
+    pairs = [*pairs_of(OF_COCO)]
+    truth = annotations(pairs, [1, 77, 18], 1)
+    option = ("--annotation-numbering", "one-based")
+    told, error = evaluate(capsys, tmp_path, OF_COCO, truth, as_predictions(truth), *option)
+    assert told is None
+    assert "category_id 77 (2), category_id 18 (1)" in error
+    assert "all do as coco: state --annotation-numbering" in error
+    assert "--drop-unknown" not in error
 
 
 def test_the_option_is_of_hoia_alone(capsys, tmp_path):

@@ -43,11 +43,12 @@ DOCUMENTS = {
         for numbering in ("hoia", "zero-based", "hoi", "hoi-category")
     },
     "vcoco": official_list(V_WORLD)[:3],
+    "printed": {"preds": hoia_document(WORLD.detections, names_of(WORLD), WORLD.vocabulary)[:3]},
 }
 
 
 @st.composite
-def damaged_json(draw, document):
+def damaged_json(draw, document, text_of=json.dumps):
     """Bytes of `document` after up to three changes, now and then cut or overwritten."""
     document = copy.deepcopy(document)
     for _ in range(draw(st.integers(0, 3))):
@@ -64,13 +65,17 @@ def damaged_json(draw, document):
             del parent[path[-1]]
         elif isinstance(parent, list):
             parent.insert(0, copy.deepcopy(parent[path[-1]]))
-    data = bytearray(json.dumps(document).encode())
+    data = bytearray(text_of(document).encode())
     damage = draw(st.integers(0, 9))
     if damage == 0:
         return bytes(data[: draw(st.integers(0, len(data)))])
     if damage == 1:
         data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
     return bytes(data)
+
+
+def printed(document):
+    return json.dumps(str(document))
 
 
 @st.composite
@@ -154,13 +159,15 @@ def check(folder, name, examples):
         )
     partition = write_vcoco(folder, V_WORLD) if name == "vcoco" else write_world(folder, WORLD)
     options = {"format": "vcoco" if name == "vcoco" else "hoia"}
+    if name == "printed":
+        options["numbering"] = "hoia"
     if name == "zero-based":
         # What fits it may be HOI classes too.
         options["numbering"] = name
     return run_cases(
         folder,
         "json",
-        damaged_json(DOCUMENTS[name]),
+        damaged_json(DOCUMENTS[name], printed if name == "printed" else json.dumps),
         lambda path, data: path.write_bytes(data),
         partition,
         examples,

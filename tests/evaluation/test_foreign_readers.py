@@ -229,7 +229,7 @@ def test_broken_json_is_told(tmp_path, text, told):
 @pytest.mark.parametrize("chunk", [1, 2, 7, 1000])
 def test_json_is_read_in_pieces(tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(json_list, "CHUNK", chunk)
-    values = [{"a": [1.5, -2e-7, 'é]\\"[,']}, [], 12345, None, "x" * 50, {"b": {}}]
+    values = [{"a": [1.5, -2e-7, 'é]\\"[,']}, [], 12345, -2.5, 1e-7, None, "x" * 50, {"b": {}}]
     for text in (json.dumps(values), json.dumps(values, indent=3), " \n[ ] \n"):
         path = tmp_path / "p.json"
         path.write_text(text, encoding="utf-8")
@@ -266,6 +266,26 @@ def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path, folder):
 )
 def test_other_files_are_told(tmp_path, folder, document, told):
     assert told in error_of(tmp_path, folder, document)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "told"),
+    [
+        ("p.pkl", b"", "a pickle"),
+        ("p.p", b"x", "a pickle"),
+        ("p.json", b"(lp0\n.", "a pickle"),
+        ("p.json", b"]q\x00.", "a pickle"),
+        ("p.pth", b"PK\x03\x04", "an archive"),
+        ("p.npy", b"\x93NUMPY", "an array"),
+        ("p.h5", b"\x89HDF\r\n", "an HDF5 file"),
+        ("p.json.gz", b"\x1f\x8b\x08", "compressed by gzip"),
+    ],
+)
+def test_other_binary_files_are_told(tmp_path, folder, name, start, told):
+    (tmp_path / name).write_bytes(start)
+    with pytest.raises(InputError, match=told) as caught:
+        score_files(tmp_path / name, folder)
+    assert name in str(caught.value)
 
 
 def parquet_with(world, **columns):

@@ -215,6 +215,21 @@ def test_a_list_by_hand(tmp_path):
     assert rows["hit_instr"]["ap_scenario_2"] == 100.0
 
 
+@pytest.mark.parametrize("nothing", [..., None, []])
+def test_what_a_list_leaves_out_is_not_detected(tmp_path, nothing):
+    """Absent, null and empty are one, and other keys are nobody's business."""
+    folder = hand_world(tmp_path)
+    expected = score_files(write_json(tmp_path / "a.json", HAND), folder).metrics()
+    sparse = [
+        {k: v if v is not None else nothing for k, v in entry.items()} | {"note": 1, "stand_obj": 5}
+        for entry in HAND
+    ]
+    sparse = [{k: v for k, v in entry.items() if v is not ...} for entry in sparse]
+    assert ("hit_obj" in sparse[0]) == (nothing is not ...)
+    found = score_files(write_json(tmp_path / "b.json", sparse), folder).metrics()
+    assert close(found, expected)
+
+
 def test_an_empty_list_finds_nothing(tmp_path):
     path, folder = write_json(tmp_path / "l.json", []), hand_world(tmp_path)
     for format_ in (None, "vcoco", "hoia"):
@@ -237,8 +252,17 @@ def test_an_empty_list_finds_nothing(tmp_path):
         ({"hold_obj": [1, 1, 2, 2, math.inf]}, ["row 1, hold_obj", "infinite"]),
         ({"stand_agent": math.inf}, ["row 1, stand_agent", "infinite"]),
         ({"stand_agent": "half"}, ["row 1, stand_agent", "expected a number (text, not a"]),
-        ({"stand_agent": ...}, ["row 1, stand_agent: missing", "null for one"]),
-        ({"hit_instr": ...}, ["row 1, hit_instr: missing"]),
+        (
+            {"hit_obj": ..., "hti_obj": [1, 1, 2, 2, 1]},
+            ["row 1, hti_obj: is no action", "Is it hit"],
+        ),
+        (
+            {"hold_obj": ..., "hold_instr": [1, 1, 2, 2, 1]},
+            ["row 1, hold_instr: is no action"],
+        ),
+        ({"hold_agent": ..., "run_agent": 0.5}, ["row 1, run_agent: is no action or role"]),
+        ({"person_box": ...}, ["row 1, person_box: missing"]),
+        ({"person_box": []}, ["row 1, person_box", "not finite"]),
         ({"image_id": ...}, ["row 1, image_id: missing"]),
     ],
 )

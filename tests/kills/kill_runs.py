@@ -1,4 +1,4 @@
-"""Kills the pipeline at random moments, again and again, and holds its result against a quiet run's.
+"""Kills the pipeline at random moments, again and again; its result must equal a quiet run's.
 
     python tests/kills/kill_runs.py --log tests/kills/log.txt
 

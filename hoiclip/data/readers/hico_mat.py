@@ -9,7 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.readers import mat_structs
@@ -56,11 +56,26 @@ def read(
 
 
 def _collect_elsewhere(path: Path, key: str) -> mat_structs.MatPartition:
-    """What `mat_structs.collect` gives, from a process that a damaged file may crash."""
+    """What `mat_structs.collect` gives."""
+    return parse_elsewhere(path, _CODE, key)
+
+
+def parse_elsewhere(path: Path, code: str, *arguments: str) -> Any:
+    """What a parser gives in a process of its own, which a damaged file may crash.
+
+    Args:
+        path: what is parsed, its first argument.
+        code: Python that calls `mat_structs.write` or another user of `mat_structs.write_answer`
+            with the process's arguments, the last of which is the file for the answer.
+        arguments: between these two.
+
+    Raises:
+        InputError: the parser's own; it crashed, or took too long.
+    """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.pickle"
-        command = [sys.executable, "-c", _CODE, path, key, result]
+        command = [sys.executable, "-c", code, path, *arguments, result]
         try:
             process = subprocess.run(
                 command, env=environment, capture_output=True, check=False, timeout=_SECONDS

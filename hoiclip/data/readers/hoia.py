@@ -9,15 +9,10 @@ from typing import Any
 import numpy as np
 
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.readers import source
+from hoiclip.data.readers import hoia_numbering, source
 from hoiclip.data.readers.assembly import assemble
-from hoiclip.data.readers.hoia_numbering import (
-    HICO_DET,
-    Numbering,
-    PairNumbers,
-    find,
-    fits_few,
-)
+from hoiclip.data.readers.hoia_evidence import PairNumbers, doubt, find
+from hoiclip.data.readers.hoia_numbering import Numbering
 from hoiclip.data.readers.image_table import ImageSize, image_table
 from hoiclip.data.readers.report import ReadReport
 from hoiclip.data.readers.rows import (
@@ -33,6 +28,8 @@ from hoiclip.vocabulary import Vocabulary
 
 ZERO_BASED_INCLUSIVE = np.array([0.0, 0.0, 1.0, 1.0])
 """Added to 0-based inclusive xyxy boxes, gives the schema's."""
+HICO_DET, V_COCO = hoia_numbering.HICO_DET, hoia_numbering.V_COCO
+"""Numberings of the published files."""
 _TOLD = 200
 """Characters of another library's message."""
 
@@ -56,7 +53,7 @@ def read(
         path: the JSON file.
         vocabulary: the classes, in the order of the numbering.
         image_size: sizes, which the file does not state.
-        numbering: of the file's classes; null finds it out, see `hoia_numbering.find`.
+        numbering: of the file's classes; null finds it out, see `hoia_evidence.find`.
         hint: of the numbering, where several fit.
         valid_pairs: `corre_hico.npy`, verbs x objects of 0/1, to be held against the vocabulary.
         drop_unknown: see `assemble`.
@@ -80,12 +77,10 @@ def read(
     if numbering is None:
         numbering, note = find(path, numbers, vocabulary, hint)
         report.notes += [note] if note else []
-    if fits_few(numbers, vocabulary, numbering):
-        few = f"most pairs do not fit the vocabulary, read as numbering {numbering.name}"
-        report.notes.append(few)
-        report.unknown_fix = (
-            f"As {few}: give the file's own vocabulary, or state --annotation-numbering"
-        )
+    if doubtful := doubt(numbers, vocabulary, numbering):
+        report.notes.append(doubtful)
+        report.unknown_fix = f"{doubtful}: state --annotation-numbering, or give the file's own "
+        report.unknown_fix += "vocabulary"
     report.numbering = numbering
     interactions = listed.interactions(vocabulary, numbering, report)
     boxes = listed.boxes(numbering)

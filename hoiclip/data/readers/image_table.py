@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from hoiclip import schema
-from hoiclip.data.images import ImageStore
+from hoiclip.data.images import ImageStore, opened
 from hoiclip.data.readers.source import file_name
 from hoiclip.errors import InputError
 
@@ -29,9 +27,9 @@ def sizes_from(store: ImageStore) -> ImageSize:
     def size(file_name: str) -> tuple[int, int]:
         data = store.read_bytes(file_name)
         try:
-            with Image.open(io.BytesIO(data)) as image:
+            with opened(data) as image:
                 return image.size
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow lets errors of any type out of a damaged file.
             problem = f"image {file_name!r} cannot be read ({error})"
             raise InputError(store.folder, problem, key="file_name") from None
 

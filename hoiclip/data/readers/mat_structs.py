@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import reprlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ _MEMORY = 4 * 2**30
 """Bytes; ten times what the pairs of HICO-DET's test partition take."""
 _TOLD = 200
 """Characters of another library's message."""
-_OPTIONS = {"struct_as_record": False, "squeeze_me": True, "appendmat": False}
+_OPTIONS = {"struct_as_record": False, "squeeze_me": True}
 
 
 class MatPartition(NamedTuple):
@@ -55,7 +56,7 @@ def collect(path: Path, key: str) -> MatPartition:
         InputError: malformed, or made for other classes than HICO-DET's.
     """
     vocabulary, report = hico_det(), ReadReport(path)
-    content = _load(path, key)
+    content = load(path, [key, _ACTIONS], **_OPTIONS)
     _check_actions(path, content[_ACTIONS], vocabulary)
     entries = _structs(content[key])
     names = [
@@ -134,10 +135,17 @@ class _Collected:
         return value.astype(np.int64).reshape(-1, 2).tolist()
 
 
-def _load(path: Path, key: str) -> dict[str, Any]:
-    wanted = [key, _ACTIONS]
+def load(path: Path, wanted: Sequence[str], **options: Any) -> dict[str, Any]:
+    """The variables `wanted` of the file.
+
+    Raises:
+        InputError: not a readable MATLAB file, or one of them is missing.
+    """
     try:
-        content = loadmat(path, variable_names=wanted, **_OPTIONS)
+        content = loadmat(path, variable_names=wanted, appendmat=False, **options)
+    except NotImplementedError:
+        fix = "Save it anew in Matlab with -v7"
+        raise InputError(path, "a MATLAB 7.3 file, which is not read here", fix=fix) from None
     except Exception as error:  # SciPy's parser lets errors of any type out of a damaged file.
         raise InputError(path, f"not a readable MATLAB file ({str(error)[:_TOLD]})") from None
     for name in wanted:
@@ -184,12 +192,17 @@ def write(path: str, key: str, result: str) -> None:
 
     It limits the memory of the process that calls it.
     """
+    write_answer(lambda: collect(Path(path), key), result)
+
+
+def write_answer(parse: Callable[[], Any], result: str) -> None:
+    """As `write`, for any parser."""
     _limit_memory()
     try:
-        collected: MatPartition | InputError = collect(Path(path), key)
+        answer = parse()
     except InputError as error:
-        collected = error
-    Path(result).write_bytes(pickle.dumps(collected))
+        answer = error
+    Path(result).write_bytes(pickle.dumps(answer))
 
 
 def _limit_memory() -> None:

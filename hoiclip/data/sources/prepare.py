@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +13,7 @@ from hoiclip import schema
 from hoiclip.data import download
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.download import State, Step
+from hoiclip.data.images import ImageStore
 from hoiclip.data.readers.report import WHOLE_FILE, ReadReport
 from hoiclip.data.sources import hico_det, own, vcoco
 from hoiclip.data.sources.config import DatasetConfig
@@ -20,7 +21,7 @@ from hoiclip.data.sources.partition import SourcePartition
 from hoiclip.data.sources.summary import compare, count, count_findings
 from hoiclip.data.sources.write import write_partition
 from hoiclip.data.toy import toy_vocabulary, write_toy_partition
-from hoiclip.errors import InputError
+from hoiclip.errors import InputError, printable
 
 PARTITIONS = ("train", "test")
 
@@ -75,7 +76,8 @@ def prepare(config: DatasetConfig, data: Path) -> dict[str, Any]:
     }
     _check_disjoint(sources["train"], sources["test"])
     tables: dict[str, Annotations] = {}
-    findings = []
+    # The folders of published data sets hold more than a data set names.
+    findings = [_not_listed(sources)] if config.source == "own" else []
     for name, source in sources.items():
         tables[name], found = write_partition(
             source,
@@ -108,6 +110,20 @@ def _check_disjoint(train: SourcePartition, test: SourcePartition) -> None:
             problem = f"{name!r} is also an image of {train.report.file}"
             place = {"row": int(test.image_rows[row]), "key": "file_name"}
             raise InputError(test.report.file, problem, **place, fix="Leave it in one of the two")
+
+
+def _not_listed(sources: dict[str, SourcePartition]) -> pa.Table:
+    """A finding for each file in the folder of images that no partition names."""
+    folder = sources["train"].images
+    named = {
+        str(PurePosixPath(name))
+        for source in sources.values()
+        for name in source.annotations.images["file_name"].to_pylist()
+    }
+    others = [{"file_name": printable(n)} for n in ImageStore(folder).names() if n not in named]
+    report = ReadReport(folder)
+    report.add("image_not_listed", np.full(len(others), WHOLE_FILE), others)
+    return _of_partition("train", report.table())
 
 
 def _prepare_toy(config: DatasetConfig, data: Path) -> dict[str, Any]:

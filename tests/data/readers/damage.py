@@ -75,8 +75,8 @@ def places(value, path=()):
 
 
 @st.composite
-def damaged_json(draw, document):
-    """Bytes of `document` after one to three changes."""
+def damaged_document(draw, document):
+    """`document` after one to three changes."""
     document = copy.deepcopy(document)
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(list(places(document))))
@@ -93,14 +93,21 @@ def damaged_json(draw, document):
             del parent[path[-1]]
         elif isinstance(parent, list):
             parent.insert(0, copy.deepcopy(parent[path[-1]]))
-    return draw(damaged_bytes(_dump(document), rarely=True))
+    return document
 
 
-def _dump(document):
-    text = json.dumps(document)
+@st.composite
+def damaged_json(draw, document):
+    """Bytes of `document` after one to three changes."""
+    return draw(damaged_bytes(dump(draw(damaged_document(document))), rarely=True))
+
+
+def dump(document, write=json.dumps):
+    """Bytes of `document` as JSON or by another `write`."""
+    text = write(document)
     for name, raw in RAW.items():
-        text = text.replace(json.dumps(name), raw)
-    return text.encode()
+        text = text.replace(write(name).split("\n")[0], raw)
+    return text.encode(errors="surrogatepass")
 
 
 @st.composite

@@ -11,7 +11,7 @@ from layouts import (
     write_json,
 )
 
-from hoiclip.data.readers import hoia, hoia_numbering
+from hoiclip.data.readers import hoia
 from hoiclip.data.readers.vocabularies import vcoco
 from hoiclip.errors import InputError
 
@@ -136,7 +136,7 @@ def test_hoia_of_vcoco_has_pairs_without_object(tmp_path):
         "hoi_annotation": [{"subject_id": 0, "object_id": -1, "category_id": stand}],
     }
     path = write_json(tmp_path / "h.json", [entry])
-    tables, _, report = hoia.read(path, vocabulary, size_of, numbering=hoia_numbering.V_COCO)
+    tables, _, report = hoia.read(path, vocabulary, size_of, numbering=hoia.V_COCO)
     tables.check("test", vocabulary)
     assert report.counts() == {}
     row = tables.interactions.to_pylist()[0]
@@ -159,9 +159,9 @@ def test_hoia_of_vcoco_with_and_without_objects(tmp_path):
     }
     path = write_json(tmp_path / "h.json", [entry])
     with pytest.raises(InputError, match=r"1 rows: stand cup \(1\)\."):
-        hoia.read(path, vocabulary, size_of, numbering=hoia_numbering.V_COCO)
+        hoia.read(path, vocabulary, size_of, numbering=hoia.V_COCO)
     tables, _, report = hoia.read(
-        path, vocabulary, size_of, numbering=hoia_numbering.V_COCO, drop_unknown=True
+        path, vocabulary, size_of, numbering=hoia.V_COCO, drop_unknown=True
     )
     tables.check("test", vocabulary)
     assert report.counts() == {"hoi_outside_vocabulary": 1, "index_of_no_box": 2}

@@ -39,7 +39,6 @@ from hoiclip.data.readers import (
     hico_instances,
     hico_mat,
     hoia,
-    hoia_numbering,
     mat_structs,
     own,
     vcoco,
@@ -64,7 +63,7 @@ def read_hoia(folder, data, drop):
 
 def read_hoia_of_vcoco(folder, data, drop):
     (folder / "h.json").write_bytes(data)
-    numbering = hoia_numbering.V_COCO
+    numbering = hoia.V_COCO
     return hoia.read(folder / "h.json", V_COCO, size_of, numbering=numbering, drop_unknown=drop)
 
 

@@ -1,0 +1,199 @@
+"""The tensors of a TorchScript archive, as OpenAI's CLIP files are; none of its code is run.
+
+Such an archive is a zip of one folder: `data.pkl` pickles the tree of modules, `data/KEY` holds the
+numbers of a storage, and `code/` the classes in TorchScript. `torch.jit.load` compiles and runs
+these, so the pickle is read here by an unpickler that knows tensors and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hoiclip.errors import WeightsError
+
+_DTYPES = {
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+_CODE = "__torch__"
+_MOST_TEXT = 1 << 22  # bytes of the pickle and the classes
+_MOST_MODULES, _MOST_DIMENSIONS = 10_000, 64
+_NAMES = re.compile(r"^  __(?:parameters|buffers)__ = \[(.*)\]$")
+
+
+class _Storage(NamedTuple):
+    values: Tensor  # one dimension
+
+
+def is_torchscript(path: str | Path) -> bool:
+    """Whether a file is a zip archive of TorchScript.
+
+    Raises:
+        WeightsError: a damaged zip archive.
+    """
+    if not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(Path(name).name == "constants.pkl" for name in archive.namelist())
+    except Exception:  # zipfile lets errors of any type out of a damaged file
+        raise WeightsError(f"{path}: a damaged zip archive. Fetch the file anew") from None
+
+
+def read_torchscript(path: str | Path) -> dict[str, Tensor]:
+    """Parameters and buffers of a TorchScript archive by name, on the CPU, in the file's types.
+
+    Raises:
+        WeightsError: damaged, with anything in its pickle but modules, tensors and plain values, or
+            with a tensor that reaches outside its numbers.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _Archive(archive).state()
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    except Exception as error:  # a broken pickle or zip raises a dozen types
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise WeightsError(f"{path}: not a readable TorchScript archive ({reason})") from None
+
+
+class _Archive:
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._names = set(archive.namelist())
+        self._root = min(n for n in self._names if n.endswith("/constants.pkl")).partition("/")[0]
+        self._left = Path(archive.filename).stat().st_size
+        self._text_left = _MOST_TEXT
+        self._storages: dict[str, _Storage] = {}
+
+    def state(self) -> dict[str, Tensor]:
+        reader = _Unpickler(self._text("data.pkl"), self.storage)
+        todo, state, seen = [("", reader.load())], {}, 0
+        while todo:
+            prefix, module = todo.pop()
+            seen += 1
+            if seen > _MOST_MODULES:
+                raise WeightsError(f"more than {_MOST_MODULES} modules")
+            if not isinstance(module, _Module):
+                raise WeightsError("holds no module")
+            kept = self._kept(type(module).source)
+            for name, value in vars(module).items():
+                if isinstance(value, _Module):
+                    todo.append((f"{prefix}{name}.", value))
+                elif torch.is_tensor(value) and (kept is None or name in kept):
+                    state[prefix + name] = value
+        return state
+
+    def storage(self, key: str, dtype: torch.dtype, length: int) -> _Storage:
+        """`length` numbers of the record `data/KEY`."""
+        if key not in self._storages:
+            info = self._archive.getinfo(f"{self._root}/data/{key}")
+            # Together they are no longer than the file, so that it cannot ask for more memory.
+            self._left -= info.file_size
+            if info.compress_type != zipfile.ZIP_STORED or self._left < 0:
+                raise WeightsError(f"storage {key[:80]!r} is compressed or longer than the file")
+            data = bytearray(self._archive.read(info))
+            if length * dtype.itemsize != len(data):
+                raise WeightsError(f"storage {key[:80]!r} has not the {length} numbers it should")
+            values = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+            self._storages[key] = _Storage(values)
+        found = self._storages[key]
+        if found.values.dtype != dtype or len(found.values) != length:
+            raise WeightsError(f"storage {key[:80]!r} is described in two ways")
+        return found
+
+    def _kept(self, source: str) -> set[str] | None:
+        """Names that a class lists as parameters and buffers; None where it lists none.
+
+        Other tensors are attributes, which no state dict has.
+        """
+        module, _, name = source.rpartition(".")
+        record = f"code/{module.replace('.', '/')}.py"
+        if f"{self._root}/{record}" not in self._names:
+            return None
+        lines = iter(self._text(record).decode().splitlines())
+        for line in lines:
+            if line == f"class {name}(Module):":
+                found = [_NAMES.match(next(lines, "")) for _ in range(2)]
+                if all(found):
+                    return {n for match in found for n in re.findall('"([^"]*)"', match[1])}
+        return None
+
+    def _text(self, record: str) -> bytes:
+        with self._archive.open(f"{self._root}/{record}") as file:
+            data = file.read(self._text_left + 1)
+        self._text_left -= len(data)
+        if self._text_left < 0:
+            raise WeightsError(f"its pickle and its code have more than {_MOST_TEXT} bytes")
+        return data
+
+
+class _Module:
+    """Stands for an object of any class of the archive: its attributes, and no code."""
+
+    source: str
+
+
+# The standard library's in Python: of the one in C a short pickle can ask for gigabytes of memory.
+class _Unpickler(pickle._Unpickler):
+    def __init__(self, data: bytes, storage: Any) -> None:
+        super().__init__(io.BytesIO(data))
+        self._storage = storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        # Each is made anew, so that what a pickle does to it ends with the file.
+        if module.partition(".")[0] == _CODE:
+            return type("Module", (_Module,), {"source": f"{module}.{name}"})
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda *arguments: _tensor(*arguments)
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        if module == "torch.jit._pickle":  # plain lists and their types
+            return lambda value, *_: value
+        shown = f"{module}.{name}"[:80]
+        raise WeightsError(f"holds an object of class {shown}, which may run code when it is read")
+
+    def load_build(self) -> None:
+        if not isinstance(self.stack[-2], _Module) or type(self.stack[-1]) is not dict:
+            raise WeightsError("holds a state that is not a module's names and values")
+        super().load_build()
+
+    dispatch = pickle._Unpickler.dispatch | {pickle.BUILD[0]: load_build}
+
+    def persistent_load(self, identity: Any) -> _Storage:
+        kind, dtype, key, _location, length = identity
+        if kind != "storage" or not isinstance(dtype, torch.dtype) or type(length) is not int:
+            raise WeightsError("holds a reference that is no storage")
+        return self._storage(str(key), dtype, length)
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
+    """A tensor within its storage, of which it shows no number twice."""
+    whole = [offset, *size, *stride]
+    natural = len(size) <= _MOST_DIMENSIONS and all(type(n) is int and n >= 0 for n in whole)
+    if not isinstance(storage, _Storage) or not natural:
+        raise WeightsError("holds a tensor whose description is none")
+    length = len(storage.values)
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if math.prod(size) > length or (math.prod(size) and last >= length):
+        raise WeightsError(f"holds a tensor of size {size} that reaches outside its numbers")
+    return torch.as_strided(storage.values, size, stride, offset)

@@ -1,0 +1,176 @@
+"""Damaged inputs of every kind: the files of each and the command that meets them.
+
+Paths in a command are relative to the folder of the case; `../given/` holds sound files, which
+`write_given` makes and which are the same for each case.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import own_layouts
+import pyarrow.parquet as pq
+import test_foreign_fuzz
+import test_reader_fuzz
+import torch
+import vcoco_layouts
+import yaml
+from archive_inputs import archives
+from case import Case
+from checkpoint_inputs import CLIP, conversions
+from damage import CONTENT, damaged_bytes, damaged_csv, damaged_document, damaged_json, dump
+from fake_checkpoint import official_file
+from foreign_files import write_json, write_world
+from hypothesis import strategies as st
+from layouts import SIZE, file_name, hoia_document, instances_document
+from model_inputs import headers, images
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from test_foreign_vcoco import write as write_vcoco
+
+from hoiclip.clip_encoder import build_clip
+from hoiclip.clip_weights import save_clip
+from hoiclip.convert.sniff import convert
+from hoiclip.model_file import HEADER_KEY
+from hoiclip.tensors import read_safetensors
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Annotations: `hoiclip import`, and the readers that it does not offer.
+
+IMPORTED = {
+    "hico_instances": ("i.json", damaged_json(instances_document(CONTENT)), []),
+    "hoia": ("h.json", damaged_json(hoia_document(CONTENT)), ["--images", "../given/photos"]),
+    "hoia_of_vcoco": (
+        "h.json",
+        damaged_json(test_reader_fuzz.HOIA_OF_VCOCO),
+        ["--vocabulary", "vcoco", "--images", "../given/photos"],
+    ),
+    "vcoco": (
+        "v.json", damaged_json(vcoco_layouts.vcoco_document()), ["--coco", "../given/coco.json"],
+    ),
+    "own_json": (
+        "own.json",
+        damaged_json(own_layouts.json_document()),
+        ["--vocabulary", "../given/vocabulary.json"],
+    ),
+    "own_csv": ("own.csv", damaged_csv(), ["--vocabulary", "../given/vocabulary.json"]),
+    "own_vocabulary": (
+        "vocabulary.json", damaged_json(own_layouts.VOCABULARY), ["../given/own.json"],
+    ),
+}  # fmt: skip
+# One damages objects in memory, one starts a process for each file.
+READERS = sorted(set(test_reader_fuzz.READERS) - {"hico_mat", "hico_mat_in_process"})
+
+
+@st.composite
+def annotations(draw):
+    drop = draw(st.booleans())
+    if draw(st.booleans()):
+        name = draw(st.sampled_from(READERS))
+        data = draw(test_reader_fuzz.READERS[name][1])
+        return Case("annotations", "reader", [name, str(int(drop))], {"input": data})
+    name = draw(st.sampled_from(sorted(IMPORTED)))
+    file, data, options = IMPORTED[name]
+    if name == "own_vocabulary":
+        arguments = ["import", *options, "out", "--vocabulary", file]
+    else:
+        arguments = ["import", file, "out", *options]
+    arguments += ["--drop-unknown"] * drop
+    return Case("annotations", "hoiclip", arguments, {file: draw(data)})
+
+
+# Predictions: `hoiclip evaluate`.
+
+
+@st.composite
+def predictions(draw):
+    name = draw(st.sampled_from(test_foreign_fuzz.FORMATS))
+    world = "../given/vworld" if name == "vcoco" else "../given/world"
+    options = ["--diagnosis"] * draw(st.booleans()) + ["--out", "out"] * draw(st.booleans())
+    if name == "parquet":
+        table, file = draw(test_foreign_fuzz.damaged_table()), io.BytesIO()
+        pq.write_table(table, file)
+        data = draw(damaged_bytes(file.getvalue(), rarely=True))
+        options += ["--protocol", draw(st.sampled_from(["hico", "hoiclip", "pocket"]))]
+    else:
+        data = draw(test_foreign_fuzz.damaged_json(test_foreign_fuzz.DOCUMENTS[name]))
+        options += ["--format", "vcoco" if name == "vcoco" else "hoia"]
+        if name != "vcoco" and draw(st.booleans()):
+            options += ["--numbering", name]
+    file = "p.parquet" if name == "parquet" else "p.json"
+    arguments = ["evaluate", file, f"{world}/annotations/test", *options]
+    return Case("predictions", "hoiclip", arguments, {file: data})
+
+
+# Params: every section of params.yaml as its stage loads it.
+
+
+@cache
+def params_document():
+    return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+RECURSIVE = [b"a: &a [*a]", b"a: &a\n  b: *a\n", b"? [a, [b]]\n: 1", b"!!python/object:os.system x"]
+
+
+@st.composite
+def params(draw):
+    document = params_document()
+    section = draw(st.sampled_from(sorted(document)))
+    changed = document | {section: draw(damaged_document(document[section]))}
+    write = draw(st.sampled_from([json.dumps, _yaml]))
+    data = draw(damaged_bytes(dump(changed, write), rarely=True))
+    if draw(st.integers(0, 19)) == 0:
+        data += b"\n" + draw(st.sampled_from(RECURSIVE))
+    return Case("params", "params", [], {"params.yaml": data})
+
+
+def _yaml(document):
+    # Text without surrogates, which no YAML file can hold.
+    text = json.dumps(document).replace("\\ud", "\\u0")
+    return yaml.safe_dump(json.loads(text), width=1 << 20)
+
+
+KINDS: dict[str, tuple[float, Callable]] = {
+    "annotations": (0.24, annotations),
+    "predictions": (0.24, predictions),
+    "params": (0.12, params),
+    "headers": (0.1, headers),
+    "images": (0.1, images),
+    "archives": (0.1, archives),
+    "checkpoints": (0.1, conversions),
+}
+"""Share of the inputs, and their strategy."""
+
+
+def write_given(folder: Path) -> None:
+    """Writes the sound files that cases refer to."""
+    (folder / "photos").mkdir(parents=True)
+    for number in CONTENT:
+        Image.new("RGB", SIZE, (9, 99, 199)).save(folder / "photos" / file_name(number))
+    for number in (3, 4):
+        Image.new("RGB", SIZE).save(folder / "photos" / file_name(number))
+    Image.new("RGB", (24, 20), (200, 40, 30)).save(folder / "photos/a.png")
+    write_json(folder / "coco.json", vcoco_layouts.coco_document())
+    write_json(folder / "vocabulary.json", own_layouts.VOCABULARY)
+    write_json(folder / "own.json", own_layouts.json_document())
+    for name, write, world in (
+        ("world", write_world, test_foreign_fuzz.WORLD),
+        ("vworld", write_vcoco, test_foreign_fuzz.V_WORLD),
+    ):
+        (folder / name).mkdir()
+        write(folder / name, world)
+    torch.save(official_file(), folder / "official.pth")
+    path = convert(folder / "official.pth", folder / "model.safetensors").path
+    tensors, metadata = load_file(path), read_safetensors(path)[1]
+    header = json.loads(metadata[HEADER_KEY])
+    header["transforms"]["test_scale"] = 32
+    save_file(tensors, path, metadata | {HEADER_KEY: json.dumps(header)})
+    torch.manual_seed(0)
+    config = {"model_cfg": CLIP}
+    save_clip(folder / "clip.safetensors", config, build_clip(config).state_dict(), {})
