@@ -31,6 +31,7 @@ from hoiclip.evaluation.hico import PROTOCOLS, evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.pair_nms import PairNms
 from hoiclip.postprocess import enhancement, fuse, postprocess
+from hoiclip.ranges import Images, number
 from tests.evaluation import hico_reference as reference
 
 HICO_DET_IMAGES = 9658
@@ -188,10 +189,10 @@ def measure_references(inputs: dict[str, Any], row: dict[str, float], expected: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, nargs="+", default=[500, 1000, 2000])
+    parser.add_argument("--images", type=number(Images), nargs="+", default=[500, 1000, 2000])
     parser.add_argument("--full", action="store_true", help="HICO-DET's size, without references")
     parser.add_argument("--annotations", type=Path, help="HICO-DET's, without references")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=number(Images), default=3)
     args = parser.parse_args()
     jobs = [(n, None, True, args.repeats) for n in args.images]
     if args.full or args.annotations:

@@ -38,6 +38,7 @@ from hoiclip.clip_encoder import ClipVisual
 from hoiclip.criterion import Criterion
 from hoiclip.matcher import HungarianMatcher
 from hoiclip.model.hoiclip import HOICLIP, Outputs
+from hoiclip.ranges import Count, Threads, number
 from hoiclip.training.config import TrainConfig
 from hoiclip.training.optimizer import build_optimizer
 
@@ -191,8 +192,12 @@ def compare(work: str, size: str, threads: int, repeat: int) -> dict[str, dict[s
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch (default: 1)")
-    parser.add_argument("--repeat", type=int, default=3, help="counted runs of each (default: 3)")
+    parser.add_argument(
+        "--threads", type=number(Threads), default=1, help="of PyTorch (default: 1)"
+    )
+    parser.add_argument(
+        "--repeat", type=number(Count), default=3, help="counted runs of each (default: 3)"
+    )
     parser.add_argument("--work", choices=WORKS, nargs="+", default=WORKS)
     parser.add_argument("--size", choices=SIZES, default="released")
     args = parser.parse_args(arguments)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from benchmarks.plain_network import PlainNetwork, our_name
-from hoiclip.config import from_mapping
+from hoiclip.config import from_mapping, read_params
 from hoiclip.model.config import ModelConfig
 from hoiclip.model.hoiclip import Tables
 from hoiclip.targets import Targets
@@ -87,7 +86,7 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def configs(size: Size) -> tuple[ModelConfig, TrainConfig]:
     """The committed parameters at other sizes, with the paper's rates."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params = read_params(ROOT / "params.yaml")
     model = merged(params["model"], size.model)
     train = params["train"] | {"lr": 1e-4, "lr_backbone": 1e-5}
     return from_mapping(ModelConfig, model, "model"), from_mapping(TrainConfig, train, "train")

@@ -6,8 +6,7 @@ import argparse
 import sys
 
 from hoiclip.commands import convert, evaluate, experiments, import_annotations, predict
-from hoiclip.entry import fail
-from hoiclip.errors import HoiclipError
+from hoiclip.entry import guarded
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,14 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs a verb; returns the exit code."""
     arguments = build_parser().parse_args(argv)
-    try:
-        return arguments.run(arguments) or 0
-    except HoiclipError as error:
-        if arguments.debug:
-            raise
-        return fail(error)
-    except KeyboardInterrupt:
-        return 130
+    return guarded(lambda: arguments.run(arguments), debug=arguments.debug)
 
 
 if __name__ == "__main__":

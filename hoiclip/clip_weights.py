@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hoiclip.clip_config import check_clip_config
 from hoiclip.clip_encoder import ClipEncoder, build_clip
 from hoiclip.convert.checkpoint import checkpoint_of, load_pickle
-from hoiclip.errors import WeightsError
+from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.files import atomic_file, sha256_file
 from hoiclip.tensors import read_safetensors
 from hoiclip.torchscript import is_torchscript, read_torchscript
@@ -120,9 +121,13 @@ def _parse_config(path: Path, text: str) -> tuple[dict[str, Any], dict[str, Any]
     """Configuration and card that a header holds."""
     try:
         config = json.loads(text)
-        return config, dict(config.pop("card", {}))
+        card = dict(config.pop("card", {}))
+        check_clip_config(config, _HEADER)
     except (ValueError, RecursionError, AttributeError, TypeError) as error:
         raise WeightsError(f"{path}: its header is not of a CLIP ({error})") from None
+    except ParamsError as error:
+        raise WeightsError(f"{path}: its configuration makes no CLIP ({error})") from None
+    return config, card
 
 
 def _named_model(name: str) -> dict[str, Any]:

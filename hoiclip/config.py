@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from hoiclip.errors import ParamsError
+from hoiclip.ranges import told
 
 T = TypeVar("T")
+_MOST_BYTES = 2**20
+_MOST_DEPTH = 32
 
 
 def check(condition: bool, problem: str) -> None:
@@ -33,7 +38,7 @@ def _parse(value: Any, expected: Any, where: str) -> Any:
         choices = typing.get_args(expected)
         if value not in choices:
             raise ParamsError(
-                f"{where}: {value!r}, expected one of {', '.join(map(repr, choices))}"
+                f"{where}: {told(value)}, expected one of {', '.join(map(repr, choices))}"
             )
         return value
     if origin in (Union, types.UnionType):
@@ -43,21 +48,23 @@ def _parse(value: Any, expected: Any, where: str) -> Any:
         return _parse(value, inner, where)
     if origin in (list, tuple):
         if not isinstance(value, list):
-            raise ParamsError(f"{where}: {value!r}, expected a list")
+            raise ParamsError(f"{where}: {told(value)}, expected a list")
         inner = typing.get_args(expected)[0]
         return origin(_parse(item, inner, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
-            raise ParamsError(f"{where}: {value!r}, expected a mapping")
+            raise ParamsError(f"{where}: {told(value)}, expected a mapping")
         _, inner = typing.get_args(expected)
         return {str(key): _parse(item, inner, f"{where}.{key}") for key, item in value.items()}
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ParamsError(f"{where}: {told(value)}, expected a smaller number") from None
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        hint = ""
-        if expected is float and isinstance(value, str):
-            hint = " (YAML reads 1e-4 as text: write 1.0e-4)"
-        raise ParamsError(f"{where}: {value!r}, expected {expected.__name__}{hint}")
+        raise ParamsError(f"{where}: {told(value)}, expected {expected.__name__}")
+    if expected is float and not math.isfinite(value):
+        raise ParamsError(f"{where}: {value}, expected a finite number")
     return value
 
 
@@ -73,12 +80,13 @@ def from_mapping(cls: type[T], value: Any, where: str) -> T:
         ParamsError: names the key, its value and what was expected.
     """
     if not isinstance(value, dict):
-        raise ParamsError(f"{where}: {value!r}, expected a section with keys")
+        raise ParamsError(f"{where}: {told(value)}, expected a section with keys")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     for key in value:
         if key not in fields:
-            raise ParamsError(f"{where}.{key}: unknown key; known are {', '.join(fields)}")
+            name = key[:60] if isinstance(key, str) else told(key)
+            raise ParamsError(f"{where}.{name}: unknown key; known are {', '.join(fields)}")
     parsed = {key: _parse(item, hints[key], f"{where}.{key}") for key, item in value.items()}
     for name, f in fields.items():
         if name not in parsed and f.default is dataclasses.MISSING:
@@ -92,20 +100,42 @@ def from_mapping(cls: type[T], value: Any, where: str) -> T:
 
 
 def read_params(path: str | Path) -> dict[str, Any]:
-    """Reads params.yaml.
+    """Reads params.yaml by the reader that DVC takes, so that its hash is of what is used.
+
+    Aliases, over 32 levels and over a megabyte are refused: they are ways to ask for a value
+    without end.
 
     Raises:
-        ParamsError: absent, not YAML, or not a mapping of sections.
+        ParamsError: absent, not YAML 1.2, or not a mapping of sections.
     """
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        value = _parse_yaml(Path(path).read_bytes().decode("utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read ({error.strerror})") from None
+    # The constructor lets through whatever int(), float() or datetime raise.
+    except Exception as error:
+        problem = " ".join(str(error).split())[:500] or type(error).__name__
+        raise ParamsError(f"{path}: not valid YAML: {problem}") from None
     if not isinstance(value, dict):
         raise ParamsError(f"{path}: expected a mapping of sections")
     return value
+
+
+def _parse_yaml(text: str) -> Any:
+    if len(text) > _MOST_BYTES:
+        raise ValueError(f"over {_MOST_BYTES} characters")
+    depth = 0
+    # The C composer recurses and would overflow the stack; events come one by one.
+    for event in YAML(typ="safe").parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        line = event.start_mark.line + 1
+        if depth > _MOST_DEPTH:
+            raise ValueError(f"line {line} is nested more than {_MOST_DEPTH} deep")
+        if isinstance(event, AliasEvent):
+            raise ValueError(f"line {line} has the alias *{event.anchor}; write the value out")
+    return YAML(typ="safe").load(text)
 
 
 def load(cls: type[T], section: str, path: str | Path = "params.yaml") -> T:

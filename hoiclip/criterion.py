@@ -13,13 +13,14 @@ from torch.nn import functional as F
 from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
 from hoiclip.matcher import HungarianMatcher, LayerOutputs
 from hoiclip.model.hoiclip import Outputs
+from hoiclip.ranges import Config, Power, Probability, Weight
 from hoiclip.targets import Targets
 
 PROBABILITY_FLOOR = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossConfig:
+class LossConfig(Config):
     """Weights of the losses (`train.loss` in params.yaml), with the paper's values.
 
     Attributes:
@@ -35,13 +36,13 @@ class LossConfig:
             code, the matched pairs that have one, plus 1e-4.
     """
 
-    hoi: float
-    object: float
-    no_object: float
-    l1: float
-    giou: float
-    focal_alpha: float
-    focal_gamma: float
+    hoi: Weight
+    object: Weight
+    no_object: Weight
+    l1: Weight
+    giou: Weight
+    focal_alpha: Probability
+    focal_gamma: Power
     box_normaliser: Literal["targets", "released"] = "targets"
 
 

@@ -15,6 +15,9 @@ from typing import Any
 
 from hoiclip.errors import InputError
 
+# What PyTorch and safetensors say of a write that failed, in errors that are no OSError.
+_NOT_WRITTEN = ("PytorchStreamWriter", "inline_container", "iostream", "Error while serializing")
+
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
@@ -22,20 +25,25 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
     The contents are on the disk before the new name is. What killed processes left of the same
     file is removed.
+
+    Raises:
+        OSError, InputError: it cannot be written; names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield aside
-        _to_disk(aside)
-        os.replace(aside, path)
+        with _named(path, aside):
+            yield aside
+            _to_disk(aside)
+            os.replace(aside, path)
         # Not every file system does this for folders.
         with suppress(OSError):
             _to_disk(path.parent)
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -43,6 +51,9 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yields an empty folder; it replaces `path` on success and is deleted on error.
 
     What killed processes left of the same folder is removed.
+
+    Raises:
+        OSError, InputError: it cannot be written; names the file in it, or `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,12 +62,45 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     aside = Path(tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=path.parent))
     aside.chmod(0o755)
     try:
-        yield aside
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(aside, path)
+        with _named(path, aside):
+            yield aside
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(aside, path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _named(path: Path, aside: Path) -> Iterator[None]:
+    """Makes errors of writing `aside` name `path`, which people know."""
+    try:
+        yield
+    except OSError as error:
+        # Libraries raise OSError without a number for what they cannot decode.
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        elif isinstance(error.filename, str):
+            error.filename = error.filename.replace(str(aside), str(path))
+        raise
+    except Exception as error:
+        if any(part in str(error) for part in _NOT_WRITTEN):
+            fix = "Is the disk full, or the file larger than allowed?"
+            raise InputError(path, f"cannot be written ({error})", fix=fix) from None
+        raise
+
+
+def check_output_folder(path: str | Path) -> None:
+    """Before long work whose results go into the folder `path`, which need not exist.
+
+    Raises:
+        InputError: it, or a folder above it, is a file or may not be written.
+    """
+    there = next(p for p in (Path(path), *Path(path).absolute().parents) if p.exists())
+    if not there.is_dir():
+        raise InputError(there, "is a file", fix="Name a folder for the results")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(there, "may not be written", fix="Name another folder for the results")
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -10,11 +10,12 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
+from hoiclip.ranges import Config, Weight
 from hoiclip.targets import Targets
 
 
 @dataclass(frozen=True, kw_only=True)
-class MatchingConfig:
+class MatchingConfig(Config):
     """Weights of the matching cost (`train.matching` in params.yaml), with the paper's values.
 
     Attributes:
@@ -27,10 +28,10 @@ class MatchingConfig:
             box and an empty box at the origin, which is between 0 and 1.
     """
 
-    hoi: float
-    object: float
-    l1: float
-    giou: float
+    hoi: Weight
+    object: Weight
+    l1: Weight
+    giou: Weight
     missing_object_giou: Literal["human", "released"] = "human"
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from hoiclip.clip_config import check_clip_config
 from hoiclip.clip_encoder import ClipVisual
 from hoiclip.config import check, from_mapping
 from hoiclip.data.transforms import TransformsConfig
@@ -20,6 +22,7 @@ from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.files import atomic_file
 from hoiclip.model.config import ModelConfig
 from hoiclip.model.hoiclip import HOICLIP, Tables
+from hoiclip.ranges import told
 from hoiclip.tensors import read_safetensors
 from hoiclip.vocabulary import Vocabulary
 
@@ -121,26 +124,64 @@ def load_detector(path: str | Path) -> Detector:
             f"{path}: not a HOICLIP model file, as training and `hoiclip convert` of a HOICLIP "
             "checkpoint write them"
         )
-    header = json.loads(metadata[HEADER_KEY])
+    header = _read_header(path, metadata[HEADER_KEY])
     if header.get("format") != FORMAT:
-        raise WeightsError(f"{path}: format {header.get('format')!r}, this version reads {FORMAT}")
+        stated = told(header.get("format"))
+        raise WeightsError(f"{path}: format {stated}, this version reads {FORMAT}")
     try:
         config = from_mapping(ModelConfig, header["model"], "model")
         transforms = from_mapping(TransformsConfig, header["transforms"], "transforms")
         model_state = {k.removeprefix(_MODEL): v for k, v in state.items() if k.startswith(_MODEL)}
         clip_state = {k.removeprefix(_CLIP): v for k, v in state.items() if k.startswith(_CLIP)}
-        clip = ClipVisual(header["clip"])
-        clip.load_state_dict(clip_state)
-        model = HOICLIP(config, tables_of_state(model_state), clip.visual_projection)
-        model.load_state_dict(model_state)
+        check_clip_config(header["clip"])
+        clip = _restore(lambda: ClipVisual(header["clip"]), clip_state)
+        tables = tables_of_state(model_state)
+        model = _restore(lambda: HOICLIP(config, tables, clip.visual_projection), model_state)
         vocabulary = Vocabulary.from_json(header["vocabulary"])
+        _check_classes(vocabulary, tables)
         scores, provenance = header["scores"], header["provenance"]
         scale = header.get("inference_scale")
         check(
             scale is None or (type(scale) is int and 1 <= scale <= LARGEST_SCALE),
-            f"inference_scale: {scale!r}, expected a whole number from 1 to {LARGEST_SCALE}",
+            f"inference_scale: {told(scale)}, expected a whole number from 1 to {LARGEST_SCALE}",
         )
-    except (KeyError, TypeError, ValueError, RuntimeError, ParamsError) as error:
+        check(isinstance(scores, dict), f"scores: {told(scores)}, expected a section with keys")
+    except (
+        LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError,
+        ParamsError,
+    ) as error:  # fmt: skip
         problem = " ".join(str(error).split())
         raise WeightsError(f"{path}: header and tensors do not fit: {problem}") from None
     return Detector(model.eval(), clip, vocabulary, config, transforms, scores, provenance, scale)
+
+
+def _read_header(path: str | Path, text: str) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: its header is not valid JSON ({error})") from None
+    if not isinstance(header, dict):
+        raise WeightsError(f"{path}: its header is {told(header)}, expected keys and values")
+    return header
+
+
+def _restore(build: Callable[[], nn.Module], state: dict[str, Tensor]) -> nn.Module:
+    """What `build` makes, with `state` in it; without memory for more than the file holds."""
+    with torch.device("meta"):
+        expected = build().state_dict()
+    for name, tensor in expected.items():
+        check(name in state, f"{name} is missing")
+        found, wanted = tuple(state[name].shape), tuple(tensor.shape)
+        check(found == wanted, f"{name} has shape {found}, the header's sizes need {wanted}")
+    module = build()
+    module.load_state_dict(state)
+    return module
+
+
+def _check_classes(vocabulary: Vocabulary, tables: Tables) -> None:
+    objects = vocabulary.num_objects + vocabulary.has_missing_objects + 1
+    for name, table, rows in (
+        ("HOI classes", tables.hoi_embeddings, vocabulary.num_hois),
+        ("objects", tables.object_embeddings, objects),
+    ):
+        check(len(table) == rows, f"vocabulary: {rows} {name}, the tensors have {len(table)}")

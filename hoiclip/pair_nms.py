@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from hoiclip.overlap import row_iou
+from hoiclip.ranges import Config, Power, Probability
 
 
 @dataclass(frozen=True)
-class PairNms:
+class PairNms(Config):
     """Settings of `pair_nms`; see there."""
 
-    threshold: float = 0.7
-    human_power: float = 1.0
-    object_power: float = 0.5
+    threshold: Probability = 0.7
+    human_power: Power = 1.0
+    object_power: Power = 0.5
     plus_one_extents: bool = False
 
 

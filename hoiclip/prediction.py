@@ -24,10 +24,20 @@ from hoiclip.model_file import Detector
 from hoiclip.pair_nms import PairNms
 from hoiclip.postprocess import Selection, enhancement, postprocess
 from hoiclip.progress import track
+from hoiclip.ranges import (
+    BatchSize,
+    Config,
+    Count,
+    CountOrZero,
+    Power,
+    Probability,
+    Threads,
+    Weight,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NmsConfig:
+class NmsConfig(Config):
     """Pair NMS within each HOI class (paper: 0.7, 1, 0.5).
 
     Attributes:
@@ -37,14 +47,14 @@ class NmsConfig:
         plus_one_extents: whether boxes end one pixel later, as in the released code.
     """
 
-    threshold: float
-    human_power: float
-    object_power: float
+    threshold: Probability
+    human_power: Power
+    object_power: Power
     plus_one_extents: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig:
+class PredictConfig(Config):
     """Inference (`predict` in params.yaml).
 
     Attributes:
@@ -63,20 +73,18 @@ class PredictConfig:
     """
 
     device: Literal["cpu", "cuda", "auto"]
-    threads: int
-    batch_size: int
-    top_k: int
+    threads: Threads
+    batch_size: BatchSize
+    top_k: Count
     nms: NmsConfig
-    enhancement_k: int | None
-    sweep_k: list[int]
-    enhancement_weight: float
+    enhancement_k: CountOrZero | None
+    sweep_k: list[CountOrZero]
+    enhancement_weight: Weight
     enhancement_kind: Literal["cosine", "sigmoid"]
     inclusive_boxes: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("threads", "batch_size", "top_k"):
-            value = getattr(self, name)
-            check(value >= 1, f"{name}: {value}, expected at least 1")
+        super().__post_init__()
         check(
             self.enhancement_k is not None or bool(self.sweep_k),
             "sweep_k: empty, but enhancement_k null needs values to choose from",

@@ -65,11 +65,14 @@ class PromptTemplates:
                 continue
             template = getattr(self, field.name)
             try:
-                used = {
-                    name for _, name, _, _ in string.Formatter().parse(template) if name is not None
-                }
+                parts = [part for part in string.Formatter().parse(template) if part[1] is not None]
             except ValueError as error:
                 raise ParamsError(f"prompt template {field.name}: {template!r}: {error}") from None
+            used = {name for _, name, _, _ in parts}
+            if any(spec or conversion for _, _, spec, conversion in parts):
+                raise ParamsError(
+                    f"prompt template {field.name}: {template!r}: a placeholder takes no format"
+                )
             if strange := used - _PLACEHOLDERS[field.name]:
                 raise ParamsError(
                     f"prompt template {field.name}: {template!r} has unknown placeholder "

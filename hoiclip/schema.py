@@ -246,9 +246,17 @@ def read_unlabelled(path: str | Path) -> pa.Table:
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """The provenance that `write_table` put into the footer; empty for foreign files."""
+    """The provenance that `write_table` put into the footer; empty for foreign files.
+
+    Raises:
+        InputError: it is not valid JSON.
+    """
     metadata = pq.read_schema(path).metadata or {}
-    return json.loads(metadata.get(PROVENANCE_KEY, b"{}"))
+    try:
+        found = json.loads(metadata.get(PROVENANCE_KEY, b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, f"its footer is not valid JSON ({error})") from None
+    return found if isinstance(found, dict) else {}
 
 
 def fixed_lists_to_numpy(column: pa.ChunkedArray) -> np.ndarray:

@@ -32,6 +32,7 @@ import pyarrow as pa
 
 from hoiclip import schema
 from hoiclip.errors import InputError
+from hoiclip.ranges import BatchSize, Config, Threads, Workers
 from hoiclip.verb_crops import Accumulation
 from hoiclip.verb_sums import FeatureSums
 from hoiclip.vocabulary import Vocabulary
@@ -42,7 +43,7 @@ _VANISHING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerbVectorsConfig:
+class VerbVectorsConfig(Config):
     """Visual semantic arithmetic (`verb_vectors` in params.yaml).
 
     Attributes:
@@ -56,9 +57,9 @@ class VerbVectorsConfig:
 
     accumulation: Accumulation
     device: Literal["cpu", "cuda", "auto"]
-    threads: int
-    workers: int
-    batch_size: int
+    threads: Threads
+    workers: Workers
+    batch_size: BatchSize
 
 
 class VerbVectors(NamedTuple):

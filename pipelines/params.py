@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -12,12 +13,16 @@ from typing import Any
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from ruamel.yaml.util import load_yaml_guess_indent
 
 from pipelines.errors import PipelineError
 from pipelines.told import without_secrets
+
+_MOST_CHARACTERS = 2**20
+_MOST_DEPTH = 32
 
 
 class _Representer(RoundTripRepresenter):
@@ -38,6 +43,33 @@ _Representer.add_representer(float, _Representer.represent_float)
 _Representer.add_representer(type(None), _Representer.represent_none)
 
 
+def read_yaml(text: str) -> Any:
+    """A value by DVC's reader of YAML 1.2; as the stages, it refuses what is without end.
+
+    Raises:
+        PipelineError: not YAML, an alias, nested over 32 deep, or over a megabyte; one line.
+    """
+    try:
+        if len(text) > _MOST_CHARACTERS:
+            raise ValueError(f"over {_MOST_CHARACTERS} characters")
+        depth = 0
+        # The C composer recurses and would overflow the stack; events come one by one.
+        for event in YAML(typ="safe").parse(text):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            line = event.start_mark.line + 1
+            if depth > _MOST_DEPTH:
+                raise ValueError(f"line {line} is nested more than {_MOST_DEPTH} deep")
+            if isinstance(event, AliasEvent):
+                raise ValueError(f"line {line} has the alias *{event.anchor}; write the value out")
+        value = YAML(typ="safe").load(text)
+        repr(value)  # fails for an integer of more digits than a message can have
+        return value
+    # The constructor lets through whatever int(), float() or datetime raise.
+    except Exception as error:
+        problem = " ".join(str(error).split())[:500] or type(error).__name__
+        raise PipelineError(f"not YAML ({problem})") from None
+
+
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     """Turns `["train.epochs=4"]` into `{"train": {"epochs": 4}}`; values are YAML.
 
@@ -52,9 +84,9 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
                 f"override '{override}': not of the form key=value, as train.epochs=4"
             )
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise PipelineError(f"override '{override}': the value is not YAML") from None
+            value = read_yaml(text)
+        except PipelineError as error:
+            raise PipelineError(f"override '{override[:200]}': the value is {error}") from None
         section = nested
         *sections, last = key.split(".")
         for name in sections:
@@ -72,11 +104,11 @@ def read_overlay(path: str | Path) -> dict[str, Any]:
         PipelineError: the file is absent, not YAML, or not a mapping.
     """
     try:
-        overlay = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        overlay = read_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise PipelineError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PipelineError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    except (UnicodeDecodeError, PipelineError) as error:
+        raise PipelineError(f"{path}: {error}") from None
     if overlay is None:
         return {}
     if not isinstance(overlay, dict):
@@ -154,9 +186,10 @@ def _as_type_of(old: Any, value: Any, name: str, path: str) -> Any:
     # The editor's values are subclasses of these; a bool is an int and has to come first.
     kind = next(kind for kind in (bool, int, float, str, list, object) if isinstance(old, kind))
     if kind is float and type(value) in (int, str):
-        # A string, because 1e-4 without a point is one in YAML 1.1.
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             value = float(value)
+    if kind is float and type(value) is float and not math.isfinite(value):
+        raise PipelineError(f"{path}: {name} is {old!r}, so {value!r} is not a number to have")
     if type(value) is kind or kind is object:
         return value
     raise PipelineError(f"{path}: {name} is {old!r}, so {value!r} has the wrong type")

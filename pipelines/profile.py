@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, fail
 from pipelines.params import apply_changes, parse_overrides, read_overlay
 
 EXTENDS = "extends"
@@ -86,9 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         changed = apply_profile(".", options.name, options.set)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except (PipelineError, OSError) as error:
+        return fail(error)
     print("\n".join(changed) or "params.yaml is already so.")
     return 0
 

@@ -21,7 +21,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.runtime import deployment, flow_run
 
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, fail
 from pipelines.graph import needed_for, stage_graph
 from pipelines.output import outlive_reader
 from pipelines.overrides import apply_overrides
@@ -36,6 +36,7 @@ from pipelines.workspace import (
     is_workspace,
 )
 
+_MAX_RETRIES, _MAX_PARALLEL = 100, 256
 # A year: what `threading.Timer` can wait for has an end, too.
 _MAX_MINUTES = 366 * 24 * 60
 # For what a run has to tell the server when its work is done.
@@ -111,8 +112,8 @@ def _end_within(seconds: float) -> None:
 def _check_numbers(retries: int, parallel: int, stage_timeout_minutes: float | None) -> None:
     minutes = stage_timeout_minutes
     for name, value, good, least in (
-        ("retries", retries, retries >= 0, "0 or more"),
-        ("parallel", parallel, parallel >= 1, "1 or more"),
+        ("retries", retries, 0 <= retries <= _MAX_RETRIES, f"0 or more, up to {_MAX_RETRIES}"),
+        ("parallel", parallel, 1 <= parallel <= _MAX_PARALLEL, f"1 or more, up to {_MAX_PARALLEL}"),
         ("stage_timeout_minutes", minutes, minutes is None or 0 < minutes <= _MAX_MINUTES,
          f"above 0, up to {_MAX_MINUTES}"),
     ):  # fmt: skip
@@ -240,9 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
             finally:
                 os.chdir(source)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except (PipelineError, OSError) as error:
+        return fail(error)
     return 0
 
 

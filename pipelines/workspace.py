@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, fail
 from pipelines.told import error_line, without_secrets
 
 # Set in the clone's own git configuration, so that it cannot travel to another checkout.
@@ -145,9 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("cache", help="folder of the shared DVC cache")
     try:
         make_workspace(Path.cwd(), parser.parse_args(arguments).cache)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except (PipelineError, OSError) as error:
+        return fail(error)
     return 0
 
 

@@ -43,7 +43,7 @@ def model_config(params):
         "decoder_layers": 2,
         "detector": {
             "backbone": {
-                "block": "basic", "layers": [1, 1, 1, 1], "channels": [4, 4, 8, 8], "stride": 32,
+                "block": "basic", "layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "stride": 32,
             },
             "width": 16, "encoder_layers": 1, "heads": 2, "feed_forward": 16, "dropout": 0.1,
         },

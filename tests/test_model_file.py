@@ -86,6 +86,27 @@ def rewrite(path, header=None, tensors=None):
     save_file(state, path, {HEADER_KEY: json.dumps(content)})
 
 
+NAN, INF = float("nan"), float("inf")
+
+
+def vision(header):
+    return header["clip"]["model_cfg"]["vision_cfg"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "{", "[]", "7", "null", "\"text\"", "[" * 100_000, "[" * 9999 + "]" * 9999, "9" * 5000,
+     "\ud800", "{\"format\": 1}", "{\"format\": NaN}", "{\"format\": [1]}"],
+)  # fmt: skip
+def test_a_header_of_another_kind_is_one_line(saved, header):
+    save_file(load_file(saved), saved, {HEADER_KEY: header.encode("utf-8", "replace").decode()})
+    with pytest.raises(WeightsError) as info:
+        load_detector(saved)
+    assert str(info.value).startswith(f"{saved}: ")
+    assert "\n" not in str(info.value)
+    assert len(str(info.value)) < 500
+
+
 @pytest.mark.parametrize("keep", [0, 5, 1000, -100])
 def test_a_file_cut_short_is_named(saved, keep):
     saved.write_bytes(saved.read_bytes()[:keep])
@@ -120,6 +141,34 @@ def test_absent_and_foreign_files_are_named(tmp_path, saved):
         (lambda h: h.pop("vocabulary"), None, "vocabulary"),
         (lambda h: h["vocabulary"].update(objects=["cup"]), None, "person"),
         (lambda h: h.pop("scores"), None, "scores"),
+        (lambda h: h.update(scores=[1]), None, r"scores: \[1\]"),
+        (lambda h: h.update(model=[1]), None, r"model: \[1\]"),
+        (lambda h: h.update(vocabulary=7), None, ""),
+        (lambda h: h["model"].update(num_queries=0), None, "num_queries: 0, expected at least 1"),
+        (lambda h: h["model"].update(num_queries=10**30), None, "num_queries: 1000"),
+        (lambda h: h["model"].update(decoder_layers=128), None, "is missing"),
+        (lambda h: h["model"]["detector"].update(width=4096), None, "header's sizes need"),
+        (lambda h: h["model"]["detector"].update(heads=0), None, "heads: 0, expected at least 1"),
+        (lambda h: h["model"]["detector"].update(dropout=NAN), None, "dropout: nan"),
+        (lambda h: h["model"]["verb"].update(weight=-1), None, r"weight: -1\.0"),
+        (lambda h: h["transforms"].update(flip=INF), None, "flip: inf, expected a finite"),
+        (lambda h: h["transforms"].update(scales=[0]), None, r"scales\[0\]: 0"),
+        (lambda h: h["transforms"].update(max_side=10**9), None, "max_side: 1000000000"),
+        (lambda h: h.update(clip=None), None, "clip: None"),
+        (lambda h: h.update(clip={}), None, r"clip\.model_cfg: missing"),
+        (lambda h: h["clip"].update(std=[0, 1, 1]), None, r"clip\.std\[0\]: 0\.0"),
+        (lambda h: h["clip"].update(mean=[NAN] * 3), None, r"clip\.mean\[0\]: nan"),
+        (lambda h: h["clip"].update(mean=[1]), None, "mean: .*expected three numbers"),
+        (lambda h: vision(h).update(width=8192), None, "header's sizes need"),
+        (lambda h: vision(h).update(width=10**9), None, "width: 1000000000, expected at least 1"),
+        (lambda h: vision(h).update(layers=0), None, "layers: 0, expected at least 1"),
+        (lambda h: vision(h).update(layers=100), None, "is missing"),
+        (lambda h: vision(h).update(layers=[1, 1, 1, 1]), None, "layers: .*expected int"),
+        (lambda h: vision(h).update(patch_size=0), None, "patch_size: 0"),
+        (lambda h: vision(h).update(patch_size=64), None, "patch_size: 64, expected at most"),
+        (lambda h: vision(h).update(head_width=3), None, "head_width: 3 does not divide"),
+        (lambda h: vision(h).update(timm_model_name="vit"), None, "timm_model_name: unknown key"),
+        (lambda h: h["clip"].update(conv_stem=True), None, "conv1"),
     ],
 )
 def test_what_does_not_fit_is_one_line(saved, header, tensors, message):
@@ -127,6 +176,13 @@ def test_what_does_not_fit_is_one_line(saved, header, tensors, message):
     with pytest.raises(WeightsError, match=f"do not fit.*{message}") as info:
         load_detector(saved)
     assert "\n" not in str(info.value)
+
+
+def test_a_vocabulary_of_another_size_is_refused(saved):
+    """It would name classes that the tensors do not have."""
+    rewrite(saved, lambda h: h["vocabulary"]["hois"].pop())
+    with pytest.raises(WeightsError, match=r"vocabulary: .* HOI classes, the tensors have"):
+        load_detector(saved)
 
 
 @pytest.fixture

@@ -63,14 +63,14 @@ def add(verbs: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Scores the predictions; prints the metrics and writes what is asked for."""
-    from hoiclip.errors import InputError
+    from hoiclip.files import check_output_folder
     from hoiclip.foreign.score import Request, score
     from hoiclip.foreign.summary import metrics_text
     from hoiclip.progress import say
 
     out = arguments.out
-    if out is not None and out.exists() and not out.is_dir():
-        raise InputError(out, "is a file", fix="Name a folder with --out")
+    if out is not None:
+        check_output_folder(out)
     scored = score(
         Request(
             predictions=arguments.predictions,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from hoiclip.ranges import Threads, number
+
 EXPERIMENTS = {
     "seeds": "the default over three seeds",
     "ablation": "the rows of the paper's ablation over three seeds",
@@ -18,7 +20,7 @@ def add(verbs: argparse._SubParsersAction) -> None:
         verb = verbs.add_parser(name, help=text, description=f"Runs {text}; resumable.")
         verb.add_argument("--params", type=Path, default=Path("params.yaml"))
         verb.add_argument("--results", type=Path, default=Path("results"))
-        verb.add_argument("--jobs", type=int, default=2, help="trainings side by side")
+        verb.add_argument("--jobs", type=number(Threads), default=2, help="trainings side by side")
         verb.set_defaults(run=run)
 
 
@@ -34,8 +36,10 @@ def run(arguments: argparse.Namespace) -> None:
     )
     from hoiclip.experiments.crops_alone import score_crops_alone
     from hoiclip.experiments.run import PATHS
+    from hoiclip.files import check_output_folder
     from hoiclip.model.config import ModelConfig
 
+    check_output_folder(arguments.results)
     experiments = plan_of(arguments.verb, arguments.params)
     runs, out = arguments.results / "runs", arguments.results / f"{arguments.verb}.json"
     run_plan(experiments, runs, arguments.params, arguments.jobs)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hoiclip.entry import fail
+from hoiclip.ranges import BatchSize, Threads, Weight, number
 
 if TYPE_CHECKING:
     from hoiclip.data.images import Limits
@@ -34,9 +35,11 @@ def add(verbs: argparse._SubParsersAction) -> None:
         help="folder of a partition's tables: predict its images, which are in the folder IMAGE, "
         "under its image ids, to be scored with `hoiclip evaluate`",
     )
-    verb.add_argument("--least-score", type=float, default=1.0, help="in JSON and pictures")
-    verb.add_argument("--batch-size", type=int, default=8)
-    verb.add_argument("--threads", type=int, default=2)
+    verb.add_argument(
+        "--least-score", type=number(Weight), default=1.0, help="in JSON and pictures"
+    )
+    verb.add_argument("--batch-size", type=number(BatchSize), default=8)
+    verb.add_argument("--threads", type=number(Threads), default=2)
     verb.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto")
     verb.add_argument("--no-pictures", action="store_true")
     verb.add_argument(
@@ -66,11 +69,13 @@ def add(verbs: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Predicts; 3 where some images could not be read."""
     from hoiclip.errors import ParamsError, printable
+    from hoiclip.files import check_output_folder
     from hoiclip.photos import Model, predict_partition, predict_photos
     from hoiclip.prediction import NmsConfig, PredictConfig
 
     if arguments.partition is not None and len(arguments.images) > 1:
         raise ParamsError("--partition: give one IMAGE, the folder of the partition's images")
+    check_output_folder(arguments.out)
     config = PredictConfig(
         device=arguments.device,
         threads=arguments.threads,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -29,6 +30,8 @@ _SHA256_DIGITS = 64
 _LEAST_DIGITS = 8
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 60
+# Of the disk, where those of a connection are the server's or the network's.
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EISDIR}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +203,10 @@ def _errors_of(url: str) -> Iterator[None]:
         told = f"the server says {error.code} {told_text(error.reason)}"
         raise InputError(told_address(url), told) from None
     except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
+        if getattr(error, "errno", None) in _DISK_ERRORS:
+            problem = f"cannot be kept on this disk ({error.strerror})"
+            fix = "Mend that and run again to go on"
+            raise InputError(told_address(url), problem, fix=fix) from None
         told = f"cannot be read ({told_text(str(getattr(error, 'reason', error)))})"
         raise InputError(told_address(url), told, fix="Run again to go on") from None
 
@@ -220,7 +227,7 @@ def _transfer(url: str, part: Path, state_file: Path, progress: bool) -> None:
         resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
         start = start if resumed else 0
         length = response.headers.get("Content-Length")
-        total = None if length is None else start + int(length)
+        total = start + int(length) if (length or "").isdecimal() else None
         validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
         _remember(state_file, validator)
         bar = tqdm(

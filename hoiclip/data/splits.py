@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from hoiclip.data.readers.vocabularies import published_rare
 from hoiclip.data.zero_shot import published_settings, unseen_hois
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.files import read_json
+from hoiclip.ranges import ClassIndex, Config, Range, Seed
 from hoiclip.vocabulary import Vocabulary
 
 RARE_BELOW = 10
@@ -28,7 +29,7 @@ RARE_BELOW = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitsConfig:
+class SplitsConfig(Config):
     """How the train partition is cut (`splits` in params.yaml).
 
     Attributes:
@@ -44,21 +45,16 @@ class SplitsConfig:
         keep_empty_images: whether images without a pair stay (V-COCO: yes, HICO-DET: no).
     """
 
-    seed: int
-    validation_fraction: float
-    train_fraction: float
+    seed: Seed
+    validation_fraction: Annotated[float, Range(0, 0.5)]
+    train_fraction: Annotated[float, Range(0, 1, above=True)]
     zero_shot: str | None
-    unseen_hois: list[int]
+    unseen_hois: list[ClassIndex]
     fraction_file: str | None
     keep_empty_images: bool
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed: {self.seed}, expected 0 or more")
-        if not 0 <= self.validation_fraction <= 0.5:
-            raise ValueError(f"validation_fraction: {self.validation_fraction}, expected 0..0.5")
-        if not 0 < self.train_fraction <= 1:
-            raise ValueError(f"train_fraction: {self.train_fraction}, expected 0 < fraction <= 1")
+        super().__post_init__()
         if self.zero_shot is not None:
             names = sorted(published_settings())
             if self.zero_shot not in names:

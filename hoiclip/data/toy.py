@@ -17,6 +17,7 @@ from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import write_shards
 from hoiclip.progress import track
+from hoiclip.ranges import Config, Images, Seed
 from hoiclip.toy import world
 from hoiclip.toy.drawing import render
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
@@ -27,7 +28,7 @@ MINIMUM_INSTANCES = {"train": 2, "test": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToyConfig:
+class ToyConfig(Config):
     """The toy world.
 
     Attributes:
@@ -36,9 +37,9 @@ class ToyConfig:
         test_images: scenes of the test partition.
     """
 
-    seed: int
-    train_images: int
-    test_images: int
+    seed: Seed
+    train_images: Images
+    test_images: Images
 
 
 def toy_vocabulary() -> Vocabulary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -11,13 +12,14 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from hoiclip.config import check
+from hoiclip.ranges import Config, Pixels, Probability, Range
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformsConfig:
+class TransformsConfig(Config):
     """Image sizes and augmentation.
 
     Attributes:
@@ -32,13 +34,13 @@ class TransformsConfig:
         test_scale: shorter side in inference, px (800); 0 leaves the image as it is.
     """
 
-    flip: float
-    color_jitter: float
-    scales: list[int]
-    crop_scales: list[int]
-    crop_sides: list[int]
-    max_side: int
-    test_scale: int
+    flip: Probability
+    color_jitter: Annotated[float, Range(0, 10)]
+    scales: list[Pixels]
+    crop_scales: list[Pixels]
+    crop_sides: list[Pixels]
+    max_side: Pixels
+    test_scale: Annotated[int, Range(0, 16_384)]
 
     @property
     def only_flips(self) -> bool:
@@ -46,9 +48,9 @@ class TransformsConfig:
         return self.color_jitter == 0 and not self.scales and not self.crop_scales
 
     def __post_init__(self) -> None:
-        check(0 <= self.flip <= 1, f"flip: {self.flip}, expected 0 <= flip <= 1")
-        check(self.color_jitter >= 0, f"color_jitter: {self.color_jitter}, expected >= 0")
-        check(len(self.crop_sides) == 2, f"crop_sides: {self.crop_sides}, expected two sides")
+        super().__post_init__()
+        ascending = len(self.crop_sides) == 2 and self.crop_sides[0] <= self.crop_sides[1]
+        check(ascending, f"crop_sides: {self.crop_sides}, expected the least and the largest side")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from hoiclip.entry import fail
+from hoiclip.entry import guarded
 from hoiclip.errors import HoiclipError
 from hoiclip.experiments.collect import PLANS, plan_of
 from hoiclip.experiments.run import run_experiment
@@ -19,16 +19,16 @@ def main() -> int:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--runs", type=Path, default=Path("results/runs"))
     arguments = parser.parse_args()
-    try:
-        plans = [e for name in PLANS for e in plan_of(name, arguments.params)]
-        found = next((e for e in plans if e.name == arguments.name), None)
-        if found is None:
-            known = ", ".join(sorted({e.name for e in plans}))
-            raise HoiclipError(f"no experiment {arguments.name!r}; there are {known}")
-        run_experiment(found, arguments.params, arguments.runs / f"{found.name}.json")
-    except HoiclipError as error:
-        return fail(error)
-    return 0
+    return guarded(lambda: _run(arguments.name, arguments.params, arguments.runs))
+
+
+def _run(name: str, params: Path, runs: Path) -> None:
+    plans = [e for plan in PLANS for e in plan_of(plan, params)]
+    found = next((e for e in plans if e.name == name), None)
+    if found is None:
+        known = ", ".join(sorted({e.name for e in plans}))
+        raise HoiclipError(f"no experiment {name!r}; there are {known}")
+    run_experiment(found, params, runs / f"{found.name}.json")
 
 
 if __name__ == "__main__":

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from hoiclip.config import check
+from hoiclip.ranges import Config, Dropout, Layers, Range, Weight, Width
+
+# PyTorch 2.15's oneDNN corrupts the heap of a processor without AVX-512 in the backward pass of a
+# strided 1x1 convolution in channels_last that has fewer input channels, as a downsampling has.
+_WHY = "PyTorch's convolutions of fewer channels corrupt memory on processors without AVX-512"
+Channels = Annotated[int, Range(8, 2048, why=_WHY)]
+TokenWidth = Annotated[int, Range(4, 4096)]
+Heads = Annotated[int, Range(1, 512)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackboneConfig:
+class BackboneConfig(Config):
     """A ResNet (paper: ResNet-50).
 
     Attributes:
         block: `bottleneck` (ResNet-50 and deeper) or `basic`.
         layers: blocks of each of the four stages.
-        channels: width of each stage, before a bottleneck's expansion.
+        channels: width of each stage, at least 8, before a bottleneck's expansion.
         stride: image pixels per cell of the last stage: 32, 16 or 8.
     """
 
     block: Literal["basic", "bottleneck"]
-    layers: list[int]
-    channels: list[int]
-    stride: int
+    layers: list[Layers]
+    channels: list[Channels]
+    stride: Annotated[int, Range(8, 32)]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(len(self.layers) == 4, f"layers: {self.layers}, expected four stages")
         check(len(self.channels) == 4, f"channels: {self.channels}, expected four stages")
         check(self.stride in (8, 16, 32), f"stride: {self.stride}, expected 8, 16 or 32")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorConfig:
+class DetectorConfig(Config):
     """Detector encoder and the layers of the instance decoder.
 
     Attributes:
@@ -44,20 +53,20 @@ class DetectorConfig:
     """
 
     backbone: BackboneConfig
-    width: int
-    encoder_layers: int
-    heads: int
-    feed_forward: int
-    dropout: float
+    width: TokenWidth
+    encoder_layers: Layers
+    heads: Heads
+    feed_forward: Width
+    dropout: Dropout
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(self.width % 4 == 0, f"width: {self.width}, expected a multiple of 4")
         check(self.width % self.heads == 0, f"heads: {self.heads} do not divide width {self.width}")
-        check(0 <= self.dropout < 1, f"dropout: {self.dropout}, expected 0 <= dropout < 1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class InteractionConfig:
+class InteractionConfig(Config):
     """Interaction decoder.
 
     Attributes:
@@ -71,16 +80,13 @@ class InteractionConfig:
 
     clip_attention: Literal["none", "separate", "shared"]
     mask_detector_memory: bool
-    heads: int
-    feed_forward: int
-    dropout: float
-
-    def __post_init__(self) -> None:
-        check(0 <= self.dropout < 1, f"dropout: {self.dropout}, expected 0 <= dropout < 1")
+    heads: Heads
+    feed_forward: Width
+    dropout: Dropout
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerbConfig:
+class VerbConfig(Config):
     """Verb adapter and classifier.
 
     Attributes:
@@ -91,12 +97,12 @@ class VerbConfig:
     """
 
     representation: Literal["none", "arithmetic", "average", "text"]
-    weight: float
-    adapter_hidden: int
+    weight: Weight
+    adapter_hidden: Width
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Config):
     """The network (`model` in params.yaml).
 
     Attributes:
@@ -107,14 +113,8 @@ class ModelConfig:
         verb: verb adapter and classifier.
     """
 
-    num_queries: int
-    decoder_layers: int
+    num_queries: Annotated[int, Range(1, 10_000)]
+    decoder_layers: Layers
     detector: DetectorConfig
     interaction: InteractionConfig
     verb: VerbConfig
-
-    def __post_init__(self) -> None:
-        check(self.num_queries > 0, f"num_queries: {self.num_queries}, expected at least 1")
-        check(
-            self.decoder_layers > 0, f"decoder_layers: {self.decoder_layers}, expected at least 1"
-        )

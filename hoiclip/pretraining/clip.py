@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import math
 import resource
+import sys
+import typing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,33 +23,46 @@ from torch import Tensor
 
 from hoiclip.clip_encoder import OPENAI_MEAN, OPENAI_STD, ClipEncoder, build_clip, compact_tokens
 from hoiclip.clip_weights import save_clip
+from hoiclip.entry import guarded
 from hoiclip.files import sha256_file, write_json
 from hoiclip.pretraining.clip_batches import Captions, sample_batch
 from hoiclip.pretraining.clip_figures import evaluate
 from hoiclip.pretraining.corpus import RenderedScene, render_corpus
 from hoiclip.progress import say, track
+from hoiclip.ranges import (
+    BatchSize,
+    Config,
+    Count,
+    CountOrZero,
+    Images,
+    Layers,
+    Rate,
+    Seed,
+    Width,
+    number,
+)
 from hoiclip.toy.world import ALL_COMBINATIONS, SIZE
 
 _MAX_LOGIT_SCALE = math.log(100.0)
 
 
 @dataclass(frozen=True)
-class ClipPretraining:
+class ClipPretraining(Config):
     """Settings; a budget is a number of steps, so that the same settings give the same weights."""
 
-    seed: int = 0
-    scenes: int = 20_000
-    held_out_scenes: int = 500
-    steps: int = 2_400
-    batch_size: int = 128
-    lr: float = 1e-3
-    text_lr_factor: float = 0.1
-    weight_decay: float = 0.05
-    warmup_steps: int = 200
-    save_every: int = 300
-    width: int = 128
-    layers: int = 3
-    embed_dim: int = 128
+    seed: Seed = 0
+    scenes: Images = 20_000
+    held_out_scenes: Images = 500
+    steps: Count = 2_400
+    batch_size: BatchSize = 128
+    lr: Rate = 1e-3
+    text_lr_factor: Rate = 0.1
+    weight_decay: Rate = 0.05
+    warmup_steps: CountOrZero = 200
+    save_every: Count = 300
+    width: Width = 128
+    layers: Layers = 3
+    embed_dim: Width = 128
     bfloat16: bool = True
 
 
@@ -221,15 +236,17 @@ def main() -> None:
     defaults = ClipPretraining()
     parser = argparse.ArgumentParser(description="Pretrain the toy world's CLIP.")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
+    hints = typing.get_type_hints(ClipPretraining, include_extras=True)
     for name, value in asdict(defaults).items():
         option = "--" + name.replace("_", "-")
         if isinstance(value, bool):
             parser.add_argument(option, action=argparse.BooleanOptionalAction, default=value)
         else:
-            parser.add_argument(option, type=type(value), default=value, help=f"default {value}")
+            kind = number(hints[name])
+            parser.add_argument(option, type=kind, default=value, help=f"default {value}")
     arguments = vars(parser.parse_args())
     out = arguments.pop("out")
-    pretrain(ClipPretraining(**arguments), out)
+    sys.exit(guarded(lambda: pretrain(ClipPretraining(**arguments), out)))
 
 
 if __name__ == "__main__":

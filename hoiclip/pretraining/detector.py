@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 import time
 from pathlib import Path
 
@@ -22,12 +23,14 @@ from torch.nn import functional as F
 
 from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy, xyxy_to_cxcywh
 from hoiclip.config import load
+from hoiclip.entry import guarded
 from hoiclip.files import atomic_file, write_json
 from hoiclip.matcher import hungarian
 from hoiclip.model.config import ModelConfig
 from hoiclip.pretraining.corpus import RenderedScene, render_corpus
 from hoiclip.pretraining.detection_metrics import average_precision_50
 from hoiclip.pretraining.detr import DETR_PREFIXES, Detr, DetrOutputs
+from hoiclip.ranges import BatchSize, Count, Images, Seed, Threads, number
 from hoiclip.toy.world import OBJECTS, SIZE
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -200,13 +203,13 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--scenes", type=int, default=24000)
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=number(Seed), default=7)
+    parser.add_argument("--scenes", type=number(Images), default=24000)
+    parser.add_argument("--steps", type=number(Count), default=6000)
+    parser.add_argument("--batch-size", type=number(BatchSize), default=16)
+    parser.add_argument("--threads", type=number(Threads), default=1)
     arguments = vars(parser.parse_args())
-    pretrain(arguments.pop("out"), **arguments)
+    sys.exit(guarded(lambda: pretrain(arguments.pop("out"), **arguments)))
 
 
 if __name__ == "__main__":

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from hoiclip.config import check
 from hoiclip.criterion import LossConfig
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.matcher import MatchingConfig
+from hoiclip.ranges import BatchSize, Config, Count, Range, Rate, Seed, Threads, Weight, Workers
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Config):
     """Optimisation (`train` in params.yaml).
 
     Attributes:
@@ -22,7 +22,8 @@ class TrainConfig:
             (paper: yes) or from random weights.
         device: `cpu`, `cuda` or `auto`.
         epochs: (paper: 90).
-        lr_drop_epoch: epoch from which the rate is multiplied by `lr_drop_factor` (60).
+        lr_drop_epoch: epoch from which the rate is multiplied by `lr_drop_factor` (60); one after
+            the last does not drop it.
         lr_drop_factor: (0.1).
         workers: processes that load images beside the training one; 0 loads in it.
         batch_size: images per step (16); the last incomplete batch of an epoch is dropped.
@@ -37,29 +38,21 @@ class TrainConfig:
         transforms: image sizes and augmentation.
     """
 
-    seed: int
-    threads: int
+    seed: Seed
+    threads: Threads
     warm_start: bool
     device: Literal["cpu", "cuda", "auto"]
-    epochs: int
-    lr_drop_epoch: int
-    lr_drop_factor: float
-    workers: int
-    batch_size: int
-    lr: float
-    lr_backbone: float
-    weight_decay: float
-    clip_norm: float
-    validate_every: int
+    epochs: Count
+    lr_drop_epoch: Count
+    lr_drop_factor: Annotated[float, Range(0, 1, above=True)]
+    workers: Workers
+    batch_size: BatchSize
+    lr: Rate
+    lr_backbone: Rate
+    weight_decay: Rate
+    clip_norm: Weight
+    validate_every: Count
     keep: Literal["best", "last"]
     loss: LossConfig
     matching: MatchingConfig
     transforms: TransformsConfig
-
-    def __post_init__(self) -> None:
-        for name in ("threads", "epochs", "batch_size", "validate_every"):
-            value = getattr(self, name)
-            check(value >= 1, f"{name}: {value}, expected at least 1")
-        for name in ("lr", "lr_backbone", "weight_decay", "clip_norm"):
-            value = getattr(self, name)
-            check(value >= 0, f"{name}: {value}, expected at least 0")

@@ -17,7 +17,7 @@ import hoiclip
 from hoiclip import schema
 from hoiclip.criterion import Criterion
 from hoiclip.data.dataset import Batch, TrainingDataset, collate
-from hoiclip.errors import NonFiniteLossError
+from hoiclip.errors import NonFiniteLossError, ParamsError
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.files import file_identity, write_json
@@ -60,6 +60,10 @@ class Trainer:
         self.config, self.predict_config, self.log = config, predict_config, log
         self.device = prepare(config.device, config.threads, config.seed)
         self.data = TrainData.read(paths)
+        images = len(self.data.train.images)
+        if images < config.batch_size:
+            problem = f"{paths.train} has {images} images, which make no whole batch"
+            raise ParamsError(f"train.batch_size: {config.batch_size}, but {problem}")
         self.detector = build_detector(
             paths,
             self.data.vocabulary,

@@ -12,6 +12,7 @@ from torch import Tensor
 from hoiclip.errors import WeightsError
 from hoiclip.model.config import DetectorConfig
 from hoiclip.model.hoiclip import HOICLIP
+from hoiclip.ranges import told
 from hoiclip.tensors import read_safetensors
 
 DETR_HEADER = "provenance"
@@ -54,13 +55,17 @@ def read_detr(path: Path, config: DetectorConfig) -> dict[str, Tensor]:
         WeightsError: absent, unreadable, or of another size.
     """
     state, metadata = read_safetensors(path)
-    stated = json.loads(metadata.get(DETR_HEADER, "{}")).get("model_detector", {})
+    try:
+        header = json.loads(metadata.get(DETR_HEADER, "{}"))
+        stated = dict(header.get("model_detector", {}))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"{path}: its header is not of a DETR ({error})") from None
     ours = dataclasses.asdict(config)
     for key, value in stated.items():
         if key != "dropout" and ours.get(key) != value:
             raise WeightsError(
-                f"{path}: a DETR with {key} {value}, model.detector.{key} in params.yaml says "
-                f"{ours.get(key)}"
+                f"{path}: a DETR with {key} {told(value)}, model.detector.{key} in params.yaml "
+                f"says {ours.get(key)}"
             )
     return {name: tensor.float() for name, tensor in state.items()}
 

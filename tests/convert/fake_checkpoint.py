@@ -29,7 +29,7 @@ class Sizes:
     layers: int = 2
     queries: int = 5
     blocks: tuple[int, ...] = (2, 1, 1, 1)
-    channels: tuple[int, ...] = (64, 4, 4, 8)
+    channels: tuple[int, ...] = (64, 8, 8, 12)
     clip_width: int = 128
     clip_layers: int = 2
     patch: int = 16

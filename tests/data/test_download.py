@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import json
@@ -66,6 +67,18 @@ def test_empty_file(tmp_path, server):
     server.data = b""
     assert download(server.url, tmp_path / "a.bin") == hashlib.sha256(b"").hexdigest()
     assert names(tmp_path) == ["a.bin"]
+
+
+def test_a_full_disk_is_not_blamed_on_the_server(tmp_path, server, monkeypatch):
+    refused = OSError(errno.ENOSPC, "No space left on device")
+
+    def full(*_, **__):
+        raise refused
+
+    monkeypatch.setattr("hoiclip.data.download.tqdm", full)
+    with pytest.raises(InputError, match=r"kept on this disk \(No space left on device\)"):
+        download(server.url, tmp_path / "a.bin")
+    assert not (tmp_path / "a.bin").exists()
 
 
 def cut_short(tmp_path, server):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import PipelineError
-from pipelines.params import apply_changes, parse_overrides
+from pipelines.params import apply_changes, parse_overrides, read_overlay, read_yaml
 from pipelines.profile import main
 
 TEXT = """\
@@ -188,3 +189,68 @@ def test_no_params_file_is_one_line(
     monkeypatch.chdir(tmp_path)
     assert main(["--set", "a=1"]) == 2
     assert "params.yaml: No such file" in capsys.readouterr().err
+
+
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: " + "[" * 10_000, "nested more than 32 deep"),
+        ("train: " + "[" * 200_000 + "]" * 200_000, "nested more than 32 deep"),
+        ("train: &a [*a]", r"line 1 has the alias \*a"),
+        (LAUGHS, r"line 2 has the alias \*a0"),
+        ("train: " + "9" * 100_000, "Exceeds the limit"),
+        ("train: 0x" + "f" * 100_000, "Exceeds the limit"),
+        ("train: " + "x" * 2**21, "over 1048576 characters"),
+        ("train: 1\ntrain: 2", "duplicate key"),
+        ("train:\n\t- 1", "not YAML"),
+        ("train: !!python/object/apply:os.getcwd []", "not YAML"),
+        ("train: !!int x", "not YAML"),
+        ("train: !!bool x", "not YAML"),
+    ],
+)
+def test_yaml_without_end_is_one_line_in_a_second(params: Path, text: str, message: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(PipelineError, match=message) as info:
+        read_yaml(text)
+    assert "\n" not in str(info.value)
+    assert len(str(info.value)) < 1000
+    params.write_text(text)
+    with pytest.raises(PipelineError, match=message) as info:
+        apply_changes(params, {"train": {"epochs": 4}})
+    assert str(info.value).startswith(f"{params}: ")
+    assert params.read_text() == text
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    "value", ["yes", "on", "0o17", "010", "1_000", "12:30:00", "1e-4", "1e400"]
+)
+def test_a_value_is_read_as_dvc_reads_it(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"a: {value}\n")
+    expected = load_yaml(str(path))
+    assert parse_overrides([f"a={value}"]) == read_overlay(path) == expected
+    assert type(read_overlay(path)["a"]) is type(expected["a"])
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "1e400", "nan", "inf"])
+def test_no_override_is_infinite(params: Path, value: str) -> None:
+    with pytest.raises(PipelineError, match=r"train\.lr is 0\.0001, so .* is not a number"):
+        apply_changes(params, parse_overrides([f"train.lr={value}"]))
+    assert params.read_text() == TEXT
+
+
+def test_a_disk_that_refuses_is_one_line(
+    profiles: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "params.yaml")
+
+    monkeypatch.setattr("os.replace", full)
+    assert main(["--set", "train.epochs=7"]) == 1
+    assert capsys.readouterr().err == "error: params.yaml: No space left on device\n"
+    assert profiles.read_text() == TEXT
+    assert not list(profiles.parent.glob(".*"))

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from hoiclip import schema
 from hoiclip.config import from_mapping
-from hoiclip.errors import InputError, NonFiniteLossError
+from hoiclip.errors import InputError, NonFiniteLossError, ParamsError
 from hoiclip.files import file_identity, read_json
 from hoiclip.model_file import load_detector
 from hoiclip.training import loop
@@ -43,6 +43,13 @@ def trainer(toy, model_config, train_config, predict_config, tmp_path):
         )
 
     return make
+
+
+def test_a_batch_larger_than_the_training_images_is_refused(trainer):
+    """Of it no step would come."""
+    trainer(batch_size=8)
+    with pytest.raises(ParamsError, match=r"train\.batch_size: 9, but .* has 8 images"):
+        trainer(batch_size=9)
 
 
 def weights_in(folder):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from hoiclip.config import check
 from hoiclip.data.download import Source
 from hoiclip.data.sources.hico_det import HicoDetConfig
 from hoiclip.data.sources.own import OwnConfig
 from hoiclip.data.sources.vcoco import VcocoConfig
 from hoiclip.data.toy import ToyConfig
 from hoiclip.inside import check_inside
+from hoiclip.ranges import Config, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Download(Source):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetConfig:
+class DatasetConfig(Config):
     """Which data set is prepared, and from what.
 
     Attributes:
@@ -46,7 +46,7 @@ class DatasetConfig:
 
     source: Literal["toy", "hico_det", "vcoco", "own"]
     raw: str
-    workers: int
+    workers: Annotated[int, Range(1, 256)]
     bad_images: Literal["error", "drop"]
     drop_unknown: bool
     toy: ToyConfig
@@ -56,7 +56,7 @@ class DatasetConfig:
     downloads: list[Download]
 
     def __post_init__(self) -> None:
-        check(self.workers >= 1, f"workers: {self.workers}, expected at least 1")
+        super().__post_init__()
         for index, entry in enumerate(self.downloads):
             for path in (entry.path, entry.unpack):
                 if path is not None:
