@@ -9,9 +9,6 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
-from ruamel.yaml import YAML
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
-
 from hoiclip.errors import ParamsError
 from hoiclip.ranges import told
 
@@ -124,6 +121,10 @@ def read_params(path: str | Path) -> dict[str, Any]:
 
 
 def _parse_yaml(text: str) -> Any:
+    # Here, so that the network and its configurations need no reader of YAML.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+
     if len(text) > _MOST_BYTES:
         raise ValueError(f"over {_MOST_BYTES} characters")
     depth = 0
