@@ -123,10 +123,8 @@ def _parse_config(path: Path, text: str) -> tuple[dict[str, Any], dict[str, Any]
         config = json.loads(text)
         card = dict(config.pop("card", {}))
         check_clip_config(config, _HEADER)
-    except (ValueError, RecursionError, AttributeError, TypeError) as error:
+    except (ValueError, RecursionError, AttributeError, TypeError, ParamsError) as error:
         raise WeightsError(f"{path}: its header is not of a CLIP ({error})") from None
-    except ParamsError as error:
-        raise WeightsError(f"{path}: its configuration makes no CLIP ({error})") from None
     return config, card
 
 
