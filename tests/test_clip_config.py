@@ -85,7 +85,7 @@ TEXTS = ["", "{", "[]", "7", "null", "[" * 100_000, "9" * 5000, '{"model_cfg": N
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_header_that_is_no_configuration_is_one_line(saved, text):
     save_file(load_file(saved), saved, {"clip_config": text})
-    with pytest.raises(WeightsError, match=r"is no JSON object|makes no CLIP") as info:
+    with pytest.raises(WeightsError, match="its header is not of a CLIP") as info:
         load_clip(saved)
     assert "\n" not in str(info.value)
 
