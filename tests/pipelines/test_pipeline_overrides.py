@@ -28,7 +28,7 @@ NEITHER = {
     "model.detector.backbone.block", "model.interaction.clip_attention",
     "model.verb.representation", "train.device", "train.keep", "train.loss.box_normaliser",
     "train.matching.missing_object_giou", "predict.device", "predict.enhancement_k",
-    "predict.enhancement_kind", "evaluate.protocol", "report.published",
+    "predict.enhancement_kind", "evaluate.protocol", "evaluate.recall_steps", "report.published",
 }  # fmt: skip
 
 
