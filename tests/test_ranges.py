@@ -146,7 +146,9 @@ def classes(hint: Any) -> set[type]:
 CLASSES = set().union(*(classes(cls) for cls, _ in roots().values()))
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "cls", sorted(CLASSES, key=lambda cls: cls.__name__), ids=lambda cls: cls.__name__
+)
 def test_every_class_with_numbers_checks_them(cls):
     """Also where it is made in Python, whether or not it has checks of its own."""
     hints = typing.get_type_hints(cls, include_extras=True)
