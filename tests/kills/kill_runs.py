@@ -33,6 +33,8 @@ from kill_clone import SECONDS_BETWEEN_LOOKS, Clone, Reference, call, run_undist
 ROOT = Path(__file__).resolve().parents[2]
 THREE_EPOCHS = ("train.epochs=3", "train.lr_drop_epoch=2")
 ANYWHERE, IN_TRAINING = "random", "in training"
+# So that no run takes most of the kills: one that is about to end is killed soon, again and again.
+MOST_KILLS_OF_A_RUN = 8
 
 
 class Campaign:
@@ -90,18 +92,20 @@ class Campaign:
             turn = attempt == 2 or not self._due(ANYWHERE)
             possible = self._due(IN_TRAINING) and self._to_do(clone, "train")
             aim = IN_TRAINING if turn and possible else ANYWHERE
+            spared = attempt > MOST_KILLS_OF_A_RUN
             if clone.start():
                 self.checkouts += 1
                 self._say(f"run {number:3}  half a dvc.lock, checked out")
             started = time.monotonic()
             # Where it is to be in training, the moment is known once an epoch was saved.
             moment = math.inf
-            if aim == ANYWHERE:
+            if aim == ANYWHERE and not spared:
                 moment = draw.uniform(0, self._beyond * self._to_do(clone))
             while not clone.ended():
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 seconds = time.monotonic() - started
-                if aim == IN_TRAINING and moment == math.inf and clone.trains_on():
+                wanted = aim == IN_TRAINING and not spared
+                if wanted and moment == math.inf and clone.trains_on():
                     moment = seconds + draw.uniform(0, self._reference.after_first_epoch)
                 if seconds >= moment:
                     if self._kill(number, clone, aim, seconds):
