@@ -254,3 +254,13 @@ def test_predictions_are_numbered_by_name_too(capsys, tmp_path):
         for options in (*guessed, ("--numbering", name)):
             told, error = evaluate(capsys, tmp_path, OWN, truth, found, *options)
             assert told["default"]["full"] == pytest.approx(100.0), error
+
+
+@pytest.mark.parametrize("name", NUMBERINGS)
+def test_hoi_numbers_from_0_need_no_statement_of_their_own(capsys, tmp_path, name):
+    objects, first_verb = NUMBERINGS[name]
+    pairs = pairs_of(OWN)
+    truth = annotations(pairs, objects, first_verb, 0, pairs)
+    options = ["--annotation-numbering", name, "--numbering", "hoia"]
+    found, err = evaluate(capsys, tmp_path, OWN, truth, as_predictions(truth), *options)
+    assert found["default"]["full"] == 100.0, err

@@ -202,7 +202,7 @@ def test_pairs_that_are_no_class_and_repetitions_are_noted(tmp_path, folder):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "begins with ["),
+        ("", "the file is empty, expected a JSON list, which begins with ["),
         ("{}", "begins with ["),
         ('"a"', "begins with ["),
         ("[", "row 0: the file is cut short"),
