@@ -167,6 +167,7 @@ class _Listed:
             last = numbering.first_verb + vocabulary.num_verbs - 1
             problem = f"{self.verb[index]} is not a verb"
             fix = f"Verbs are {numbering.first_verb}..{last} with the numbering {numbering.name}"
+            fix += "; is it another one, or another vocabulary?"
             row = int(self.image[index])
             raise InputError(self._path, problem, row=row, key="category_id", fix=fix)
         hoi = self.hoi - numbering.first_hoi
