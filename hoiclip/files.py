@@ -18,6 +18,16 @@ from hoiclip.errors import InputError
 # What PyTorch and safetensors say of a write that failed, in errors that are no OSError.
 _NOT_WRITTEN = ("PytorchStreamWriter", "inline_container", "iostream", "Error while serializing")
 
+_STARTS = {
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"PK\x03\x04": "an archive, as Excel's workbooks are",
+    b"\x1f\x8b": "a file compressed by gzip",
+    b"\xff\xd8": "an image",
+    b"\x89PNG": "an image",
+}
+"""How files that are not UTF-8 begin."""
+
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
@@ -149,14 +159,28 @@ def read_json(path: str | Path) -> Any:
             deeply, or holds an integer of more digits than Python converts.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        text = Path(path).read_text(encoding="utf-8-sig")
+        if not text.strip():
+            raise InputError(path, "the file is empty")
+        return json.loads(text)
     except FileNotFoundError:
         raise InputError(path, "no such file") from None
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})") from None
-    # ValueError: what is not UTF-8, not JSON, or an integer of too many digits.
+    except UnicodeDecodeError:
+        raise not_utf8(path) from None
+    # ValueError: what is not JSON, or an integer of too many digits.
     except (ValueError, RecursionError) as error:
         raise InputError(path, f"not valid JSON ({error})") from None
+
+
+def not_utf8(path: str | Path) -> InputError:
+    """The error of a file that was to be UTF-8 text, and is not; tells what it is."""
+    with open(path, "rb") as file:
+        head = file.read(8)
+    known = (what for start, what in _STARTS.items() if head.startswith(start))
+    what = next(known, "text of another encoding, or no text at all")
+    return InputError(path, f"not UTF-8 text, but {what}", fix="Save it as UTF-8 text")
 
 
 def sha256_file(path: str | Path) -> str:

@@ -170,8 +170,9 @@ def test_errors_are_one_line(tmp_path, capsys, predictions):
     wrong = ("--vocabulary", "vcoco")
     assert "not those of vcoco" in one_line_error(capsys, predictions, truth, *wrong)
     empty = tmp_path / "empty.json"
-    empty.write_text("")
-    assert "See docs/evaluation.md" in one_line_error(capsys, predictions, empty)
+    for text, told in (("", "the file is empty"), ("[]", "an empty list"), ("{}", "See docs")):
+        empty.write_text(text)
+        assert told in one_line_error(capsys, predictions, empty)
     assert not list(tmp_path.glob("*.part"))
 
 

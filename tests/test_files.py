@@ -151,9 +151,11 @@ def test_json_refuses_what_is_no_json(tmp_path, value):
     ("content", "message"),
     [
         (None, "no such file"),
-        (b"", "not valid JSON"),
+        (b" \n", "the file is empty"),
         (b"{", "not valid JSON"),
-        (b"\xff", "not valid JSON"),
+        (b"\xfc", "not UTF-8 text, but text of another encoding.*Save it as UTF-8"),
+        (b"\xff\xfe[\0]\0", "not UTF-8 text, but UTF-16"),
+        (b"\xff\xd8\xff\xe0", "not UTF-8 text, but an image"),
         (b"[" * 200_000, "not valid JSON .*recursion"),
         (b"9" * 5000, "not valid JSON .*4300 digits"),
     ],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from hoiclip.data.readers.own_csv import SUFFIXES as CSV
 from hoiclip.errors import InputError
 from hoiclip.foreign.json_list import list_entries
 
@@ -15,6 +17,7 @@ KINDS: tuple[AnnotationKind, ...] = get_args(AnnotationKind)
 
 ORDER = "The order is PREDICTIONS ANNOTATIONS"
 
+_HEADER = 4096
 _MAT_5, _PARQUET = b"MATLAB 5.0", b"PAR1"
 _BY_KEYS: tuple[tuple[AnnotationKind, tuple[bytes, ...]], ...] = (
     ("hico_instances", (b'"correspondence"', b'"filenames"')),
@@ -40,7 +43,7 @@ def kind_of(path: Path) -> AnnotationKind:
             return "partition"
         fix = "Name a folder with images.parquet, instances.parquet and interactions.parquet"
         raise InputError(path, "not the folder of a partition", fix=f"{fix}, or a file")
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in CSV:
         return "own"
     try:
         data = path.read_bytes()
@@ -54,8 +57,16 @@ def kind_of(path: Path) -> AnnotationKind:
         fix = f"{ORDER}, and annotations as Parquet are a folder with images.parquet"
         raise InputError(path, "one Parquet table, as predictions are", fix=fix)
     start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if not start:
+        raise InputError(path, "the file is empty")
+    if b"human_x1" in data[:_HEADER].partition(b"\n")[0]:
+        fix = f"Let its name end in {' or '.join(CSV)}"
+        raise InputError(path, "rows with columns, as CSV files have", fix=fix)
     if start == b"[":
-        return _kind_of_list(path, next((entry for _, entry in list_entries(path)), None))
+        entries = [entry for _, entry in islice(list_entries(path), 1)]
+        if not entries:
+            raise InputError(path, "an empty list, in which there are no annotations")
+        return _kind_of_list(path, entries[0])
     for kind, keys in _BY_KEYS:
         if start == b"{" and all(key in data for key in keys):
             return kind
@@ -69,7 +80,7 @@ def annotations_in(path: Path) -> AnnotationKind | None:
     """The kind of annotations that a file or folder holds; null where it holds none."""
     try:
         kind = kind_of(path)
-        if path.suffix.lower() == ".csv":
+        if path.suffix.lower() in CSV:
             with open(path, "rb") as file:
                 return kind if b"human_x1" in file.readline() else None
     except (InputError, OSError):

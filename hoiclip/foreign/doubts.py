@@ -8,12 +8,14 @@ from hoiclip.data.readers.frame import frame_notes
 from hoiclip.evaluation.tables import ImageIndex
 from hoiclip.foreign.rows import UNKNOWN_HOI, Rows
 from hoiclip.foreign.truths import V_COCO, Truths
+from hoiclip.foreign.vcoco_list import PersonDetections
 from hoiclip.overlap import row_iou
 
 _LEAST_IOU = 0.5
 _IMAGES = 50
 """So many images are looked at to tell how the boxes are meant."""
 _PER_IMAGE = 100
+_NOTHING = "the predictions hold no pair, so that nothing can be right"
 _SHORTER, _LONGER = 800, 1333
 """Pixels, to which DETR and its heirs resize images."""
 
@@ -44,8 +46,8 @@ def zero_doubts(truths: Truths, rows: Rows, numbering: str | None) -> list[str]:
         numbering: of the predictions' classes; null where they have none of their own.
     """
     interactions = truths.source.annotations.interactions
-    if not len(rows) or not len(interactions):
-        return []
+    if not len(rows):
+        return [_NOTHING]
     group, key = (rows.verb, "verb") if truths.protocol == V_COCO else (rows.hoi, "hoi")
     chosen = group != UNKNOWN_HOI
     annotated = set(
@@ -61,13 +63,19 @@ def zero_doubts(truths: Truths, rows: Rows, numbering: str | None) -> list[str]:
             ask += f" and --annotation-numbering {stated.name} say?" if stated else " says?"
         nothing = f"nothing can match: no prediction names {what} that its image is annotated with"
         return [f"{nothing}; {ask}"]
-    return apart_doubts(truths, rows.image_id, rows.human_boxes_xyxy)
+    return _apart_doubts(truths, rows.image_id, rows.human_boxes_xyxy)
 
 
-def apart_doubts(truths: Truths, image_id: np.ndarray, human_boxes_xyxy: np.ndarray) -> list[str]:
-    """What may be the matter where no boxes meet; arguments as of `box_doubts`."""
-    if not len(image_id) or not len(truths.source.annotations.interactions):
-        return []
+def people_doubts(truths: Truths, people: PersonDetections) -> list[str]:
+    """What may be the matter where no role of V-COCO's detections is right."""
+    if not len(people.image_id):
+        return [_NOTHING]
+    if np.isnan(people.role_scores).all():
+        return ["the detections name no role (hold_obj, ...), only agents: those of roles are 0"]
+    return _apart_doubts(truths, people.image_id, people.human_boxes_xyxy)
+
+
+def _apart_doubts(truths: Truths, image_id: np.ndarray, human_boxes_xyxy: np.ndarray) -> list[str]:
     meant = _meant(truths, image_id, human_boxes_xyxy)
     told = "no prediction lies on an annotated pair of its class: are the boxes x1, y1, x2, y2 in"
     return [f"{told} pixels of these images?" + (f" Read as {meant}" if meant else "")]

@@ -47,11 +47,14 @@ class ImageNames:
         return self.of_id(path, row, entry["image_id"])
 
     def of_id(self, path: Path, row: int, value: Any) -> int:
-        """`value` as the id of an image.
+        """`value` as the id of an image, or its file name.
 
         Raises:
-            InputError: it is not a whole number, or the partition has no such image.
+            InputError: it is neither a whole number nor a file name, or the partition has no such
+                image.
         """
+        if isinstance(value, str) and value in self._by_name:
+            return self._by_name[value]
         image_id = source.integer(path, row, "image_id", value)
         if image_id not in self._ids:
             raise self._unknown(path, row, "image_id", image_id)

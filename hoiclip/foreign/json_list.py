@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hoiclip.errors import InputError
+from hoiclip.files import not_utf8
 
 CHUNK = 1 << 22
 """Characters read at a time."""
@@ -42,8 +43,10 @@ def list_entries(path: str | Path) -> Iterator[tuple[int, Any]]:
             yield from entries_of(path, file)
     except FileNotFoundError:
         raise InputError(path, "no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, f"cannot be read ({error})") from None
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise not_utf8(path) from None
 
 
 def entries_of(path: Path, file: Text, key: str | None = None) -> Iterator[tuple[int, Any]]:
@@ -74,7 +77,10 @@ class _Entries:
         if within:
             self._find_key()
         if self._next_sign() != "[":
-            raise InputError(self._path, "expected a JSON list, which begins with [")
+            problem = "expected a JSON list, which begins with ["
+            if not self._next_sign():
+                problem = f"the file is empty, {problem}"
+            raise InputError(self._path, problem)
         self._place += 1
         row = 0
         if self._next_sign() == "]":
@@ -110,7 +116,12 @@ class _Entries:
             sign = self._next_sign()
         problem = f"an object with the keys {reprlib.repr(keys)}, expected a JSON list, which "
         problem += f"begins with [, or an object with the list under {self._key}"
-        raise InputError(self._path, problem)
+        fix = None
+        if sign == "}":
+            self._place += 1
+            if self._next_sign() == "{":
+                fix = "One object a line (JSON Lines)? Put [ ] around them and commas between them"
+        raise InputError(self._path, problem, fix=fix)
 
     def _value(self, row: int | None) -> Any:
         if not self._next_sign():

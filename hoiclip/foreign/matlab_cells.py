@@ -56,7 +56,8 @@ def _cells(path: Path, boxes: np.ndarray) -> Cells:
     filled, tables = [], []
     for place, value in enumerate(boxes.ravel()):
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
-            raise _wrong(path, place, width, f"{type(value).__name__}, expected numbers")
+            told = getattr(value, "dtype", type(value).__name__)
+            raise _wrong(path, place, width, f"{told}, expected numbers")
         if value.size:
             if value.ndim != 2 or value.shape[1] != NUMBERS:
                 raise _wrong(path, place, width, f"shape {value.shape}, expected N x {NUMBERS}")

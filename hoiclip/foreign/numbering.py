@@ -116,6 +116,15 @@ def class_ids(
         raise InputError(places.path, problem, fix="Give another --numbering")
     for wrong, values, key, problem in _checks(raw, vocabulary, numbering, annotated):
         places.refuse(wrong, values, key, problem)
+    return _translated(raw, vocabulary, numbering, annotated)
+
+
+def _translated(
+    raw: RawClasses,
+    vocabulary: Vocabulary,
+    numbering: NumberingName,
+    annotated: Numbering | None,
+) -> ClassIds:
     raw = _with_no_objects(raw, vocabulary, numbering, annotated)
     without = raw.object == NO_OBJECT
     if numbering in ("hoi", "hoi-category"):
@@ -139,7 +148,8 @@ def _found_out(
     others = [share for name, share in found.items() if name != "hoia"]
     if annotated is not None and found.get("hoia") == 0 and min(others, default=1) > _MOST:
         return "hoia"
-    if len(found) > 1 and len(raw.pair):
+    readings = (_translated(raw, vocabulary, name, annotated) for name in found)
+    if len({(r.verb.tobytes(), r.hoi.tobytes(), r.without_object.tobytes()) for r in readings}) > 1:
         problem = f"its class numbers could be those of {' or '.join(found)}"
         raise InputError(places.path, problem, fix="Say which with --numbering")
     # Where none fits, the numbering of the files in use tells what is wrong.

@@ -23,6 +23,7 @@ from hoiclip.vocabulary import Vocabulary
 
 _LAST_QUERY = 2**31 - 1
 _BOX = pa.list_(pa.float64(), 4)
+_TEXT = (pa.string(), pa.large_string())
 _FIELDS = (
     pa.field("image_id", pa.int64(), nullable=False),
     pa.field("query", pa.int64(), nullable=False),
@@ -81,22 +82,27 @@ def read(path: str | Path, images: ImageNames, vocabulary: Vocabulary) -> Rows:
 def _columns_of(path: Path) -> list[pa.Field]:
     """Those of `_FIELDS` that are to be read, with `file_name` where it names the images."""
     try:
-        names = pq.read_schema(path).names
+        found = pq.read_schema(path)
     except FileNotFoundError:
         raise InputError(path, "no such file") from None
     except (pa.ArrowException, OSError) as error:
         raise InputError(path, f"not a readable Parquet file ({error})") from None
-    fields = {field.name: field for field in _FIELDS}
+    names, fields = found.names, {field.name: field for field in _FIELDS}
     if "query" not in names:
         del fields["query"]
     if "image_id" not in names and "file_name" in names:
         fields["image_id"] = pa.field("file_name", pa.string(), nullable=False)
+    elif names.count("image_id") == 1 and found.field("image_id").type in _TEXT:
+        fields["image_id"] = pa.field("image_id", pa.string(), nullable=False)
     return list(fields.values())
 
 
 def _image_ids(path: Path, table: pa.Table, images: ImageNames) -> np.ndarray:
     if "image_id" not in table.column_names:
         return np.array(images.of_names(path, table["file_name"].to_pylist()), np.int64)
+    if table["image_id"].type == pa.string():
+        ids = enumerate(table["image_id"].to_pylist())
+        return np.array([images.of_id(path, row, value) for row, value in ids], np.int64)
     image_id = table["image_id"].to_numpy()
     images.check_ids(path, image_id)
     return image_id

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hoiclip.errors import InputError
+from hoiclip.files import not_utf8
 from hoiclip.foreign.json_list import CHUNK, Text, entries_of
 from hoiclip.foreign.python_text import PythonText
 
@@ -39,8 +40,10 @@ def prediction_entries(path: str | Path) -> Iterator[tuple[int, Any]]:
             yield from _unwrapped(path, file, _STRINGS)
     except FileNotFoundError:
         raise InputError(path, "no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, f"cannot be read ({error})") from None
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise not_utf8(path) from None
 
 
 class _Ahead:

@@ -16,7 +16,7 @@ from hoiclip.foreign.annotation_kinds import ORDER, annotations_in
 from hoiclip.foreign.annotations import Source, SourceOptions, read_annotations
 from hoiclip.foreign.boxes import BoxConvention
 from hoiclip.foreign.classes import classes_of
-from hoiclip.foreign.doubts import apart_doubts, box_doubts, zero_doubts
+from hoiclip.foreign.doubts import box_doubts, people_doubts, zero_doubts
 from hoiclip.foreign.images import ImageNames
 from hoiclip.foreign.numbering import NumberingName
 from hoiclip.foreign.prediction_formats import PredictionFormat, format_of
@@ -73,6 +73,10 @@ def score(request: Request) -> Scored:
         replace(request.source, usual_numbering=request.numbering == "hoia"),
     )
     vocabulary = source.vocabulary
+    if format_ == "vcoco" and not _has_roles(vocabulary):
+        problem = "V-COCO's list, and the annotations do not have V-COCO's actions and roles"
+        fix = "Give V-COCO's: vcoco_test.json --coco instances_val2014.json"
+        raise InputError(path, problem, fix=fix)
     protocol = request.protocol or (V_COCO if _has_roles(vocabulary) else "hico")
     if format_ == "parquet":
         _check_made_for(vocabulary, path)
@@ -85,6 +89,8 @@ def score(request: Request) -> Scored:
     if source.numbering is not None:
         told["annotation_numbering"] = source.numbering.name
     notes = [*source.notes, *([note] if note and protocol != V_COCO else [])]
+    if not source.annotations.interactions.num_rows:
+        notes.append("the annotations hold no interaction, so that no figure is defined")
     if format_ == "vcoco":
         if actions is None:
             problem = f"V-COCO's list names no HOI classes, which the protocol {protocol} scores"
@@ -97,7 +103,7 @@ def score(request: Request) -> Scored:
         notes += doubts
         scored = score_people(people, boxes, truths, told, notes, diagnosis=request.diagnosis)
         if scored.is_zero and not doubts:
-            doubts = apart_doubts(truths, people.image_id, people.human_boxes_xyxy)
+            doubts = people_doubts(truths, people)
             scored = replace(scored, notes=(*scored.notes, *doubts))
         return scored
     if format_ == "parquet":

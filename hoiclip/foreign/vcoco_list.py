@@ -1,9 +1,9 @@
 """Detections as V-COCO's evaluator takes them, as JSON.
 
-A list with one entry per detected person: `image_id`; `person_box`: x1, y1, x2, y2; for each action
-`{action}_agent`: a score; for each role `{action}_{role}`: x1, y1, x2, y2, score. A key that is
-absent, null or an empty list, and a score that is null or NaN, say that there is no such detection.
-A box of four zeros, nulls or NaNs says that the role has no object.
+A list with one entry per detected person: `image_id` (or `file_name`); `person_box`: x1, y1, x2,
+y2; for each action `{action}_agent`: a score; for each role `{action}_{role}`: x1, y1, x2, y2,
+score. A key that is absent, null or an empty list, and a score that is null or NaN, say that there
+is no such detection. A box of four zeros, nulls or NaNs says that the role has no object.
 """
 
 from __future__ import annotations
@@ -104,9 +104,12 @@ def read(path: str | Path, images: ImageNames, actions: Actions) -> PersonDetect
     image_ids, values = array("q"), array("d")
     for row, value in track(prediction_entries(path), "detections read"):
         entry = source.mapping(path, row, "entry", value)
-        if "image_id" not in entry:
-            raise InputError(path, "missing", row=row, key="image_id")
-        image_ids.append(images.of_id(path, row, entry["image_id"]))
+        named = "image_id" not in entry
+        image_ids.append(
+            images.of_entry(path, row, entry)
+            if named
+            else images.of_id(path, row, entry["image_id"])
+        )
         numbers = _plain(entry, agents, actions.roles)
         values.extend(numbers or _checked(path, row, entry, agents, actions.roles))
     width = _BOX + len(agents) + _SCORED * len(actions.roles)

@@ -254,3 +254,23 @@ def test_predictions_are_numbered_by_name_too(capsys, tmp_path):
         for options in (*guessed, ("--numbering", name)):
             told, error = evaluate(capsys, tmp_path, OWN, truth, found, *options)
             assert told["default"]["full"] == pytest.approx(100.0), error
+
+
+@pytest.mark.parametrize("name", NUMBERINGS)
+def test_hoi_numbers_from_0_need_no_statement_of_their_own(capsys, tmp_path, name):
+    objects, first_verb = NUMBERINGS[name]
+    pairs = pairs_of(OWN)
+    truth = annotations(pairs, objects, first_verb, 0, pairs)
+    options = ["--annotation-numbering", name, "--numbering", "hoia"]
+    found, err = evaluate(capsys, tmp_path, OWN, truth, as_predictions(truth), *options)
+    assert found["default"]["full"] == 100.0, err
+
+
+def test_numberings_that_say_the_same_are_no_question(capsys, tmp_path):
+    """One verb, one object: a verb from 0 is an HOI class from 0."""
+    single = OWN | {"objects": ["person"], "verbs": OWN["verbs"][:1], "hois": [["hold", "person"]]}
+    truth = annotations([(0, 0)], [1], 1)
+    found = as_predictions(annotations([(0, 0)], [0], 0))
+    told, error = evaluate(capsys, tmp_path, single, truth, found)
+    assert told is not None, error
+    assert told["default"]["full"] == 100.0

@@ -202,7 +202,7 @@ def test_pairs_that_are_no_class_and_repetitions_are_noted(tmp_path, folder):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "begins with ["),
+        ("", "the file is empty, expected a JSON list, which begins with ["),
         ("{}", "begins with ["),
         ('"a"', "begins with ["),
         ("[", "row 0: the file is cut short"),
@@ -309,6 +309,7 @@ def parquet_with(world, **columns):
     ("columns", "told"),
     [
         ({"image_id": [7, 8]}, "row 1, image_id: 8 is none of the 2 annotated images"),
+        ({"image_id": ["7", "8.png"]}, "row 1, image_id: '8.png', expected a whole number"),
         ({"image_id": ...}, "image_id: column is missing"),
         ({"hoi": [0, 7]}, "row 1, hoi: 7 is out of range 0..6"),
         ({"hoi": [0, -1]}, "row 1, hoi: -1 is out of range 0..6"),
@@ -329,6 +330,15 @@ def test_a_wrong_column_is_told(tmp_path, folder, columns, told):
         score_files(path, folder)
     assert str(caught.value).startswith(str(path))
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("image_ids", [["7", "7"], ["7.png", "7.png"]])
+def test_image_ids_as_text_in_parquet(tmp_path, folder, image_ids):
+    plain = write_parquet(tmp_path / "p.parquet", parquet_with(hand_world()))
+    text = write_parquet(tmp_path / "q.parquet", parquet_with(hand_world(), image_id=image_ids))
+    expected = score_files(plain, folder).metrics()
+    assert expected["default"]["full"] == 100.0
+    assert score_files(text, folder).metrics() == expected
 
 
 def test_a_damaged_parquet_file_is_told(tmp_path, folder):

@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import math
 
+import annotation_files
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from foreign_files import (
     close,
@@ -230,10 +232,38 @@ def test_what_a_list_leaves_out_is_not_detected(tmp_path, nothing):
     assert close(found, expected)
 
 
+def test_images_by_name(tmp_path):
+    """`image_id` may be the file's name, and `file_name` stand for it."""
+    folder = hand_world(tmp_path)
+    expected = score_files(write_json(tmp_path / "a.json", HAND), folder).metrics()
+    name = pq.read_table(folder / "images.parquet")["file_name"][0].as_py()
+    unnamed = [{k: v for k, v in entry.items() if k != "image_id"} for entry in HAND]
+    for key in ("image_id", "file_name"):
+        named = [{key: name} | entry for entry in unnamed]
+        found = score_files(write_json(tmp_path / "b.json", named), folder).metrics()
+        assert close(found, expected)
+
+
+def test_agents_alone_are_told(tmp_path):
+    alone = [{k: v for k, v in e.items() if not k.endswith(("_obj", "_instr"))} for e in HAND]
+    scored = score_files(write_json(tmp_path / "a.json", alone), hand_world(tmp_path))
+    assert scored.metrics()["vcoco"]["ap_role_scenario_1"] == 0.0
+    assert "name no role (hold_obj, ...), only agents" in scored.notes[-1]
+
+
+def test_a_list_for_other_annotations_is_told(tmp_path):
+    path = write_json(tmp_path / "list.json", HAND)
+    for protocol in (None, "vcoco", "hico"):
+        with pytest.raises(InputError, match=r"do not have V-COCO's actions and roles.*--coco"):
+            score_files(path, annotation_files.hico_instances(tmp_path), protocol=protocol)
+
+
 def test_an_empty_list_finds_nothing(tmp_path):
     path, folder = write_json(tmp_path / "l.json", []), hand_world(tmp_path)
     for format_ in (None, "vcoco", "hoia"):
-        found = score_files(path, folder, format=format_).metrics()
+        scored = score_files(path, folder, format=format_)
+        assert "the predictions hold no pair" in scored.notes[-1]
+        found = scored.metrics()
         assert found["vcoco"]["ap_role_scenario_1"] == 0.0
         assert found["input"]["images_without_predictions"] == 1
 
@@ -263,7 +293,7 @@ def test_an_empty_list_finds_nothing(tmp_path):
         ({"hold_agent": ..., "run_agent": 0.5}, ["row 1, run_agent: is no action or role"]),
         ({"person_box": ...}, ["row 1, person_box: missing"]),
         ({"person_box": []}, ["row 1, person_box", "not finite"]),
-        ({"image_id": ...}, ["row 1, image_id: missing"]),
+        ({"image_id": ...}, ["row 1: neither file_name nor image_id"]),
     ],
 )
 def test_a_wrong_entry_is_told(tmp_path, change, told):

@@ -125,6 +125,7 @@ def test_a_print_of_numpy_itself(tmp_path):
         ('"[\'a\']" 5', "not valid JSON"),
         (json.dumps(json.dumps(json.dumps("[]"))), "a string in a string in a string"),
         ('{"a": 1, "b": [2]}', "an object with the keys ['a', 'b'], expected a JSON list"),
+        ('{"a": 1}\n{"a": 2}', "Lines)? Put [ ] around them and commas between them"),
         ('{"a": 1, "preds": {"b": 2}}', "expected a JSON list, which begins with ["),
         ('{"preds": null}', "expected a JSON list"),
         ('{"preds" 5}', "expected :"),

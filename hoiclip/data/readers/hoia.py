@@ -11,7 +11,7 @@ import numpy as np
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.readers import hoia_numbering, source
 from hoiclip.data.readers.assembly import assemble
-from hoiclip.data.readers.hoia_evidence import PairNumbers, doubt, find
+from hoiclip.data.readers.hoia_evidence import PairNumbers, doubt, find, with_first_hoi
 from hoiclip.data.readers.hoia_numbering import Numbering
 from hoiclip.data.readers.image_table import ImageSize, image_table
 from hoiclip.data.readers.report import ReadReport
@@ -77,6 +77,8 @@ def read(
     if numbering is None:
         numbering, note = find(path, numbers, vocabulary, hint)
         report.notes += [note] if note else []
+    else:
+        numbering = with_first_hoi(numbers, vocabulary, numbering)
     if doubtful := doubt(numbers, vocabulary, numbering):
         report.notes.append(doubtful)
         report.unknown_fix = f"{doubtful}: state --annotation-numbering, or give the file's own "
@@ -165,6 +167,7 @@ class _Listed:
             last = numbering.first_verb + vocabulary.num_verbs - 1
             problem = f"{self.verb[index]} is not a verb"
             fix = f"Verbs are {numbering.first_verb}..{last} with the numbering {numbering.name}"
+            fix += "; is it another one, or another vocabulary?"
             row = int(self.image[index])
             raise InputError(self._path, problem, row=row, key="category_id", fix=fix)
         hoi = self.hoi - numbering.first_hoi

@@ -89,6 +89,18 @@ def find(
     raise _none_fits(path, numbers, vocabulary, known if known in best else best[0])
 
 
+def with_first_hoi(numbers: PairNumbers, vocabulary: Vocabulary, numbering: Numbering) -> Numbering:
+    """The numbering, its `hoi_category_id` counted from 0 where only then all pairs fit.
+
+    That of HICO-DET's and V-COCO's classes counts from 1.
+    """
+    from_zero = replace(numbering, first_hoi=0)
+    is_published = vocabulary in (hico_det(), vcoco())
+    if is_published or not _misfits(numbers, vocabulary, numbering).any():
+        return numbering
+    return numbering if _misfits(numbers, vocabulary, from_zero).any() else from_zero
+
+
 def doubt(numbers: PairNumbers, vocabulary: Vocabulary, numbering: Numbering) -> str | None:
     """What speaks against the numbering: most pairs do not fit it, or all fit another one."""
     wrong = int(_misfits(numbers, vocabulary, numbering).sum())

@@ -38,7 +38,7 @@ def read(
     """Reads a partition.
 
     Args:
-        path: a file that ends in `.json` or `.csv`.
+        path: a file that ends in `.json`, `.csv` or `.tsv`.
         vocabulary: the classes, or JSON with them (layout: `vocabularies`); the same for all
             partitions.
         drop_unknown: see `assemble`.
@@ -50,12 +50,12 @@ def read(
     if not isinstance(classes, Vocabulary):
         classes = read_vocabulary(classes)
     report = ReadReport(path)
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in own_csv.SUFFIXES:
         images, boxes, interactions = own_csv.read_rows(path, classes)
     elif path.suffix.lower() == ".json":
         images, boxes, interactions = _read_json(path, classes)
     else:
-        raise InputError(path, f"ends in {path.suffix!r}", fix="Give a .json or a .csv file")
+        raise InputError(path, f"ends in {path.suffix!r}", fix="Give a .json, .csv or .tsv file")
     tables = assemble(images, boxes, interactions, classes, report, drop_unknown=drop_unknown)
     return tables, classes, report
 

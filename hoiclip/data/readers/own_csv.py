@@ -4,12 +4,14 @@ A header names the columns, in any order: `file_name`, `width`, `height`; `human
 `human_x2`, `human_y2`; `object` (a class name), `object_x1`, `object_y1`, `object_x2`, `object_y2`,
 all five empty where there is no object; `verb`. Boxes are the schema's. A row whose columns after
 `height` are all empty stands for an image without pairs. Columns are told apart by commas,
-semicolons (decimals may then have a comma) or tabs.
+semicolons (decimals may then have a comma), tabs or bars; Excel's line `sep=;` may stand first.
 """
 
 from __future__ import annotations
 
 import csv
+import re
+import reprlib
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +29,7 @@ from hoiclip.data.readers.rows import (
     named,
 )
 from hoiclip.errors import InputError
+from hoiclip.files import not_utf8
 from hoiclip.vocabulary import Vocabulary
 
 _IMAGE = ("file_name", "width", "height")
@@ -34,6 +37,8 @@ _HUMAN = ("human_x1", "human_y1", "human_x2", "human_y2")
 _OBJECT = ("object_x1", "object_y1", "object_x2", "object_y2")
 _PAIR = (*_HUMAN, "object", *_OBJECT, "verb")
 COLUMNS = (*_IMAGE, *_PAIR)
+SUFFIXES = (".csv", ".tsv")
+_SEPARATORS = ",;\t|"
 
 
 def read_rows(
@@ -134,15 +139,20 @@ def rows(path: Path) -> Iterator[dict[str, str]]:
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            sign = _separator(file.readline())
-            file.seek(0)
+            first = file.readline()
+            # Excel's way to state it.
+            stated = re.fullmatch(r"sep=(.)\s*", first)
+            if not stated:
+                file.seek(0)
+            sign = stated[1] if stated else _separator(first)
             lines = (line for line in csv.reader(file, delimiter=sign, strict=True) if line)
             header = [name.strip() for name in next(lines, [])]
             _check_header(path, header)
             for row, line in enumerate(lines):
                 if len(line) != len(header):
                     problem = f"{len(line)} fields, the header has {len(header)}"
-                    raise InputError(path, problem, row=row)
+                    fix = f"Is a {sign!r} within a field? Put the field in quotes"
+                    raise InputError(path, problem, row=row, fix=fix)
                 fields = dict(zip(header, map(str.strip, line), strict=True))
                 if sign == ";":
                     for name in (*_HUMAN, *_OBJECT):
@@ -150,12 +160,14 @@ def rows(path: Path) -> Iterator[dict[str, str]]:
                 yield fields
     except FileNotFoundError:
         raise InputError(path, "no such file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise not_utf8(path) from None
+    except (OSError, csv.Error) as error:
         raise InputError(path, f"not a readable CSV file ({error})") from None
 
 
 def _separator(header: str) -> str:
-    return max(",;\t", key=header.count)
+    return max(_SEPARATORS, key=header.count)
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:
@@ -163,7 +175,12 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         return
     strange = sorted(set(header) ^ set(COLUMNS) - {""}) or ["a column that is there twice"]
     problem = f"columns differ from those expected in {', '.join(strange)}"
-    if "" in header:
+    if not header:
+        problem = "the file is empty"
+    elif not set(header) & set(COLUMNS):
+        told = reprlib.repr(", ".join(header))
+        problem = f"its first line names no column that is expected: {told}"
+    elif "" in header:
         problem = f"column {header.index('') + 1} of the header has no name"
     else:
         unknown = (name for name in header if name not in COLUMNS)

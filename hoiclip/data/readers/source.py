@@ -131,11 +131,14 @@ def _no_number(
     path: str | Path, value: Any, expected: str, row: int | None, key: str
 ) -> InputError:
     told = f"{reprlib.repr(value)}, expected {expected}"
+    fix = None
     if isinstance(value, str) and not value.strip():
         told = f"empty, expected {expected}"
     elif isinstance(value, str) and not _NUMBER.fullmatch(value):
         told += " (text, not a number)"
-    return InputError(path, told, row=row, key=key)
+        if _NUMBER.fullmatch(value.replace(",", ".", 1)):
+            fix = "Decimals stand behind a point"
+    return InputError(path, told, row=row, key=key, fix=fix)
 
 
 def like(name: str, known: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ from hoiclip.data.readers.report import ReadReport
 from hoiclip.data.readers.rows import NO_OBJECT, UNKNOWN, SourceBoxes, SourceInteractions
 from hoiclip.data.readers.vocabularies import COCO_IDS, vcoco
 from hoiclip.errors import InputError
-from hoiclip.files import read_json
+from hoiclip.files import not_utf8, read_json
 from hoiclip.schema import numpy_to_fixed_lists
 from hoiclip.vocabulary import Vocabulary
 
@@ -215,8 +215,10 @@ def _action(path: Path, row: int, value: Any, vocabulary: Vocabulary) -> _Action
 def _read_ids(path: Path) -> np.ndarray:
     try:
         lines = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, f"cannot be read ({error})") from None
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise not_utf8(path) from None
     return np.array([source.integer(path, i, "image_id", v) for i, v in enumerate(lines)], np.int64)
 
 

@@ -103,10 +103,10 @@ def test_malformed_csv(tmp_path, vocabulary_path, old, new, message):
 
 
 def test_other_file_names(tmp_path, vocabulary_path):
-    with pytest.raises(InputError, match=r"ends in '\.xml'\. Give a \.json or a \.csv"):
+    with pytest.raises(InputError, match=r"ends in '\.xml'\. Give a \.json, \.csv or \.tsv"):
         own.read(tmp_path / "own.xml", vocabulary_path)
     with pytest.raises(InputError, match="no such file"):
         own.read(tmp_path / "own.csv", vocabulary_path)
     (tmp_path / "own.csv").write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match="not a readable CSV file"):
+    with pytest.raises(InputError, match="not UTF-8 text, but UTF-16"):
         own.read(tmp_path / "own.csv", vocabulary_path)

@@ -10,6 +10,7 @@ from own_layouts import VOCABULARY, csv_text, json_document
 from hoiclip.data.readers import hico_instances, own, source
 from hoiclip.data.readers.vocabularies import read_vocabulary
 from hoiclip.errors import InputError
+from hoiclip.foreign.annotation_kinds import kind_of
 
 
 @pytest.fixture
@@ -74,7 +75,13 @@ def test_json_of_text_is_as_json_of_numbers(tmp_path, vocabulary):
     assert own.read(write_json(tmp_path / "b.json", text), vocabulary)[0] == plain
 
 
-@pytest.mark.parametrize("sign", [";", "\t"])
+@pytest.mark.parametrize("read", [source.integer, source.number])
+def test_a_decimal_comma_is_told(read):
+    with pytest.raises(InputError, match=r"'0,5'.*\. Decimals stand behind a point$"):
+        read("a.json", 4, "key", "0,5")
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
 def test_csv_with_other_separators(tmp_path, vocabulary, sign):
     (tmp_path / "a.csv").write_text(csv_text())
     text = csv_text().replace(",", sign).replace("100" + sign + "80", f"100.0{sign}80.0")
@@ -83,6 +90,9 @@ def test_csv_with_other_separators(tmp_path, vocabulary, sign):
     (tmp_path / "b.csv").write_text(text)
     found = [own.read(tmp_path / name, vocabulary)[0] for name in ("a.csv", "b.csv")]
     assert found[0] == found[1]
+    for name, start in (("c.tsv", ""), ("d.csv", f"sep={sign}\r\n")):
+        (tmp_path / name).write_text(start + text)
+        assert own.read(tmp_path / name, vocabulary)[0] == found[0]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +114,27 @@ def test_what_is_wrong_in_a_csv_is_named(tmp_path, vocabulary, old, new, told):
     with pytest.raises(InputError) as caught:
         own.read(tmp_path / "a.csv", vocabulary)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "the file is empty. Expected: file_name,"),
+        ("a.jpg,640,480\n", "its first line names no column that is expected: 'a.jpg, 640, 480'"),
+        (csv_text().replace("1,2,11,22", "1,5,2,11,22", 1), "Is a ',' within a field?"),
+    ],
+)
+def test_a_csv_that_is_none_is_told(tmp_path, vocabulary, text, told):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(InputError) as caught:
+        own.read(tmp_path / "a.csv", vocabulary)
+    assert told in str(caught.value)
+
+
+def test_rows_under_another_name_are_told(tmp_path):
+    (tmp_path / "a.json").write_text(csv_text())
+    with pytest.raises(InputError, match=r"as CSV files have\. Let its name end in \.csv or \.tsv"):
+        kind_of(tmp_path / "a.json")
 
 
 def test_unknown_names_are_told_with_the_nearest_that_is_known():
