@@ -10,6 +10,15 @@ from torch import Tensor
 from hoiclip.errors import WeightsError
 
 
+def check_is_file(path: Path, absent: str) -> None:
+    """Raises WeightsError, with `absent` where there is nothing, unless `path` is a file."""
+    if not path.exists():
+        raise WeightsError(f"{path}: {absent}")
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device, FIFO or socket"
+        raise WeightsError(f"{path}: {kind}, expected a weight file")
+
+
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file.
 
@@ -17,11 +26,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
         WeightsError: the file is absent, not to be read, or damaged.
     """
     path = Path(path)
-    if not path.exists():
-        raise WeightsError(f"{path}: no such weight file")
-    if not path.is_file():
-        kind = "a folder" if path.is_dir() else "a device, FIFO or socket"
-        raise WeightsError(f"{path}: {kind}, expected a weight file")
+    check_is_file(path, "no such weight file")
     try:
         # Of a file that may not be read, safetensors says that there is none.
         with path.open("rb") as raw:
