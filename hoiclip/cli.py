@@ -6,12 +6,12 @@ import argparse
 import sys
 
 from hoiclip.commands import convert, evaluate, experiments, import_annotations, predict
-from hoiclip.entry import guarded
+from hoiclip.entry import Parser, guarded
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every verb."""
-    parser = argparse.ArgumentParser(prog="hoiclip", description="HOICLIP's command line.")
+    parser = Parser(prog="hoiclip", description="HOICLIP's command line.")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for command in (predict, evaluate, import_annotations, convert, experiments):

@@ -17,7 +17,7 @@ from hoiclip.clip_encoder import ClipEncoder, build_clip
 from hoiclip.convert.checkpoint import checkpoint_of, load_pickle
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.files import atomic_file, sha256_file
-from hoiclip.tensors import read_safetensors
+from hoiclip.tensors import check_is_file, read_safetensors
 from hoiclip.torchscript import is_torchscript, read_torchscript
 
 _HEADER = "clip_config"
@@ -98,8 +98,7 @@ def _read(
     path: Path, model_name: str | None
 ) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any] | None]:
     """Configuration, state dict and, of a file of `save_clip`, its card; no tensor is checked."""
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such CLIP weight file. Fetch it or correct its path")
+    check_is_file(path, "no such CLIP weight file. Fetch it or correct its path")
     state, header = read_safetensors(path) if path.suffix == ".safetensors" else ({}, {})
     if _HEADER in header:
         config, card = _parse_config(path, header[_HEADER])

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hoiclip.errors import HoiclipError, printable
 from hoiclip.files import write_json
@@ -17,6 +17,20 @@ from hoiclip.files import write_json
 # Libraries raise bare RuntimeErrors for want of memory; these are parts of their texts.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "CUDA out of memory")
 _KILLED = ("DataLoader worker", "process pool was terminated")
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a wrong command line in one line, with exit code 2; so do the parsers of its verbs."""
+
+    def error(self, message: str) -> NoReturn:  # noqa: D102
+        self.exit(2, f"{self.prog}: error: {printable(message)} (see {self.prog} --help)\n")
+
+
+def named_path(text: str) -> Path:
+    """`type` of an argparse argument that names a file or folder, which an empty text does not."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' names no file or folder")
+    return Path(text)
 
 
 def fail(error: HoiclipError) -> int:
@@ -74,6 +88,8 @@ def guarded(run: Callable[[], Any], *, debug: bool = False) -> int:
 
 
 def _flush_output() -> None:
+    if sys.stdout is None:  # closed before the program began
+        return
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -101,7 +117,7 @@ def run_stage(
         main: takes the path of the params file.
         plan: takes the path of the params file, gives the lines to print.
     """
-    parser = argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__)
+    parser = Parser(description=sys.modules[main.__module__].__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     if plan is not None:

@@ -59,7 +59,8 @@ class InputError(HoiclipError):
         key: str | None = None,
         fix: str | None = None,
     ) -> None:
-        place = [str(path)]
+        # Escaped here, where a line break is still known to belong to the name.
+        place = [printable(str(path))]
         if row is not None:
             place.append(f"row {row}")
         if key is not None:

@@ -26,6 +26,8 @@ def check_inside(key: str, value: str, folder: str | Path, *, folder_itself: boo
     named = path.parts or (folder_itself and value)
     if not named or path.is_absolute() or ".." in path.parts or set(value) & {"\0", "\\"}:
         raise ValueError(f"{key}: {value!r} is not a path inside {folder}, relative to that")
+    if "\0" in str(folder):
+        raise ValueError(f"raw: {str(folder)!r} has a zero byte, which no folder's name has")
     # Not `Path.resolve`, which raises at a circle of links.
     target, inner = Path(os.path.realpath(folder)), Path(os.path.realpath(Path(folder, path)))
     if not inner.is_relative_to(target) and not _DVC_CACHE_FILE.search(str(inner)):

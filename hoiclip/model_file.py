@@ -29,6 +29,7 @@ from hoiclip.vocabulary import Vocabulary
 HEADER_KEY = "hoiclip"
 FORMAT = 1
 _MODEL, _CLIP = "model.", "clip."
+_SECTIONS = ("model", "transforms", "clip", "vocabulary", "scores", "provenance")
 
 LARGEST_SCALE = 8192
 """Most that a file may state as its `inference_scale`, px."""
@@ -129,6 +130,8 @@ def load_detector(path: str | Path) -> Detector:
         stated = told(header.get("format"))
         raise WeightsError(f"{path}: format {stated}, this version reads {FORMAT}")
     try:
+        for key in _SECTIONS:
+            check(key in header, f"{key}: missing")
         config = from_mapping(ModelConfig, header["model"], "model")
         transforms = from_mapping(TransformsConfig, header["transforms"], "transforms")
         model_state = {k.removeprefix(_MODEL): v for k, v in state.items() if k.startswith(_MODEL)}
@@ -140,12 +143,18 @@ def load_detector(path: str | Path) -> Detector:
         vocabulary = Vocabulary.from_json(header["vocabulary"])
         _check_classes(vocabulary, tables)
         scores, provenance = header["scores"], header["provenance"]
+        check(
+            isinstance(provenance, dict),
+            f"provenance: {told(provenance)}, expected a section with keys",
+        )
         scale = header.get("inference_scale")
         check(
             scale is None or (type(scale) is int and 1 <= scale <= LARGEST_SCALE),
             f"inference_scale: {told(scale)}, expected a whole number from 1 to {LARGEST_SCALE}",
         )
         check(isinstance(scores, dict), f"scores: {told(scores)}, expected a section with keys")
+        # Fails for NaN, infinities and halves of characters, which no result can be written with.
+        json.dumps(header, allow_nan=False, ensure_ascii=False).encode()
     except (
         LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError,
         ParamsError,

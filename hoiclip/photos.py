@@ -62,7 +62,9 @@ class Model:
             WeightsError: the file is absent, damaged or no model file, or a score setting is wrong.
         """
         detector = load_detector(weights)
-        config = as_stated(as_stated(config, detector.scores), asked, "the command line")
+        config = as_stated(
+            as_stated(config, detector.scores, str(weights)), asked, "the command line"
+        )
         device = prepare(config.device, config.threads)
         return cls(replace(detector, scores={}), config, device)
 

@@ -20,6 +20,7 @@ from hoiclip.data.images import ImageStore
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
+from hoiclip.model.hoiclip import Outputs
 from hoiclip.model_file import Detector
 from hoiclip.pair_nms import PairNms
 from hoiclip.postprocess import Selection, enhancement, postprocess
@@ -198,6 +199,7 @@ def _predict_batch(
     clip = detector.clip.encode_image_tokens(batch.clip_pixels.to(device))
     mask = None if batch.padding_mask is None else batch.padding_mask.to(device)
     outputs = detector.model(batch.images.to(device), mask, clip.tokens, clip.global_feature)
+    _check_numbers(outputs)
     scale = torch.tensor(batch.sizes, dtype=torch.float32, device=device).repeat(1, 2)[:, None]
     human_boxes = (cxcywh_to_xyxy(outputs.human_boxes_cxcywh[-1]) * scale).cpu().numpy()
     object_boxes = (cxcywh_to_xyxy(outputs.object_boxes_cxcywh[-1]) * scale).cpu().numpy()
@@ -223,6 +225,20 @@ def _predict_batch(
         human_boxes[..., 2:] += 1
         object_boxes[..., 2:] += 1
     return selections, (human_boxes, object_boxes)
+
+
+def _check_numbers(outputs: Outputs) -> None:
+    last = {
+        "hoi_logits": outputs.hoi_logits[-1],
+        "object_logits": outputs.object_logits[-1],
+        "human_boxes": outputs.human_boxes_cxcywh[-1],
+        "object_boxes": outputs.object_boxes_cxcywh[-1],
+        "clip_similarity": outputs.clip_similarity,
+    }
+    for name, values in last.items():
+        if not torch.isfinite(values).all():
+            problem = f"the network gives {name} that are NaN or infinite"
+            raise WeightsError(f"{problem}: its weights are damaged, or its training diverged")
 
 
 def pair_nms_of(config: NmsConfig) -> PairNms | None:

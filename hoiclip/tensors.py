@@ -10,15 +10,31 @@ from torch import Tensor
 from hoiclip.errors import WeightsError
 
 
+def check_is_file(path: Path, absent: str) -> None:
+    """Raises WeightsError, with `absent` where there is nothing, unless `path` is a file."""
+    if not path.exists():
+        raise WeightsError(f"{path}: {absent}")
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device, FIFO or socket"
+        raise WeightsError(f"{path}: {kind}, expected a weight file")
+
+
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file.
 
     Raises:
-        WeightsError: the file is absent or damaged.
+        WeightsError: the file is absent, not to be read, or damaged.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weight file")
+    check_is_file(path, "no such weight file")
+    try:
+        # Of a file that may not be read, safetensors says that there is none.
+        with path.open("rb") as raw:
+            start = raw.read(64).lstrip().lower()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
+    if start.startswith((b"<!doctype", b"<html")):
+        raise WeightsError(f"{path}: a web page, not a weight file. Download the file itself")
     try:
         with safe_open(path, "pt") as file:
             names = file.keys()

@@ -146,12 +146,25 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Vocabulary:
-        """Inverse of `to_json`."""
-        return cls(
-            tuple(value["objects"]),
-            tuple(Verb(*verb) for verb in value["verbs"]),
-            tuple(Hoi(*hoi) for hoi in value["hois"]),
-        )
+        """Inverse of `to_json`.
+
+        Raises:
+            ValueError: `value` is of another form, or contradicts itself.
+        """
+        try:
+            objects = tuple(value["objects"])
+            verbs = tuple(Verb(*verb) for verb in value["verbs"])
+            hois = tuple(Hoi(*hoi) for hoi in value["hois"])
+        except (TypeError, LookupError):
+            raise ValueError("vocabulary: expected lists of objects, verbs and hois") from None
+        phrases = [text for verb in verbs for text in (verb.phrase, verb.phrase_alone)]
+        for text in (*objects, *(verb.name for verb in verbs), *filter(None, phrases)):
+            if not isinstance(text, str):
+                raise ValueError(f"vocabulary: {text!r}, expected a text")
+        for hoi in hois:
+            if type(hoi.verb) is not int or not (hoi.object is None or type(hoi.object) is int):
+                raise ValueError(f"vocabulary: {hoi}, expected whole numbers")
+        return cls(objects, verbs, hois)
 
     @classmethod
     def read(cls, path: str | Path) -> Vocabulary:

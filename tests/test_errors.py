@@ -30,7 +30,7 @@ def refuse(number):
         (InputError("a", "wrong", row=0), "a, row 0: wrong"),
         (InputError("a", "wrong", key="k", fix="Mend it"), "a, k: wrong. Mend it"),
         (FULL, "a/b.json, row 3, verb: 7 is not a verb. Mend it"),
-        (InputError("a\nb", "one\r\ntwo\u2028three"), "a b: one two three"),
+        (InputError("a\nb", "one\r\ntwo\u2028three"), "a\\nb: one two three"),
     ],
 )
 def test_text_is_one_line_with_file_row_and_key(error, text):

@@ -116,3 +116,10 @@ def test_addresses_of_weights_are_http(params, key, url):
 def test_the_name_of_a_clip_is_no_place(params, name):
     with pytest.raises(ParamsError, match=r"weights\.clip_model: .* is a place, expected a name"):
         from_mapping(WeightsConfig, params["weights"] | {"clip_model": name}, "weights")
+
+
+@pytest.mark.parametrize("section", ["weights", "dataset"])
+def test_a_folder_with_a_zero_byte_is_named(params, section):
+    value = copy.deepcopy(params[section]) | {"raw": "a\0b"}
+    with pytest.raises(ParamsError, match=rf"{section}\.raw: 'a.x00b' has a zero byte"):
+        from_mapping(CONFIGS[section], value, section)

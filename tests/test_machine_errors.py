@@ -213,11 +213,46 @@ def test_a_flag_out_of_range_is_wrong_usage(tmp_path, capsys, option):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("option", ["nan", "inf", "-1", "1e400"])
-def test_a_score_setting_out_of_range_is_one_line(tmp_path, capsys, option):
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e400", "x"])
+@pytest.mark.parametrize(
+    "flag", ["enhancement-weight", "enhancement-k", "top-k", "nms-threshold", "nms-human-power"]
+)
+def test_a_score_setting_out_of_range_is_one_line(tmp_path, capsys, flag, value):
     out = ["--out", str(tmp_path / "out"), "--weights", "absent"]
-    assert main(["predict", "x", *out, f"--enhancement-weight={option}"]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(SystemExit) as info:
+        main(["predict", "x", *out, f"--{flag}={value}"])
+    assert info.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"hoiclip predict: error: argument --{flag}: '{value}', expected ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["predit"],
+        ["predict"],
+        ["predict", "x", "--weights", "y", "--out", ""],
+        ["predict", "", "--weights", "y", "--out", "z"],
+        ["evaluate", "a", ""],
+        ["import", "", "b"],
+        ["convert", "\x1b[31m", "b", "--kind\n"],
+    ],
+)
+def test_a_wrong_command_line_is_one_line(capsys, command):
+    with pytest.raises(SystemExit) as info:
+        main(command)
+    assert info.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert ": error: " in said
+    assert "\x1b" not in said
+
+
+def test_a_closed_standard_output_is_no_error(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert guarded(lambda: print("a")) == 0
 
 
 @pytest.mark.parametrize("kind", ["folder", "absent", "deep", "in the way"])

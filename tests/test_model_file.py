@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import gzip
 import json
 from pathlib import Path
@@ -115,6 +116,30 @@ def test_a_file_cut_short_is_named(saved, keep):
     assert str(info.value).startswith(str(saved))
 
 
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html>\n", b"\n <html lang='en'>"])
+def test_a_web_page_is_known(tmp_path, page):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(page + b" " * 1000)
+    with pytest.raises(WeightsError, match="a web page, not a weight file"):
+        load_detector(path)
+
+
+def test_what_is_no_file_is_said(tmp_path):
+    with pytest.raises(WeightsError, match="a folder, expected a weight file"):
+        load_detector(tmp_path)
+    with pytest.raises(WeightsError, match="a device, FIFO or socket"):
+        load_detector("/dev/null")
+
+
+def test_a_file_that_may_not_be_read_is_not_called_absent(saved, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(WeightsError, match=r"cannot be read \(Permission denied\)"):
+        load_detector(saved)
+
+
 def test_absent_and_foreign_files_are_named(tmp_path, saved):
     with pytest.raises(WeightsError, match="no such weight file"):
         load_detector(tmp_path / "nothing.safetensors")
@@ -143,7 +168,13 @@ def test_absent_and_foreign_files_are_named(tmp_path, saved):
         (lambda h: h.pop("scores"), None, "scores"),
         (lambda h: h.update(scores=[1]), None, r"scores: \[1\]"),
         (lambda h: h.update(model=[1]), None, r"model: \[1\]"),
-        (lambda h: h.update(vocabulary=7), None, ""),
+        (lambda h: h.update(vocabulary=7), None, "vocabulary: expected lists of objects"),
+        (lambda h: h["vocabulary"]["objects"].append(7), None, "vocabulary: 7, expected a text"),
+        (lambda h: h["vocabulary"]["verbs"].append(["a"]), None, "vocabulary: expected lists"),
+        (lambda h: h["vocabulary"]["hois"].append([0.0, 0]), None, "expected whole numbers"),
+        (lambda h: h["vocabulary"]["objects"].__setitem__(-1, "\ud800"), None, "surrogates"),
+        (lambda h: h.update(provenance="x"), None, "provenance: 'x', expected a section"),
+        (lambda h: h.update(provenance={"a": [NAN]}), None, "Out of range float"),
         (lambda h: h["model"].update(num_queries=0), None, "num_queries: 0, expected at least 1"),
         (lambda h: h["model"].update(num_queries=10**30), None, "num_queries: 1000"),
         (lambda h: h["model"].update(decoder_layers=128), None, "is missing"),

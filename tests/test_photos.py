@@ -186,7 +186,6 @@ def test_the_models_vocabulary_stands_beside_its_predictions(
     ("options", "message"),
     [
         (["--partition", "nowhere"], "images.parquet: no such file"),
-        (["--top-k", "0"], "the command line states scores.top_k: 0, expected at least 1"),
     ],
 )
 def test_wrong_options_are_one_line_and_write_nothing(files, tmp_path, capsys, options, message):
@@ -374,8 +373,10 @@ def test_names_of_any_kind_are_written_validly(toy_weights, tmp_path, capfd, blo
 def test_limits_have_a_range(toy_weights, tmp_path, capsys, flag, value):
     out = tmp_path / "out"
     arguments = ["predict", str(tmp_path), "--weights", str(toy_weights), "--out", str(out)]
-    assert main([*arguments, flag, value]) == 1
-    assert f"{flag}: " in capsys.readouterr().err
+    with pytest.raises(SystemExit) as info:
+        main([*arguments, flag, value])
+    assert info.value.code == 2
+    assert f"{flag}: '{value}', expected above 0" in capsys.readouterr().err
     assert not out.exists()
 
 

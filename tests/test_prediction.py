@@ -256,3 +256,14 @@ def test_the_best_k_is_chosen_and_the_smallest_of_equals(
 def test_settings_out_of_range_are_refused(predict_config, change):
     with pytest.raises(ValueError, match=r"top_k|batch_size|sweep_k"):
         dataclasses.replace(predict_config, **change)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e38])
+def test_damaged_weights_are_an_error_and_no_scores(
+    toy, store, make_detector, predict_config, value
+):
+    damaged = make_detector()
+    with torch.no_grad():
+        damaged.model.hoi_classifier.table.fill_(value)
+    with pytest.raises(WeightsError, match="hoi_logits that are NaN or infinite"):
+        predict(damaged, toy.train.images.slice(0, 1), store, predict_config, [0], CPU)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from hoiclip.entry import named_path
 
 if TYPE_CHECKING:
     from hoiclip.foreign.annotations import SourceOptions
@@ -27,11 +28,15 @@ def add_annotation_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--partition", choices=("train", "test"), default="test", help="of anno_bbox.mat"
     )
-    verb.add_argument("--images", type=Path, help="folder of images, for sizes that are not stated")
     verb.add_argument(
-        "--coco", type=Path, nargs="+", default=[], help="COCO's instances files, for V-COCO"
+        "--images", type=named_path, help="folder of images, for sizes that are not stated"
     )
-    verb.add_argument("--image-ids", type=Path, help="vcoco_*.ids; default: all labelled images")
+    verb.add_argument(
+        "--coco", type=named_path, nargs="+", default=[], help="COCO's instances files, for V-COCO"
+    )
+    verb.add_argument(
+        "--image-ids", type=named_path, help="vcoco_*.ids; default: all labelled images"
+    )
     verb.add_argument(
         "--annotation-numbering",
         choices=(

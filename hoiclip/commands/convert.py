@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from hoiclip.entry import named_path
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
@@ -11,9 +12,9 @@ def add(verbs: argparse._SubParsersAction) -> None:
     text = "make a released checkpoint a file of this project"
     verb = verbs.add_parser("convert", help=text, description=f"{text[0].upper()}{text[1:]}.")
     verb.add_argument(
-        "source", type=Path, help="HOICLIP's or DETR's .pth, OpenAI's CLIP .pt, or verb.pth"
+        "source", type=named_path, help="HOICLIP's or DETR's .pth, OpenAI's CLIP .pt, or verb.pth"
     )
-    verb.add_argument("out", type=Path, help=".safetensors, or .parquet for verb vectors")
+    verb.add_argument("out", type=named_path, help=".safetensors, or .parquet for verb vectors")
     verb.add_argument(
         "--kind", choices=("official", "detr", "clip", "verb"), help="default: found out"
     )

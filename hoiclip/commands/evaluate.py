@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from hoiclip.commands.annotation_options import add_annotation_options, source_options
+from hoiclip.entry import named_path
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
@@ -20,10 +20,12 @@ def add(verbs: argparse._SubParsersAction) -> None:
         "docs/evaluation.md describes the formats and the protocols.",
     )
     verb.add_argument(
-        "predictions", type=Path, help="Parquet, JSON of HOIA or V-COCO, or Matlab's folder"
+        "predictions", type=named_path, help="Parquet, JSON of HOIA or V-COCO, or Matlab's folder"
     )
     verb.add_argument(
-        "annotations", type=Path, help="folder of a partition, or a file of HICO-DET or V-COCO"
+        "annotations",
+        type=named_path,
+        help="folder of a partition, or a file of HICO-DET or V-COCO",
     )
     verb.add_argument(
         "--protocol",
@@ -54,9 +56,11 @@ def add(verbs: argparse._SubParsersAction) -> None:
         help="whether x2, y2 are the last pixel inside or the edge behind it; default: continuous "
         "for Parquet, else inclusive",
     )
-    verb.add_argument("--classes", type=Path, help="classes.parquet, which tells rare classes")
+    verb.add_argument(
+        "--classes", type=named_path, help="classes.parquet, which tells rare classes"
+    )
     add_annotation_options(verb)
-    verb.add_argument("--out", type=Path, help="folder for metrics.json and tables per class")
+    verb.add_argument("--out", type=named_path, help="folder for metrics.json and tables per class")
     verb.add_argument("--diagnosis", action="store_true", help="say where the rest of the AP goes")
     verb.set_defaults(run=run)
 

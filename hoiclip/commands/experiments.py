@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from hoiclip.entry import named_path
 from hoiclip.ranges import Threads, number
 
 EXPERIMENTS = {
@@ -18,8 +19,8 @@ def add(verbs: argparse._SubParsersAction) -> None:
     """Adds the verbs to the parser."""
     for name, text in EXPERIMENTS.items():
         verb = verbs.add_parser(name, help=text, description=f"Runs {text}; resumable.")
-        verb.add_argument("--params", type=Path, default=Path("params.yaml"))
-        verb.add_argument("--results", type=Path, default=Path("results"))
+        verb.add_argument("--params", type=named_path, default=Path("params.yaml"))
+        verb.add_argument("--results", type=named_path, default=Path("results"))
         verb.add_argument("--jobs", type=number(Threads), default=2, help="trainings side by side")
         verb.set_defaults(run=run)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from hoiclip.commands.annotation_options import add_annotation_options, source_options
+from hoiclip.entry import named_path
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
@@ -17,8 +17,8 @@ def add(verbs: argparse._SubParsersAction) -> None:
         description=f"{text[0].upper()}{text[1:]}: images, instances and interactions, with the "
         "vocabulary and the findings beside them. docs/evaluation.md lists what is read.",
     )
-    verb.add_argument("source", type=Path, help="file of HICO-DET, V-COCO or your own")
-    verb.add_argument("out", type=Path, help="new folder for the tables")
+    verb.add_argument("source", type=named_path, help="file of HICO-DET, V-COCO or your own")
+    verb.add_argument("out", type=named_path, help="new folder for the tables")
     add_annotation_options(verb)
     verb.set_defaults(run=run)
 

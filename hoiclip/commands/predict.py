@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
-from hoiclip.entry import fail
-from hoiclip.ranges import BatchSize, Threads, Weight, number
-
-if TYPE_CHECKING:
-    from hoiclip.data.images import Limits
+from hoiclip.entry import fail, named_path
+from hoiclip.ranges import (
+    BatchSize,
+    Count,
+    CountOrZero,
+    Power,
+    Probability,
+    Range,
+    Threads,
+    Weight,
+    number,
+)
 
 UNREADABLE_IMAGES = 3
-_LARGEST_LIMIT = 100_000  # megapixels or megabytes
+Millions = Annotated[float, Range(0, 100_000, above=True)]  # of pixels or bytes
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
@@ -26,12 +32,12 @@ def add(verbs: argparse._SubParsersAction) -> None:
         description=f"{text[0].upper()}{text[1:]}. Exit code {UNREADABLE_IMAGES}: some images "
         "could not be read; they are listed, the others are predicted.",
     )
-    verb.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="file or folder")
-    verb.add_argument("--weights", type=Path, required=True, help="model.safetensors")
-    verb.add_argument("--out", type=Path, required=True, help="folder for the results")
+    verb.add_argument("images", nargs="+", type=named_path, metavar="IMAGE", help="file or folder")
+    verb.add_argument("--weights", type=named_path, required=True, help="model.safetensors")
+    verb.add_argument("--out", type=named_path, required=True, help="folder for the results")
     verb.add_argument(
         "--partition",
-        type=Path,
+        type=named_path,
         help="folder of a partition's tables: predict its images, which are in the folder IMAGE, "
         "under its image ids, to be scored with `hoiclip evaluate`",
     )
@@ -43,21 +49,29 @@ def add(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto")
     verb.add_argument("--no-pictures", action="store_true")
     verb.add_argument(
-        "--max-megapixels", type=float, default=200, help="largest image that is decoded; 200"
+        "--max-megapixels",
+        type=number(Millions),
+        default=200,
+        help="largest image that is decoded; 200",
     )
     verb.add_argument(
-        "--max-megabytes", type=float, default=200, help="largest file that is read; 200"
+        "--max-megabytes",
+        type=number(Millions),
+        default=200,
+        help="largest file that is read; 200",
     )
     scores = verb.add_argument_group(
         "scores", "What is not given is as the model file states it, else as said here."
     )
-    scores.add_argument("--enhancement-k", type=int, help="10; 0: without CLIP's enhancement")
+    scores.add_argument(
+        "--enhancement-k", type=number(CountOrZero), help="10; 0: without CLIP's enhancement"
+    )
     scores.add_argument("--enhancement-kind", choices=("cosine", "sigmoid"), help="cosine")
-    scores.add_argument("--enhancement-weight", type=float, help="1")
-    scores.add_argument("--top-k", type=int, help="rows per image before NMS, 100")
-    scores.add_argument("--nms-threshold", type=float, help="0.7; 0: without NMS")
-    scores.add_argument("--nms-human-power", type=float, help="1")
-    scores.add_argument("--nms-object-power", type=float, help="0.5")
+    scores.add_argument("--enhancement-weight", type=number(Weight), help="1")
+    scores.add_argument("--top-k", type=number(Count), help="rows per image before NMS, 100")
+    scores.add_argument("--nms-threshold", type=number(Probability), help="0.7; 0: without NMS")
+    scores.add_argument("--nms-human-power", type=number(Power), help="1")
+    scores.add_argument("--nms-object-power", type=number(Power), help="0.5")
     scores.add_argument(
         "--nms-plus-one-extents",
         action=argparse.BooleanOptionalAction,
@@ -68,6 +82,7 @@ def add(verbs: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predicts; 3 where some images could not be read."""
+    from hoiclip.data.images import Limits
     from hoiclip.errors import ParamsError, printable
     from hoiclip.files import check_output_folder
     from hoiclip.photos import Model, predict_partition, predict_photos
@@ -87,7 +102,10 @@ def run(arguments: argparse.Namespace) -> int:
         enhancement_weight=1.0,
         enhancement_kind="cosine",
     )
-    limits = _limits(arguments)
+    limits = Limits(
+        pixels=max(1, round(arguments.max_megapixels * 1e6)),
+        bytes=max(1, round(arguments.max_megabytes * 1e6)),
+    )
     model = Model.load(arguments.weights, config, _asked_scores(arguments))
     errors, passed_over = [], ""
     if arguments.partition is not None:
@@ -107,25 +125,6 @@ def run(arguments: argparse.Namespace) -> int:
         fail(error)
     print(printable(str(arguments.out)))
     return UNREADABLE_IMAGES if errors else 0
-
-
-def _limits(arguments: argparse.Namespace) -> Limits:
-    """The limits that the command line gives.
-
-    Raises:
-        ParamsError: one is no number that an image can have.
-    """
-    from hoiclip.data.images import Limits
-    from hoiclip.errors import ParamsError
-
-    found = []
-    for flag in ("max_megapixels", "max_megabytes"):
-        value = getattr(arguments, flag)
-        if not 0 < value <= _LARGEST_LIMIT:
-            name = "--" + flag.replace("_", "-")
-            raise ParamsError(f"{name}: {value}, expected more than 0, at most {_LARGEST_LIMIT}")
-        found.append(max(1, round(value * 1e6)))
-    return Limits(*found)
 
 
 def _asked_scores(arguments: argparse.Namespace) -> dict[str, Any]:

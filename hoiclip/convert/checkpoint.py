@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hoiclip.errors import WeightsError
+from hoiclip.tensors import check_is_file
 from hoiclip.torchscript import is_torchscript
 
 _ZIP_START = b"PK\x03\x04"
@@ -69,8 +70,7 @@ def load_pickle(path: str | Path) -> Any:
             class, which it names.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such checkpoint")
+    check_is_file(path, "no such checkpoint")
     try:
         with path.open("rb") as file:
             start = file.read(len(_ZIP_START))

@@ -201,6 +201,8 @@ def test_clip_weights_are_found_out_and_named(tmp_path, clip_config, monkeypatch
 
 def test_broken_files(tmp_path, vectors):
     path, out = tmp_path / "a.pth", tmp_path / "a.parquet"
+    with pytest.raises(WeightsError, match="a folder, expected a weight file"):
+        convert(tmp_path, tmp_path / "out.safetensors")
     with pytest.raises(WeightsError, match="no such checkpoint"):
         convert(path, out)
     path.write_bytes(b"")

@@ -57,6 +57,13 @@ def writes(name, code):
     return door
 
 
+class TwoLines(HoiclipError):
+    """An error whose text is not one line, as every other's is."""
+
+    def __str__(self):
+        return "a\nb"
+
+
 def test_what_is_right_passes(work):
     assert check(case(), work, say("note: x", code=0)) is None
     assert check(case(), work, say("note: x", "error: a file, row 3")) is None
@@ -84,7 +91,7 @@ def test_what_is_right_passes(work):
         (writes(".out.1.part", 0), "left behind with exit code 0"),
         (writes("../canary/canary", 1), "outside the folder of the case: 'canary/canary'"),
         (writes("../escaped", 1), "outside the folder of the case: 'escaped'"),
-        (lambda _: typed(raises(HoiclipError("a\nb")).__get__(1)), "a message of several lines"),
+        (lambda _: typed(raises(TwoLines()).__get__(1)), "a message of several lines"),
     ],
 )
 def test_what_is_wrong_is_noticed(work, door, problem):
