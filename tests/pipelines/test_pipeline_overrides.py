@@ -155,3 +155,12 @@ def test_what_of_an_address_is_told(text: str, told: str) -> None:
 def test_control_characters_do_nothing_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert fail(PipelineError("no key \x1b[31mtrain\nlast lines")) == 2
     assert capsys.readouterr().err == "error: no key \\x1b[31mtrain\nlast lines\n"
+
+
+def test_a_link_of_dvc_into_its_cache_is_inside_as_it_is_for_the_stages(root: Path) -> None:
+    content = root.parent / "cache/files/md5/ab" / ("c" * 30)
+    content.mkdir(parents=True)
+    (root / "weights/toy/folder").symlink_to(content)
+    (root / "weights/toy/tracked.pth").symlink_to(content)
+    apply_overrides(root, ["weights.clip=tracked.pth"])
+    assert "not a path inside" in _refused(root, "weights.clip=folder/other")
