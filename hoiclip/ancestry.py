@@ -66,7 +66,8 @@ def _end(stage: str) -> None:
     if multiprocessing.parent_process() is None:
         with suppress(OSError):
             line = f"error: stage '{stage}' ends, because the dvc that started it is gone"
-            os.write(2, f"{line}. Run dvc repro again\n".encode())
+            by_hand = f"By hand, run it without {VARIABLE} in the environment"
+            os.write(2, f"{line}. Run dvc repro again. {by_hand}\n".encode())
     for child in multiprocessing.active_children():
         child.kill()
     os._exit(EXIT_CODE)

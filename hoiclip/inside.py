@@ -7,7 +7,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 # A file that DVC tracks may be a link to its content in DVC's cache, whose name nobody chooses.
-_DVC_CACHE_FILE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}")
+_DVC_CACHE_FILE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 
 
 def check_inside(key: str, value: str, folder: str | Path, *, folder_itself: bool = False) -> None:

@@ -22,6 +22,7 @@ from hoiclip.files import atomic_file
 VERSION = 2
 _FIRST_LINE = "hoiclip state {}\n"
 _LONGEST_LINE = 80
+_MOST_TRIES = 100
 # A state of version 1 was a bare archive of PyTorch.
 _ARCHIVE_START = b"PK\x03\x04"
 
@@ -48,10 +49,12 @@ class StateFile:
         """Keeps other processes out of the folder until the block or this process ends.
 
         Raises:
-            InputError: another process is at the same work.
+            InputError: another process is at the same work, or this file system has no locks.
         """
-        while (lock := self._lock()) is None:
-            pass
+        tries = (self._lock() for _ in range(_MOST_TRIES))
+        lock = next((lock for lock in tries if lock is not None), None)
+        if lock is None:
+            raise InputError(self.folder, "cannot be locked: it is gone whenever it was made")
         with lock:
             yield
 
@@ -71,6 +74,12 @@ class StateFile:
                 problem = "another process is at the same work, with the same params and inputs"
                 fix = "Wait until it is done, or end it"
                 raise InputError(self.folder, problem, fix=fix) from None
+            except FileNotFoundError:
+                pass
+            except OSError as error:  # as of network file systems without locks
+                problem = f"cannot be locked ({error.strerror})"
+                fix = "Work on a file system that has locks, as a local one"
+                raise InputError(path, problem, fix=fix) from None
         return None
 
     def save(self, state: dict[str, Any]) -> None:

@@ -166,24 +166,47 @@ class _Unpickler(pickle._Unpickler):
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return lambda *arguments: _tensor(*arguments)
         if (module, name) == ("collections", "OrderedDict"):
-            return dict
+            return lambda: {}
         if module == "torch.jit._pickle":  # plain lists and their types
             return lambda value, *_: value
         shown = f"{module}.{name}"[:80]
         raise WeightsError(f"holds an object of class {shown}, which may run code when it is read")
+
+    def load_setitem(self) -> None:
+        self._check_items([self.stack[-3], *self.stack[-2:]])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        self._check_items([self.metastack[-1][-1], *self.stack])
+        super().load_setitems()
+
+    def _check_items(self, items: list[Any]) -> None:
+        # Of keys that are nested tuples, the hash may take for ever.
+        if type(items[0]) is not dict or not {type(key) for key in items[1::2]} <= {str, int}:
+            raise WeightsError("holds a table whose keys are not names")
 
     def load_build(self) -> None:
         if not isinstance(self.stack[-2], _Module) or type(self.stack[-1]) is not dict:
             raise WeightsError("holds a state that is not a module's names and values")
         super().load_build()
 
-    dispatch = pickle._Unpickler.dispatch | {pickle.BUILD[0]: load_build}
+    # Sets, too, would hash what is in them; PyTorch writes none.
+    dispatch = {
+        code: load
+        for code, load in pickle._Unpickler.dispatch.items()
+        if bytes([code]) not in (pickle.DICT, pickle.ADDITEMS, pickle.FROZENSET)
+    } | {
+        pickle.BUILD[0]: load_build,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+    }
 
     def persistent_load(self, identity: Any) -> _Storage:
         kind, dtype, key, _location, length = identity
-        if kind != "storage" or not isinstance(dtype, torch.dtype) or type(length) is not int:
+        types = isinstance(dtype, torch.dtype) and (type(key), type(length)) == (str, int)
+        if kind != "storage" or not types:
             raise WeightsError("holds a reference that is no storage")
-        return self._storage(str(key), dtype, length)
+        return self._storage(key, dtype, length)
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:

@@ -7,6 +7,7 @@ files nor addresses, and names no file outside those folders (docs/cluster.md).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,6 +30,8 @@ _INSIDE = {
     "weights.detector": "weights",
     "weights.verb_vectors": "weights",
 }
+# What the stages allow, too: a tracked file may be DVC's link to its content.
+_DVC_CACHE_FILE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 # A name, for which its library would also take a folder or an address.
 _NAMES = ("weights.clip_model",)
 
@@ -81,4 +84,6 @@ def _is_inside(folder: Path, value: str) -> bool:
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts or set(value) & {"\0", "\\"}:
         return False
-    return Path(os.path.realpath(folder / path)).is_relative_to(os.path.realpath(folder))
+    inner = Path(os.path.realpath(folder / path))
+    inside = inner.is_relative_to(os.path.realpath(folder))
+    return inside or _DVC_CACHE_FILE.search(str(inner)) is not None

@@ -145,6 +145,7 @@ def apply_changes(path: str | Path, *changes: Mapping[str, Any]) -> list[str]:
     if changed:
         sequence, dash = indent or 2, offset or 0
         editor.indent(mapping=sequence - dash, sequence=sequence, offset=dash)
+        _remove_leftovers(path)
         aside = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             with aside.open("w", encoding="utf-8") as file:
@@ -153,6 +154,24 @@ def apply_changes(path: str | Path, *changes: Mapping[str, Any]) -> list[str]:
         finally:
             aside.unlink(missing_ok=True)
     return changed
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes unfinished versions of `path` whose process, named in theirs, no longer runs."""
+    for found in path.parent.glob(f".{path.name}.*.part"):
+        pid = found.suffixes[-2].removeprefix(".")
+        if pid.isdecimal() and not _runs(int(pid)):
+            found.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _merge(

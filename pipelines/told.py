@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_ADDRESS = re.compile(
-    r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/'\"]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?"
-)
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
+# User and password: up to an @ before the first slash; where no port follows the colon, a slash in
+# a password is taken for what it is, up to the last @.
+_USER = r"(?:[^\s/'\"]*@|[^\s/'\"]*:(?!\d*(?:[/?#\s'\"]|$))[^\s'\"]*@)?"
+_ADDRESS = re.compile(rf"({_SCHEME}){_USER}((?:(?!{_SCHEME})[^\s?#'\"])*)(?:[?#][^\s'\"]*)?")
 SUPPORT = "Having any troubles?"
 """How the line begins with which DVC ends the output of an unexpected error."""
 
 _NO_CAUSE = (SUPPORT, "Please make sure you have the correct access", "and the repository exists.")
-_CAUSE = ("Having any troubles?", "Please make sure you have the correct access rights",
-             "and the repository exists.")  # fmt: skip
 _CAUSE = re.compile(r"(ERROR|error|fatal): ")
 
 

@@ -134,6 +134,16 @@ def check_publishing(root: str | Path) -> None:
         raise PipelineError(f"publish: the origin takes no experiments: {error}") from None
 
 
+def git_path(root: str | Path, name: str) -> Path:
+    """A file of git's own, as `index.lock`, of the repository or work tree that holds `root`."""
+    return Path(root, _output(["git", "rev-parse", "--git-path", name], root)).resolve()
+
+
+def git_top(root: str | Path) -> Path:
+    """The top folder of the git work tree that holds `root`."""
+    return Path(_output(["git", "rev-parse", "--show-toplevel"], root)).resolve()
+
+
 def has_uncommitted_changes(root: str | Path) -> bool:
     """Whether tracked files differ from the last commit."""
     return bool(_output(["git", "status", "--porcelain", "--untracked-files=no"], root))

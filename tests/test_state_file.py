@@ -1,5 +1,6 @@
 """A state is what was saved, or refused in one line that names the file and the cure."""
 
+import errno
 import hashlib
 import io
 import os
@@ -175,3 +176,20 @@ def test_a_lock_on_a_folder_that_was_removed_is_not_taken(file, monkeypatch):
     with file.locked():
         assert (file.folder / "lock").exists()
     assert len(calls) == 2
+
+
+def test_a_file_system_without_locks_is_one_line(file, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.lockf", no_locks)
+    problem = r"lock: cannot be locked \(No locks available\)"
+    with pytest.raises(InputError, match=problem), file.locked():
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_not_tried_for_ever(file):
+    """As where the folder that this process works in was removed."""
+    (file.folder / "lock").symlink_to(file.folder / "absent" / "file")
+    with pytest.raises(InputError, match="cannot be locked"), file.locked():
+        pass

@@ -237,6 +237,23 @@ def test_what_no_module_has_is_refused(tmp_path, pickled, message):
     assert str(caught.value).startswith(str(path))
 
 
+DEEP = b"N" + b"2\x86" * 60
+"""A tuple of two tuples of two ..., the hash of which takes 2 ** 60 steps."""
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"}" + DEEP + b"Ns", b"}(" + DEEP + b"Nu", b"(" + DEEP + b"Nd", b"\x8f(" + DEEP + b"\x90",
+        b"(" + DEEP + b"\x91", b"ccollections\nOrderedDict\n(](" + DEEP + b"N\x86etR",
+        b"(" + text("storage") + b"ctorch\nFloatStorage\n" + DEEP + b"NK\x04tQ",
+    ],
+)  # fmt: skip
+def test_nothing_takes_time_that_doubles_with_each_byte(tmp_path, pickled):
+    with pytest.raises(WeightsError):
+        read_torchscript(archive(tmp_path / "a.pt", module(a=pickled)))
+
+
 def test_bombs_are_not_unpacked(tmp_path):
     path = tmp_path / "a.pt"
     archive(path, module(a=tensor(length=1 << 26)), bytes(1 << 28), zipfile.ZIP_DEFLATED)

@@ -96,10 +96,30 @@ def load_pickle(path: str | Path) -> Any:
         ) from None
 
 
+def check_plain(path: Path, name: str, tensor: Tensor) -> None:
+    """Checks that a tensor is a plain array of real numbers, all of which are in the file.
+
+    Raises:
+        WeightsError: it is sparse, quantised, complex or without numbers, or shows few numbers as
+            many, which copies would take memory for.
+    """
+    plain = tensor.layout is torch.strided and tensor.device.type == "cpu"
+    plain = plain and not tensor.is_quantized and not tensor.is_complex()
+    if not plain or tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes():
+        kind = f"{tensor.layout}, {tensor.dtype}, {tensor.device.type}"
+        shape = tuple(tensor.shape)
+        raise WeightsError(
+            f"{path}: {name} of shape {shape} is no plain array of real numbers ({kind})"
+        )
+
+
 def checkpoint_of(path: Path, content: Any) -> Checkpoint | None:
     """The state dict in `content`, bare or under one of `WRAPPERS`; None where there is none.
 
     `module.`, which DistributedDataParallel puts before every name, is taken off.
+
+    Raises:
+        WeightsError: as of `check_plain`.
     """
     if not isinstance(content, Mapping):
         return None
@@ -107,6 +127,8 @@ def checkpoint_of(path: Path, content: Any) -> Checkpoint | None:
     state = next(wrapped, content)
     if not state or not all(isinstance(k, str) and torch.is_tensor(v) for k, v in state.items()):
         return None
+    for name, tensor in state.items():
+        check_plain(path, f"tensor {name}", tensor)
     if all(name.startswith(_DISTRIBUTED) for name in state):
         state = {name.removeprefix(_DISTRIBUTED): tensor for name, tensor in state.items()}
     args = content.get("args")

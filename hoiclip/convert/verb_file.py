@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hoiclip import schema
+from hoiclip.convert.checkpoint import check_plain
 from hoiclip.convert.report import Conversion
 from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import WeightsError
@@ -32,9 +33,10 @@ def convert_verb_file(path: Path, vectors: Tensor, dst: str | Path) -> Conversio
         dst: the `.parquet` file to write.
 
     Raises:
-        WeightsError: another shape, a row that vanishes or is not finite, or one of HICO-DET's that
-            is not of unit length.
+        WeightsError: as of `check_plain`; another shape, a row that vanishes or is not finite, or
+            one of HICO-DET's that is not of unit length.
     """
+    check_plain(path, "a tensor", vectors)
     known = {"HICO-DET": hico_det().num_verbs, "V-COCO": vcoco().num_verbs}
     if vectors.dim() != 2 or len(vectors) not in known.values():
         expected = " or ".join(f"{verbs} rows ({name})" for name, verbs in known.items())

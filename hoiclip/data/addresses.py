@@ -11,7 +11,8 @@ from typing import Any
 
 from hoiclip.config import check
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]*")
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
+_ADDRESS = re.compile(rf"{_SCHEME}(?:(?!{_SCHEME})[^\s'\"<>])*")
 
 
 def told_address(url: str) -> str:

@@ -26,8 +26,15 @@ LIMIT_BYTES = 1 << 37
 """Most that an archive may unpack to (128 GiB), so that a bomb does not fill the disk."""
 
 _DEEPEST = 64  # folders in folders
-_LONGEST_HEADER = 1 << 20
+# Of one member in tar; tarfile takes time and memory by their square.
+_LONGEST_HEADERS = 1 << 14
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_OTHERS = {
+    b"(\xb5/\xfd": "Zstandard",
+    b"Rar!": "RAR",
+    b"7z\xbc\xaf": "7-Zip",
+    b"\x1f\x9d": "compress",
+}
 _DO_NOT_USE = "Do not use this file"
 
 
@@ -80,9 +87,18 @@ def unpack(archive: str | Path, folder: str | Path, *, limit_bytes: int = LIMIT_
 def _tar_members(archive: Path) -> Iterator[_Member]:
     with archive.open("rb") as file:
         start = file.read(8)
+    if kind := next((k for magic, k in _OTHERS.items() if start.startswith(magic)), None):
+        fix = "Unpack it yourself, or give a tar (plain, gzip, bzip2, xz) or zip"
+        raise InputError(archive, f"a {kind} archive, which is not read", fix=fix)
     opener = next((o for magic, o in _OPENERS.items() if start.startswith(magic)), open)
-    with opener(archive, "rb") as stream, tarfile.open(fileobj=_Bounded(stream), mode="r:") as tar:
+    with opener(archive, "rb") as stream:
+        bounded = _Bounded(stream)
+        # It has nothing to close but the stream.
+        tar = tarfile.TarFile(fileobj=bounded)
         for member in tar:
+            bounded.left = None
+            # What tarfile keeps of the members before, nobody asks for.
+            tar.members.clear()
             plain = (member.isreg() and not member.issparse()) or member.isdir()
             # A negative size would lead tarfile in circles (CVE-2025-8194).
             plain = plain and member.size >= 0
@@ -93,18 +109,23 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
                 plain,
                 lambda member=member: tar.extractfile(member),
             )
+            bounded.left = _LONGEST_HEADERS
 
 
 class _Bounded:
-    """A file of which tarfile reads no header into memory that is longer than any real one."""
+    """A file of which tarfile reads no more headers for a member than any real one has."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self.seek, self.tell = stream.seek, stream.tell
+        self.left: int | None = _LONGEST_HEADERS
+        """Bytes that may be read still; None: any number, of a member's contents."""
 
     def read(self, size: int) -> bytes:
-        if not 0 <= size <= _LONGEST_HEADER:
-            raise tarfile.ReadError(f"a header of {size} bytes")
+        if self.left is not None:
+            if not 0 <= size <= self.left:
+                raise tarfile.ReadError(f"over {_LONGEST_HEADERS} bytes of headers for a member")
+            self.left -= size
         return self._stream.read(size)
 
 

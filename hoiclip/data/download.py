@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import http.client
-import json
 import os
 import re
 import urllib.error
@@ -62,6 +62,7 @@ class Source:
             problem = f"{digits!r} is no SHA-256 in hex, nor the first eight digits of one or more"
             check(good is not None, f"{self.path}: sha256: {problem}")
         check_address(f"{self.path}: url", self.url)
+        check(Path(self.path).name != RECORD, f"{self.path}: this name is for the hashes' file")
 
 
 class State(Enum):
@@ -114,6 +115,7 @@ def fetch(sources: Sequence[Source], folder: str | Path, *, progress: bool = Tru
     """Fetches what is absent and checks every file; hashes not known before are recorded.
 
     Archives are unpacked; one that was fetched is deleted then, one that a person placed stays.
+    Processes of one machine that fetch into one folder do so one after the other.
 
     Args:
         sources: the files.
@@ -129,14 +131,41 @@ def fetch(sources: Sequence[Source], folder: str | Path, *, progress: bool = Tru
     missing = [step for step in plan(sources, folder) if step.state is State.PLACE]
     if missing:
         raise InputError(folder, "; ".join(map(str, missing)))
-    record = read_json(folder / RECORD) if (folder / RECORD).exists() else {}
+    if not sources:
+        return
+    with _alone_in(folder):
+        _fetch(sources, folder, progress)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Meanwhile other processes of this machine that fetch into the folder wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems lock no folders.
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"{folder}: waiting for another process that fetches into it")
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _fetch(sources: Sequence[Source], folder: Path, progress: bool) -> None:
+    record = _read_record(folder / RECORD)
     for source in sources:
         path = folder / source.path
         if source.unpack is not None and (folder / source.unpack).exists():
             continue
         expected = source.sha256
         if expected is None or len(expected) < _SHA256_DIGITS:
-            expected = record.get(source.path, expected)
+            known = record.get(source.path, "")
+            # Digits that params.yaml says now count more than what was seen before.
+            expected = known if known.startswith((expected or "").lower()) and known else expected
         if not path.exists():
             found = download(source.url or "", path, sha256=expected, progress=progress)
         else:
@@ -150,6 +179,14 @@ def fetch(sources: Sequence[Source], folder: str | Path, *, progress: bool = Tru
             write_json(folder / RECORD, record)
         if source.unpack is not None and source.url is not None:
             path.unlink()
+
+
+def _read_record(path: Path) -> dict[str, str]:
+    record = read_json(path) if path.exists() else {}
+    if not isinstance(record, dict) or not all(isinstance(v, str) for v in record.values()):
+        fix = "Delete it; the hashes that params.yaml has are checked in any case"
+        raise InputError(path, "not a table of hashes by file name", fix=fix)
+    return record
 
 
 def download(
@@ -214,9 +251,9 @@ def _errors_of(url: str) -> Iterator[None]:
 def _transfer(url: str, part: Path, state_file: Path, progress: bool) -> None:
     """Brings `part` to the full length of the file at `url`."""
     start, headers = 0, {}
-    if part.exists() and state_file.exists():
+    if part.exists() and (validator := _validator(state_file)):
         start = part.stat().st_size
-        headers = {"Range": f"bytes={start}-", "If-Range": read_json(state_file)["validator"]}
+        headers = {"Range": f"bytes={start}-", "If-Range": validator}
     try:
         response = open_address(url, headers, _TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
@@ -245,9 +282,19 @@ def _transfer(url: str, part: Path, state_file: Path, progress: bool) -> None:
         raise InputError(told_address(url), told, fix="Run again to go on")
 
 
+def _validator(state_file: Path) -> str | None:
+    """What vouches for the part; None where nothing does, or a kill left half of the file."""
+    try:
+        found = read_json(state_file)
+    except InputError:
+        return None
+    validator = found.get("validator") if isinstance(found, dict) else None
+    return validator if isinstance(validator, str) else None
+
+
 def _remember(state_file: Path, validator: str | None) -> None:
     # A weak ETag vouches for no bytes, so such a file cannot go on from the middle.
     if validator is None or validator.startswith("W/"):
         state_file.unlink(missing_ok=True)
     else:
-        state_file.write_text(json.dumps({"validator": validator}), encoding="utf-8")
+        write_json(state_file, {"validator": validator})

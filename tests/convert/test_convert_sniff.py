@@ -58,6 +58,32 @@ def test_wrong_verb_vectors(tmp_path, vectors, change, message):
     assert [path.name for path in tmp_path.iterdir()] == ["verb.pth"]
 
 
+STRANGE = {
+    "sparse": lambda v: v.to_sparse(),
+    "compressed": lambda v: v.to_sparse_csr(),
+    "quantised": lambda v: torch.quantize_per_tensor(v, 0.1, 0, torch.qint8),
+    "complex": lambda v: v.to(torch.complex64),
+    "without numbers": lambda v: v.to("meta"),
+    "of a terabyte by one number": lambda v: v[:1, :1].expand(len(v), 1 << 40),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.filterwarnings("ignore")
+def test_a_tensor_that_is_no_plain_array(tmp_path, vectors, kind):
+    tensor = STRANGE[kind](vectors)
+    detr = {"model": {"transformer.decoder.norm.weight": tensor}}
+    clip = {"visual.proj": tensor}
+    for content, name in ((tensor, "out.parquet"), (detr, "out.safetensors")):
+        torch.save(content, tmp_path / "source.pth")
+        with pytest.raises(WeightsError, match="no plain array of real numbers"):
+            convert(tmp_path / "source.pth", tmp_path / name)
+    torch.save(clip, tmp_path / "source.pth")
+    with pytest.raises(WeightsError, match="no plain array of real numbers"):
+        load_clip(tmp_path / "source.pth", "ViT-B-32-quickgelu")
+    assert [path.name for path in tmp_path.iterdir()] == ["source.pth"]
+
+
 def test_released_vcoco_vectors_keep_their_lengths(tmp_path):
     """The released network starts from them as they are."""
     number = vcoco().num_verbs

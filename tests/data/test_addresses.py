@@ -68,6 +68,11 @@ def test_what_of_an_address_is_told(url, told):
     assert told_text(f"url: '{url}' # note") == f"url: '{told if '://' in url else url}' # note"
 
 
+def test_each_of_several_addresses_is_told_without_its_password():
+    text = "https://a:b@c.org/d?e,https://f:g@h.org"
+    assert told_text(text) == "https://c.org/d" + "https://h.org"
+
+
 @pytest.mark.parametrize(
     ("url", "good"),
     [

@@ -240,7 +240,39 @@ def test_a_header_of_a_gigabyte_is_not_read(tmp_path, outside):
     name = tarfile.TarInfo("././@LongLink")
     name.type, name.size = tarfile.GNUTYPE_LONGNAME, 1 << 30
     (tmp_path / "archive").write_bytes(gzip.compress(name.tobuf(tarfile.GNU_FORMAT) + bytes(9999)))
-    assert "a header of 1073741824 bytes" in refused(tmp_path, tmp_path / "archive")
+    assert "over 16384 bytes of headers for a member" in refused(tmp_path, tmp_path / "archive")
+
+
+@pytest.mark.parametrize("text", [b"1", b"2 "], ids=["digits", "records of two bytes"])
+def test_a_header_that_takes_tarfile_time_by_its_square_is_not_read(tmp_path, outside, text):
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, 1 << 20
+    content = text * ((1 << 20) // len(text))
+    (tmp_path / "archive").write_bytes(header.tobuf(tarfile.USTAR_FORMAT) + content)
+    assert "over 16384 bytes of headers for a member" in refused(tmp_path, tmp_path / "archive")
+
+
+def test_a_member_of_many_headers_is_not_read(tmp_path, outside):
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, 512
+    one = header.tobuf(tarfile.USTAR_FORMAT) + b"9 path=a\n".ljust(512, b"\0")
+    (tmp_path / "archive").write_bytes(one * 100)
+    assert "over 16384 bytes of headers for a member" in refused(tmp_path, tmp_path / "archive")
+
+
+def test_contents_are_not_bounded_as_headers_are(tmp_path):
+    files = {name: os.urandom(1 << 18) for name in ("a", "b", "c")}
+    unpack(write_tar(tmp_path / "archive", files, "w"), tmp_path / "out")
+    assert contents(tmp_path / "out") == files
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [(b"(\xb5/\xfd", "Zstandard"), (b"Rar!\x1a\x07", "RAR"), (b"7z\xbc\xaf'\x1c", "7-Zip")],
+)
+def test_other_archives_are_named(tmp_path, outside, start, kind):
+    (tmp_path / "archive").write_bytes(start.ljust(2048, b"\0"))
+    assert f"a {kind} archive, which is not read" in refused(tmp_path, tmp_path / "archive")
 
 
 def test_a_zip_of_undecodable_names(tmp_path, outside):

@@ -212,3 +212,46 @@ def test_plan_tells_what_will_go_on(tmp_path, server):
     cut_short(tmp_path, server)
     source = Source(path="a.bin", url=server.url, sha256=HASH, note="")
     assert [step.state for step in plan([source], tmp_path)] == [State.RESUME]
+
+
+def source(path="a.bin", url=None, sha256=None):
+    return Source(path=path, url=url, sha256=sha256, note="")
+
+
+@pytest.mark.parametrize("content", ["", '{"vali', "[]", '{"validator": 1}', "null"])
+def test_starts_anew_where_a_kill_left_half_of_the_note(tmp_path, server, content):
+    (tmp_path / ".file.part").write_bytes(b"half")
+    (tmp_path / ".file.part.json").write_text(content)
+    assert download(server.url, tmp_path / "file") == HASH
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("content", ["[]", '{"a.bin": 1}', "null"])
+def test_a_record_that_is_none(tmp_path, server, content):
+    (tmp_path / RECORD).write_text(content)
+    with pytest.raises(InputError, match="not a table of hashes"):
+        fetch([source(url=server.url)], tmp_path)
+
+
+def test_digits_in_the_params_count_more_than_the_record(tmp_path):
+    (tmp_path / "a.bin").write_bytes(DATA)
+    (tmp_path / RECORD).write_text(json.dumps({"a.bin": "0" * 64}))
+    fetch([source(sha256=HASH[:8])], tmp_path)
+    assert json.loads((tmp_path / RECORD).read_text()) == {"a.bin": HASH}
+
+
+def test_no_file_takes_the_name_of_the_record():
+    with pytest.raises(ValueError, match="this name is for the hashes' file"):
+        source(path=f"folder/{RECORD}")
+
+
+def test_two_at_once_fetch_a_file_once(tmp_path, server):
+    threads = [
+        threading.Thread(target=fetch, args=([source(url=server.url)], tmp_path)) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(server.requests) == 1
+    assert (tmp_path / "a.bin").read_bytes() == DATA

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import PipelineError
-from pipelines.lock import check_lock, remove_half_rwlock
+from pipelines.lock import check_lock, remove_half_rwlock, remove_left_index_lock
 from pipelines.workspace import environment
 
 ROOT = Path(__file__).parents[2]
@@ -133,3 +133,42 @@ def test_make_repro_stops_at_half_a_lock_and_runs_after_the_cure(project: Path) 
     done = make()
     assert done.returncode == 0, done.stderr
     assert (project / "dvc.lock").read_bytes() == lock
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    subprocess.run(["git", "init", "--quiet", str(tmp_path / "project")], check=True)
+    return tmp_path / "project"
+
+
+def test_the_lock_of_the_index_that_a_kill_left_is_removed(repository: Path) -> None:
+    assert not remove_left_index_lock(repository)
+    (repository / "folder").mkdir()
+    (repository / ".git" / "index.lock").touch()
+    assert remove_left_index_lock(repository / "folder")
+    assert not (repository / ".git" / "index.lock").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks at processes by /proc")
+def test_the_lock_of_the_index_stays_while_git_is_at_work(repository: Path) -> None:
+    lock = repository / ".git" / "index.lock"
+    lock.touch()
+    with subprocess.Popen(
+        ["git", "cat-file", "--batch"], cwd=repository, stdin=subprocess.PIPE
+    ) as git:
+        with pytest.raises(PipelineError) as info:
+            remove_left_index_lock(repository, seconds=0)
+        assert f"process {git.pid}, is at work here" in str(info.value)
+        assert lock.exists()
+        git.communicate()
+    assert remove_left_index_lock(repository, seconds=0)
+
+
+def test_git_at_work_elsewhere_keeps_nothing(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "project2").mkdir()
+    (repository / ".git" / "index.lock").touch()
+    with subprocess.Popen(
+        ["git", "hash-object", "--stdin-paths"], cwd=tmp_path / "project2", stdin=subprocess.PIPE
+    ) as git:
+        assert remove_left_index_lock(repository, seconds=0)
+        git.communicate()

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, fail
 from pipelines.overrides import apply_overrides
 from pipelines.profile import apply_profile
+from pipelines.told import without_secrets
 
 ROOT = Path(__file__).parents[2]
 PLACES = ["dataset.raw", "dataset.downloads", "weights.raw", "weights.clip_url",
@@ -134,3 +135,32 @@ def test_a_commit_in_the_making_says_where_files_come_from(root: Path) -> None:
     params = yaml.safe_load((root / "params.yaml").read_text())
     assert params["dataset"]["raw"] == "/data/toy"
     assert params["weights"]["clip_url"] == "https://a.org/b"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("https://user:pa/ss@host/x?token=1#f", "https://host/x"),
+        ("https://user:p?w#x@host/x", "https://host/x"),
+        ("https://host:8080/@scope/x", "https://host:8080/@scope/x"),
+        ("https://a:b@c,https://d:e@f", "https://c,https://f"),
+        ("fatal: access 'https://u:p@h/x/': no", "fatal: access 'https://h/x/': no"),
+        ("ssh://git@h:22/x", "ssh://h:22/x"),
+    ],
+)  # fmt: skip
+def test_what_of_an_address_is_told(text: str, told: str) -> None:
+    assert without_secrets(text) == told
+
+
+def test_control_characters_do_nothing_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fail(PipelineError("no key \x1b[31mtrain\nlast lines")) == 2
+    assert capsys.readouterr().err == "error: no key \\x1b[31mtrain\nlast lines\n"
+
+
+def test_a_link_of_dvc_into_its_cache_is_inside_as_it_is_for_the_stages(root: Path) -> None:
+    content = root.parent / "cache/files/md5/ab" / ("c" * 30)
+    content.mkdir(parents=True)
+    (root / "weights/toy/folder").symlink_to(content)
+    (root / "weights/toy/tracked.pth").symlink_to(content)
+    apply_overrides(root, ["weights.clip=tracked.pth"])
+    assert "not a path inside" in _refused(root, "weights.clip=folder/other")

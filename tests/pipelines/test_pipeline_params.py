@@ -254,3 +254,12 @@ def test_a_disk_that_refuses_is_one_line(
     assert capsys.readouterr().err == "error: params.yaml: No space left on device\n"
     assert profiles.read_text() == TEXT
     assert not list(profiles.parent.glob(".*"))
+
+
+def test_what_a_kill_left_is_removed_and_what_is_at_work_stays(params: Path) -> None:
+    left, live = (params.with_name(f".params.yaml.{pid}.part") for pid in (2**22 + 1, 1))
+    left.touch()
+    live.touch()
+    apply_changes(params, {"train": {"epochs": 5}})
+    assert not left.exists()
+    assert live.exists()
