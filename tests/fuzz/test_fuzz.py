@@ -47,6 +47,13 @@ def raises(error):
     return door
 
 
+class SeveralLinesError(HoiclipError):
+    """What the base class keeps its messages from being."""
+
+    def __str__(self):
+        return "a\nb"
+
+
 def writes(name, code):
     def door(_):
         Path(name).write_text("x")
@@ -84,7 +91,7 @@ def test_what_is_right_passes(work):
         (writes(".out.1.part", 0), "left behind with exit code 0"),
         (writes("../canary/canary", 1), "outside the folder of the case: 'canary/canary'"),
         (writes("../escaped", 1), "outside the folder of the case: 'escaped'"),
-        (lambda _: typed(raises(HoiclipError("a\nb")).__get__(1)), "a message of several lines"),
+        (lambda _: typed(raises(SeveralLinesError()).__get__(1)), "a message of several lines"),
     ],
 )
 def test_what_is_wrong_is_noticed(work, door, problem):
