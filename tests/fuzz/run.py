@@ -76,12 +76,13 @@ def run_all(arguments: argparse.Namespace) -> int:
         if done.returncode == 0:
             return json.loads(done.stdout.splitlines()[-1])
         how = f"chunk {number} died with exit code {done.returncode}"
-        return {"counts": {}, "failures": {f"{how}: {done.stderr[-3000:]}": 1}, "slowest": {}}
+        return {"counts": {}, "valid": {}, "failures": {f"{how}: {done.stderr[-3000:]}": 1}, "slowest": {}}
 
-    counts, failures, slowest = Counter(), Counter(), {}
+    counts, valid, failures, slowest = Counter(), Counter(), Counter(), {}
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for number, found in enumerate(pool.map(one, range(len(sizes))), 1):
             counts.update(found["counts"])
+            valid.update(found["valid"])
             failures.update(found["failures"])
             for kind, seconds in found["slowest"].items():
                 slowest[kind] = max(seconds, slowest.get(kind, 0.0))
@@ -91,6 +92,7 @@ def run_all(arguments: argparse.Namespace) -> int:
         "seed": arguments.seed,
         "inputs": sum(counts.values()),
         "counts": dict(sorted(counts.items())),
+        "valid": dict(sorted(valid.items())),
         "slowest_seconds": dict(sorted(slowest.items())),
         "failures": dict(failures.most_common()),
         "seconds": round(time.monotonic() - started),

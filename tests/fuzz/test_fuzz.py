@@ -146,3 +146,6 @@ def test_five_hundred_inputs(tmp_path):
     assert code == 0, said
     assert sum(found["counts"].values()) == 500
     assert len(found["counts"]) == 7
+    # Neither are all refused at their first byte, nor is all damage passed over.
+    for kind, count in found["counts"].items():
+        assert 0 < found["valid"][kind] < count, kind
