@@ -76,7 +76,12 @@ def run_all(arguments: argparse.Namespace) -> int:
         if done.returncode == 0:
             return json.loads(done.stdout.splitlines()[-1])
         how = f"chunk {number} died with exit code {done.returncode}"
-        return {"counts": {}, "valid": {}, "failures": {f"{how}: {done.stderr[-3000:]}": 1}, "slowest": {}}
+        return {
+            "counts": {},
+            "valid": {},
+            "failures": {f"{how}: {done.stderr[-3000:]}": 1},
+            "slowest": {},
+        }
 
     counts, valid, failures, slowest = Counter(), Counter(), Counter(), {}
     with ThreadPoolExecutor(arguments.jobs) as pool:
