@@ -119,6 +119,10 @@ class ResumeFolder:
             for name, moment in moments.items():
                 if moment.shape not in ((), parameter.shape):
                     raise self._file.refused(f"does not fit this model (optimiser, {name})")
+        for name, value in schedule.state_dict().items():
+            # PyTorch takes whatever stands here.
+            if isinstance(value, int | float) and type(state["schedule"][name]) is not type(value):
+                raise self._file.refused(f"does not fit this model (schedule, {name})")
         schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["cpu_random"])
         if state["cuda_random"]:
