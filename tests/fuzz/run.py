@@ -7,6 +7,7 @@ Meets each input as the command line does, in the process, and some through the 
 failure is an exception that is no `HoiclipError`, a message that is not one line, an output left
 behind by an error, a file outside the case's folder, too much time or memory, or a crash. It is
 kept under `--failures`, and `--replay` runs it again. Inputs depend on the seed and their number.
+The log counts those that were valid all the same, so that it shows how deep the damage goes.
 """
 
 from __future__ import annotations
