@@ -21,7 +21,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a verb; returns the exit code."""
-    arguments = build_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser()
+    for text in argv:
+        # Before Python 3.13 argparse gives an empty list for the value `--`.
+        if text.startswith("--") and text.endswith("=--"):
+            parser.error(f"argument {text.removesuffix('=--')}: expected a value, not --")
+    arguments = parser.parse_args(argv)
     return guarded(lambda: arguments.run(arguments), debug=arguments.debug)
 
 

@@ -81,7 +81,13 @@ class Model:
         batches = track(photos.batches(self.config.batch_size), "predict", steps)
         image_ids = np.arange(len(photos.paths))
         settings = (self.config, [self.config.enhancement_k], self.device)
-        (predictions,) = predict_batches(self.detector, batches, image_ids, *settings)
+        (predictions,) = predict_batches(
+            self.detector,
+            batches,
+            image_ids,
+            *settings,
+            lambda index: str(photos.rows[index]["path"]),
+        )
         self._write(path, predictions)
         return predictions
 

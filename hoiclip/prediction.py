@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -149,6 +149,9 @@ def predict(
 
     Returns:
         One table of `schema.PREDICTIONS` per k. Boxes are in pixels of the original image.
+
+    Raises:
+        WeightsError: what the network gives for an image is not finite.
     """
     config = as_stated(config, detector.scores)
     dataset = InferenceDataset(
@@ -156,7 +159,10 @@ def predict(
     )
     loader = DataLoader(dataset, config.batch_size, collate_fn=collate)
     batches = track(loader, "predict", len(loader))
-    return predict_batches(detector, batches, images["image_id"].to_numpy(), config, ks, device)
+    names, ids = images["file_name"], images["image_id"].to_numpy()
+    return predict_batches(
+        detector, batches, ids, config, ks, device, lambda index: names[index].as_py()
+    )
 
 
 def predict_batches(
@@ -166,6 +172,7 @@ def predict_batches(
     config: PredictConfig,
     ks: Sequence[int],
     device: torch.device,
+    name_of: Callable[[int], str],
 ) -> list[pa.Table]:
     """As `predict`, of images that stand in batches already.
 
@@ -176,12 +183,13 @@ def predict_batches(
         config: as for `predict`; what the detector states about scores is in it.
         ks: as for `predict`.
         device: to compute on.
+        name_of: what messages call the image of an index.
     """
     tables: list[list[pa.Table]] = [[] for _ in ks]
     detector.model.eval().to(device)
     detector.clip.to(device)
     for batch in batches:
-        selections, boxes = _predict_batch(detector, batch, config, ks, device)
+        selections, boxes = _predict_batch(detector, batch, config, ks, device, name_of)
         for table, selection in zip(tables, selections, strict=True):
             table.append(_rows(selection, *boxes, image_ids[batch.indices]))
     empty = schema.PREDICTIONS.empty_table()
@@ -195,6 +203,7 @@ def _predict_batch(
     config: PredictConfig,
     ks: Sequence[int],
     device: torch.device,
+    name_of: Callable[[int], str],
 ) -> tuple[list[Selection], tuple[np.ndarray, np.ndarray]]:
     clip = detector.clip.encode_image_tokens(batch.clip_pixels.to(device))
     mask = None if batch.padding_mask is None else batch.padding_mask.to(device)
@@ -204,15 +213,21 @@ def _predict_batch(
     human_boxes = (cxcywh_to_xyxy(outputs.human_boxes_cxcywh[-1]) * scale).cpu().numpy()
     object_boxes = (cxcywh_to_xyxy(outputs.object_boxes_cxcywh[-1]) * scale).cpu().numpy()
     object_logits = outputs.object_logits[-1]
+    hoi_prob = outputs.hoi_logits[-1].sigmoid().cpu().numpy()
+    object_prob = object_logits[..., :-1].sigmoid().cpu().numpy()
+    similarity = outputs.clip_similarity.cpu().numpy()
+    for given in (hoi_prob, object_prob, similarity, human_boxes, object_boxes):
+        if len(bad := np.argwhere(~np.isfinite(given))):
+            problem = "the model gives scores or boxes that are not finite: its weights are unsound"
+            raise WeightsError(f"{name_of(batch.indices[bad[0, 0]])}: {problem}")
     if detector.vocabulary.has_missing_objects:
         says_missing = object_logits[..., :-1].argmax(-1) == detector.vocabulary.num_objects
         object_boxes[says_missing.cpu().numpy()] = np.nan
     weight, kind = config.enhancement_weight, config.enhancement_kind
-    similarity = outputs.clip_similarity.cpu().numpy()
     added = [enhancement(similarity, k, weight, kind) for k in ks]
     selections = postprocess(
-        outputs.hoi_logits[-1].sigmoid().cpu().numpy(),
-        object_logits[..., :-1].sigmoid().cpu().numpy(),
+        hoi_prob,
+        object_prob,
         human_boxes,
         object_boxes,
         detector.vocabulary.object_of_hoi,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -23,7 +24,8 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
     """Tensors and metadata of a safetensors file.
 
     Raises:
-        WeightsError: the file is absent, not to be read, or damaged.
+        WeightsError: the file is absent, not to be read or damaged, or a tensor holds NaN or an
+            infinity.
     """
     path = Path(path)
     check_is_file(path, "no such weight file")
@@ -38,6 +40,15 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
     try:
         with safe_open(path, "pt") as file:
             names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in names}
+            metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from None
+    for name, tensor in tensors.items():
+        try:
+            finite = torch.isfinite(tensor).all()
+        except NotImplementedError:  # numbers of four bits
+            raise WeightsError(f"{path}: tensor {name} is of type {tensor.dtype}") from None
+        if not finite:
+            raise WeightsError(f"{path}: tensor {name} holds values that are not finite")
+    return tensors, metadata

@@ -63,7 +63,7 @@ class SumsFile:
         kept = self._file.load()
         if kept is None:
             return fresh
-        if _kinds(kept) != _kinds(fresh):
+        if not isinstance(kept, dict) or _kinds(kept) != _kinds(fresh):
             raise self._file.refused("does not fit this vocabulary and this CLIP")
         return kept
 
@@ -78,8 +78,12 @@ class SumsFile:
         self._saved = time.monotonic()
 
 
-def _kinds(state: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    return {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}
+def _kinds(state: dict[str, Any]) -> dict[str, tuple | None]:
+    """Shape, type and layout of every tensor; None of what is none."""
+    return {
+        name: (value.shape, value.dtype, value.layout) if torch.is_tensor(value) else None
+        for name, value in state.items()
+    }
 
 
 def sum_features(

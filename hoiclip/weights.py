@@ -12,7 +12,7 @@ from hoiclip.config import check
 from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.sniff import convert
 from hoiclip.data.addresses import check_address
-from hoiclip.data.download import Source, Step, fetch, plan
+from hoiclip.data.download import Source, Step, check_sha256, fetch, plan
 from hoiclip.files import atomic_file, sha256_file
 from hoiclip.inside import check_inside
 
@@ -57,6 +57,8 @@ class WeightsConfig:
                 check_inside(key, path, self.raw)
         for key in ("clip_url", "detector_url"):
             check_address(key, getattr(self, key))
+        for key in ("clip_sha256", "detector_sha256"):
+            check_sha256(key, getattr(self, key))
         # open_clip takes `local-dir:...` and `hf-hub:...` for places to read a model from.
         plain = self.clip_model is None or not set(self.clip_model) & set(":/\\")
         check(plain, f"clip_model: {self.clip_model!r} is a place, expected a name, as ViT-B-32")

@@ -23,6 +23,7 @@ from pipelines.told import without_secrets
 
 _MOST_CHARACTERS = 2**20
 _MOST_DEPTH = 32
+_LONGEST_KEY = 200
 
 
 class _Representer(RoundTripRepresenter):
@@ -79,20 +80,19 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for override in overrides:
         key, equals, text = override.partition("=")
-        if not equals or not all(key.split(".")):
-            raise PipelineError(
-                f"override '{override}': not of the form key=value, as train.epochs=4"
-            )
+        told = f"override {override[:_LONGEST_KEY]!r}"
+        if not equals or not all(key.split(".")) or len(key) > _LONGEST_KEY:
+            raise PipelineError(f"{told}: not of the form key=value, as train.epochs=4")
         try:
             value = read_yaml(text)
         except PipelineError as error:
-            raise PipelineError(f"override '{override[:200]}': the value is {error}") from None
+            raise PipelineError(f"{told}: the value is {error}") from None
         section = nested
         *sections, last = key.split(".")
         for name in sections:
             section = section.setdefault(name, {})
             if not isinstance(section, dict):
-                raise PipelineError(f"override '{override}': {name} was given a value before")
+                raise PipelineError(f"{told}: {name} was given a value before")
         section[last] = value
     return nested
 

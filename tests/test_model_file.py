@@ -209,6 +209,22 @@ def test_what_does_not_fit_is_one_line(saved, header, tensors, message):
     assert "\n" not in str(info.value)
 
 
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+def test_a_tensor_that_is_not_finite_is_named(saved, value):
+    rewrite(saved, tensors=lambda s: s["clip.tower.proj"].view(-1)[-1:].fill_(value))
+    with pytest.raises(
+        WeightsError, match=r"tensor clip\.tower\.proj holds values that are not fin"
+    ):
+        load_detector(saved)
+
+
+def test_a_tensor_of_four_bits_is_named(saved):
+    four = torch.zeros(4, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+    rewrite(saved, tensors=lambda s: s.update({"model.logit_scale": four}))
+    with pytest.raises(WeightsError, match=r"tensor model\.logit_scale is of type .*float4"):
+        load_detector(saved)
+
+
 def test_a_vocabulary_of_another_size_is_refused(saved):
     """It would name classes that the tensors do not have."""
     rewrite(saved, lambda h: h["vocabulary"]["hois"].pop())

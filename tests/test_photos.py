@@ -198,6 +198,13 @@ def test_wrong_options_are_one_line_and_write_nothing(files, tmp_path, capsys, o
     assert not (tmp_path / "out").exists()
 
 
+def test_a_flag_without_its_value_is_one_line(capsys):
+    with pytest.raises(SystemExit) as info:
+        main(["predict", "images", "--weights=w", "--out=out", "--batch-size=--"])
+    assert info.value.code == 2
+    assert "--batch-size: expected a value, not --" in capsys.readouterr().err
+
+
 def test_a_partition_has_one_folder_of_images(files, tmp_path, partition, capsys):
     folder = str(files / "images")
     arguments = ["--weights", "x", "--out", str(tmp_path / "out"), "--partition", str(partition)]

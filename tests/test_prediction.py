@@ -214,6 +214,19 @@ def test_training_mode_is_left_for_prediction(toy, store, make_detector, predict
     assert found.equals(expected)
 
 
+@pytest.mark.parametrize(
+    "name", ["visual_projection", "instance_decoder.human_box_head.layers.0.weight"]
+)
+def test_finite_weights_whose_scores_or_boxes_are_not_are_refused(
+    name, toy, store, make_detector, predict_config
+):
+    detector = make_detector()
+    detector.model.state_dict()[name].fill_(3e38)
+    first = toy.train.images["file_name"][0].as_py()
+    with pytest.raises(WeightsError, match=f"^{first}: the model gives scores or boxes that are"):
+        predict(detector, toy.train.images, store, predict_config, [4], CPU)
+
+
 def test_no_images_make_an_empty_table(store, detector, predict_config):
     tables = predict(detector, schema.IMAGES.empty_table(), store, predict_config, [0, 2], CPU)
     assert [len(table) for table in tables] == [0, 0]

@@ -294,8 +294,9 @@ def test_another_identity_starts_anew(tmp_path):
 
 @pytest.mark.parametrize(
     "other",
-    [{"images": torch.ones(2)}, {"images": torch.ones(1).double()}, {"rows": torch.ones(1)}],
-)
+    [{"images": torch.ones(2)}, {"images": torch.ones(1).double()}, {"rows": torch.ones(1)},
+     {"images": 1}, [1], 0.5, {"images": torch.ones(1).to_sparse()}],
+)  # fmt: skip
 def test_sums_of_another_size_are_refused(tmp_path, other):
     SumsFile(tmp_path, "a").save(other)
     with pytest.raises(InputError, match="does not fit"):

@@ -56,13 +56,17 @@ class Source:
     unpack: str | None = None
 
     def __post_init__(self) -> None:
-        digits = self.sha256
-        if digits is not None:
-            good = re.fullmatch(rf"[0-9a-fA-F]{{{_LEAST_DIGITS},{_SHA256_DIGITS}}}", digits)
-            problem = f"{digits!r} is no SHA-256 in hex, nor the first eight digits of one or more"
-            check(good is not None, f"{self.path}: sha256: {problem}")
+        check_sha256(f"{self.path}: sha256", self.sha256)
         check_address(f"{self.path}: url", self.url)
         check(Path(self.path).name != RECORD, f"{self.path}: this name is for the hashes' file")
+
+
+def check_sha256(key: str, digits: str | None) -> None:
+    """For `__post_init__`: ValueError unless `digits` is as `Source.sha256` is to be."""
+    if digits is not None:
+        good = re.fullmatch(rf"[0-9a-fA-F]{{{_LEAST_DIGITS},{_SHA256_DIGITS}}}", digits)
+        problem = f"{digits[:80]!r} is no SHA-256 in hex, nor the first eight digits of one or more"
+        check(good is not None, f"{key}: {problem}")
 
 
 class State(Enum):

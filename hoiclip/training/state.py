@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,15 @@ class ResumeFolder:
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> Progress:
         progress = Progress(**state["progress"])
+        score, epoch = progress.best
+        counts = (progress.epoch, progress.step, epoch)
+        if not all(type(n) is int and n >= 0 for n in counts) or not all(
+            math.isfinite(n) for n in (progress.seconds, score)
+        ):
+            raise self._file.refused(
+                "holds a number of epochs, steps or seconds, or a score, that is none"
+            )
+        progress.history = [(int(s), float(e), str(k), float(v)) for s, e, k, v in progress.history]
         if progress.best_weights is not None:
             # Replaced below: this says now, not after the last epoch, whether they fit.
             model.load_state_dict(progress.best_weights)
@@ -109,6 +119,10 @@ class ResumeFolder:
             for name, moment in moments.items():
                 if moment.shape not in ((), parameter.shape):
                     raise self._file.refused(f"does not fit this model (optimiser, {name})")
+        for name, value in schedule.state_dict().items():
+            # PyTorch takes whatever stands here.
+            if isinstance(value, int | float) and type(state["schedule"][name]) is not type(value):
+                raise self._file.refused(f"does not fit this model (schedule, {name})")
         schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["cpu_random"])
         if state["cuda_random"]:

@@ -13,7 +13,7 @@ from hoiclip.clip_encoder import build_clip
 from hoiclip.clip_weights import load_clip, save_clip
 from hoiclip.config import from_mapping
 from hoiclip.data.readers.vocabularies import hico_det
-from hoiclip.errors import HoiclipError, InputError
+from hoiclip.errors import HoiclipError, InputError, ParamsError
 from hoiclip.files import read_json, sha256_file
 from hoiclip.tensors import read_safetensors
 from hoiclip.verb_vectors import read_verb_vectors
@@ -149,8 +149,9 @@ def test_what_is_wrong_is_named_and_nothing_is_written(files, changes, problem):
 
 @pytest.mark.parametrize("digits", ["", "e632da1", "no hash at all", "0" * 65])
 def test_what_is_no_hash_is_refused(files, digits):
-    with pytest.raises(ValueError, match="no SHA-256 in hex"):
-        config_of(files, detector_sha256=digits).plan()
+    for key in ("clip_sha256", "detector_sha256"):
+        with pytest.raises(ParamsError, match=f"weights.{key}: .* is no SHA-256 in hex"):
+            config_of(files, **{key: digits})
 
 
 def test_the_plan_says_what_is_there_and_what_is_missing(files):

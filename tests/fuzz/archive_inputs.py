@@ -41,8 +41,15 @@ def member(draw):
 
 
 @st.composite
+def plain_member(draw):
+    name = "/".join(draw(st.lists(st.sampled_from(["a", "b", "top", "\u00e9"]), min_size=1)))
+    return name[:200], b"x" * draw(st.integers(0, 600)), tarfile.REGTYPE, None
+
+
+@st.composite
 def archives(draw):
-    members = draw(st.lists(member(), max_size=5))
+    plain = draw(st.booleans())
+    members = draw(st.lists(plain_member() if plain else member(), max_size=5))
     mode = draw(st.sampled_from(["", "gz", "bz2", "xz", "zip"]))
     make = _zip if mode == "zip" else _tar
     data = draw(damaged_bytes(make(members, mode), rarely=draw(st.booleans())))

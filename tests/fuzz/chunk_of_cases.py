@@ -35,17 +35,17 @@ def prepare() -> None:
 
 
 def run_chunk(seed: int, count: int, kinds: list[str] | None, failures: Path) -> dict:
-    """Counts, failures and the slowest input by kind."""
+    """Counts, valid ones, failures and the slowest input by kind."""
     prepare()
     chosen = {name: inputs.KINDS[name] for name in kinds or inputs.KINDS}
     total, left = sum(share for share, _ in chosen.values()), count
-    counts, found, slowest = Counter(), Counter(), {}
+    counts, valid, found, slowest = Counter(), Counter(), Counter(), {}
     with workplace() as work:
         limit_memory()
         for place, (kind, (share, strategy)) in enumerate(chosen.items(), 1):
             number = left if place == len(chosen) else round(count * share / total)
             left -= number
-            meet = meeter(kind, work, seed, counts, found, slowest, failures)
+            meet = meeter(kind, work, seed, counts, valid, found, slowest, failures)
             while (missing := number - counts[kind]) > 0:
                 # Hypothesis ends early where it believes that it has seen everything.
                 run = settings(
@@ -56,17 +56,24 @@ def run_chunk(seed: int, count: int, kinds: list[str] | None, failures: Path) ->
                     suppress_health_check=list(HealthCheck),
                 )(given(strategy())(meet))
                 hypothesis_seed(seed * 100 + counts[kind])(run)()
-    return {"counts": counts, "failures": found, "slowest": slowest}
+    return {"counts": counts, "valid": valid, "failures": found, "slowest": slowest}
 
 
-def meeter(kind, work, seed, counts, found, slowest, failures) -> Callable:
-    """Meets an input and counts it."""
+def meeter(kind, work, seed, counts, valid, found, slowest, failures) -> Callable:
+    """Meets an input and counts it, and where it was taken for valid."""
 
     def meet(case) -> None:
         counts[kind] += 1
         real = random.Random(f"{seed} {kind} {counts[kind]}").random() < REAL_SHARE
         started = time.process_time()
-        problem = check(case, work, DOORS["process" if real else case.door])
+        door = DOORS["process" if real else case.door]
+
+        def counted(case) -> int:
+            code = door(case)
+            valid[kind] += code == 0
+            return code
+
+        problem = check(case, work, counted)
         seconds = time.process_time() - started
         slowest[kind] = round(max(seconds, slowest.get(kind, 0.0)), 2)
         if problem is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
+import state_inputs
 import test_reader_fuzz
 
 from hoiclip.cli import main as command
@@ -19,12 +22,17 @@ from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.splits import SplitsConfig
 from hoiclip.entry import fail
 from hoiclip.errors import HoiclipError
+from hoiclip.foreign import matlab_cells
 from hoiclip.model.config import ModelConfig
 from hoiclip.prediction import PredictConfig
 from hoiclip.prompts import PromptTemplates
 from hoiclip.training.config import TrainConfig
+from hoiclip.training.state import ResumeFolder
+from hoiclip.verb_sums import SumsFile
 from hoiclip.verb_vectors import VerbVectorsConfig
 from hoiclip.weights import WeightsConfig
+from pipelines.errors import PipelineError
+from pipelines.overrides import apply_overrides
 from stages.evaluate import EvaluateConfig
 from stages.report import ReportConfig
 
@@ -40,9 +48,20 @@ def call_hoiclip(case) -> int:
         return exit_.code
 
 
+def call_matlab(case) -> int:
+    """The command line, which reads Matlab's files in a fork of this process."""
+
+    def run(command, **options):
+        with mock.patch.object(test_reader_fuzz.mat_structs, "write", matlab_cells.write):
+            return test_reader_fuzz.run_in_fork(command, **options)
+
+    with mock.patch.object(subprocess, "run", run):
+        return call_hoiclip(case)
+
+
 def call_process(case) -> int:
     """The command line in a process of its own; other doors have none."""
-    if case.door != "hoiclip":
+    if case.door not in ("hoiclip", "matlab"):
         return DOORS[case.door](case)
     done = subprocess.run(
         [sys.executable, "-m", "hoiclip.cli", *case.arguments],
@@ -94,6 +113,38 @@ def call_params(_) -> int:
     return typed(call)
 
 
+def call_overrides(case) -> int:
+    """A run's overrides, and what its stages then load."""
+    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
+    try:
+        apply_overrides(".", case.arguments)
+    except PipelineError as error:
+        if Path("params.yaml").read_bytes() != (ROOT / "params.yaml").read_bytes():
+            raise ValueError("refused overrides have changed params.yaml") from error
+        Path("params.yaml").unlink()
+        return fail(HoiclipError(str(error).partition("\n")[0]))
+    code = call_params(case)
+    Path("params.yaml").unlink()
+    return code
+
+
+def call_state(case) -> int:
+    """The state of interrupted work, and what it is for."""
+    folder, identity = state_inputs.FOLDER, state_inputs.IDENTITY
+
+    def training() -> None:
+        parts = state_inputs.training()
+        progress = ResumeFolder(folder, identity).load(*parts)
+        state_inputs.step(*parts)
+        list(zip(*progress.history, strict=True))
+        range(progress.epoch, progress.step, int(progress.best[0] + progress.seconds) or 1)
+
+    def sums() -> None:
+        SumsFile(folder, identity).load(state_inputs.sums())["sums"].add_(1)
+
+    return typed({"training": training, "sums": sums}[case.arguments[0]])
+
+
 def call_clip(_) -> int:
     """A CLIP file as the stages after `weights` read it."""
     return typed(lambda: load_clip("clip.safetensors"))
@@ -107,8 +158,11 @@ def call_unpack(_) -> int:
 DOORS = {
     "hoiclip": call_hoiclip,
     "process": call_process,
+    "matlab": call_matlab,
     "reader": call_reader,
     "params": call_params,
+    "overrides": call_overrides,
+    "state": call_state,
     "clip": call_clip,
     "unpack": call_unpack,
 }

@@ -6,12 +6,15 @@ Paths in a command are relative to the folder of the case; `../given/` holds sou
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import operator
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import own_layouts
 import pyarrow.parquet as pq
 import test_foreign_fuzz
@@ -22,14 +25,26 @@ import yaml
 from archive_inputs import archives
 from case import Case
 from checkpoint_inputs import CLIP, conversions
-from damage import CONTENT, damaged_bytes, damaged_csv, damaged_document, damaged_json, dump
+from damage import (
+    CONTENT,
+    STRANGE,
+    damaged_bytes,
+    damaged_csv,
+    damaged_document,
+    damaged_json,
+    damaged_mat,
+    dump,
+    places,
+)
 from fake_checkpoint import official_file
 from foreign_files import write_json, write_world
 from hypothesis import strategies as st
-from layouts import SIZE, file_name, hoia_document, instances_document
-from model_inputs import headers, images
+from layouts import SIZE, file_name, hoia_document, instances_document, mat_bytes
+from model_inputs import NUMBERS, headers, images
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from scipy.io import savemat
+from state_inputs import states
 from test_foreign_vcoco import write as write_vcoco
 
 from hoiclip.clip_encoder import build_clip
@@ -72,7 +87,10 @@ def annotations(draw):
     drop = draw(st.booleans())
     if draw(st.booleans()):
         name = draw(st.sampled_from(READERS))
-        data = draw(test_reader_fuzz.READERS[name][1])
+        if name == "hico_mat_bytes" and draw(st.booleans()):
+            data = mat_bytes(draw(damaged_mat()), partitions=["test"])
+        else:
+            data = draw(test_reader_fuzz.READERS[name][1])
         return Case("annotations", "reader", [name, str(int(drop))], {"input": data})
     name = draw(st.sampled_from(sorted(IMPORTED)))
     file, data, options = IMPORTED[name]
@@ -89,7 +107,7 @@ def annotations(draw):
 
 @st.composite
 def predictions(draw):
-    name = draw(st.sampled_from(test_foreign_fuzz.FORMATS))
+    name = draw(st.sampled_from(sorted([*test_foreign_fuzz.FORMATS, "matlab"])))
     world = "../given/vworld" if name == "vcoco" else "../given/world"
     options = ["--diagnosis"] * draw(st.booleans()) + ["--out", "out"] * draw(st.booleans())
     if name == "parquet":
@@ -97,14 +115,48 @@ def predictions(draw):
         pq.write_table(table, file)
         data = draw(damaged_bytes(file.getvalue(), rarely=True))
         options += ["--protocol", draw(st.sampled_from(["hico", "hoiclip", "pocket"]))]
+    elif name == "matlab":
+        data = draw(matlab_detections())
+        options += ["--protocol", draw(st.sampled_from(["hico", "hoiclip", "pocket"]))]
     else:
-        data = draw(test_foreign_fuzz.damaged_json(test_foreign_fuzz.DOCUMENTS[name]))
+        text_of = test_foreign_fuzz.printed if name == "printed" else json.dumps
+        document = test_foreign_fuzz.DOCUMENTS[name]
+        data = draw(test_foreign_fuzz.damaged_json(document, text_of))
         options += ["--format", "vcoco" if name == "vcoco" else "hoia"]
-        if name != "vcoco" and draw(st.booleans()):
+        if name == "printed":
+            options += ["--numbering", "hoia"]
+        elif name != "vcoco" and draw(st.booleans()):
             options += ["--numbering", name]
-    file = "p.parquet" if name == "parquet" else "p.json"
+    file = {"parquet": "p.parquet", "matlab": "p.mat"}.get(name, "p.json")
     arguments = ["evaluate", file, f"{world}/annotations/test", *options]
-    return Case("predictions", "hoiclip", arguments, {file: data})
+    door = "matlab" if name == "matlab" else "hoiclip"
+    return Case("predictions", door, arguments, {file: data})
+
+
+STRANGE_CELLS = st.one_of(
+    st.sampled_from(
+        ["x", 7.0, np.zeros((1, 8)), np.full((2, 9), np.nan), np.full((1, 9), 1e300), np.ones(9),
+         np.array([[9, 9, 1, 1, 0, 0, 9, 9, 0.5]]), np.array(["a", "b"], object),
+         np.ones((1, 9), np.complex64), {"x1": 1.0}]
+    ),
+    st.floats(),
+)  # fmt: skip
+
+
+@st.composite
+def matlab_detections(draw):
+    """One file of all classes after up to two changes of cells or their number."""
+    world = test_foreign_fuzz.WORLD
+    rows, columns = world.vocabulary.num_hois, world.images.num_rows
+    rows, columns = (n + draw(st.sampled_from([0] * 9 + [1, -1])) for n in (rows, columns))
+    cells = np.empty((rows, columns), object)
+    for place in np.ndindex(cells.shape):
+        cells[place] = np.array([[0, 0, 9, 9, 2, 3, 8, 9, (1 + sum(place)) / 99]], np.float32)
+    for _ in range(draw(st.integers(0, 2)) if cells.size else 0):
+        cells.flat[draw(st.integers(0, cells.size - 1))] = draw(STRANGE_CELLS)
+    file = io.BytesIO()
+    savemat(file, {"all_boxes": cells})
+    return draw(damaged_bytes(file.getvalue(), rarely=True))
 
 
 # Params: every section of params.yaml as its stage loads it.
@@ -125,7 +177,25 @@ STRANGE_YAML = [
 
 
 @st.composite
+def overrides(draw):
+    """Those of a run: of keys that are there with other values, and of other keys."""
+    texts = []
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from([place for place in places(params_document()) if place]))
+        value = functools.reduce(operator.getitem, path, params_document())
+        value = draw(st.one_of(st.just(value), st.just(value), STRANGE, NUMBERS))
+        text = value if isinstance(value, str) else _yaml(value).removesuffix("...\n").strip()
+        key = ".".join(map(str, path))
+        strange = draw(st.sampled_from([None] * 6 + ["", ".", "a", key + ".a", "raw", "a." * 5000]))
+        equals = draw(st.sampled_from(["="] * 9 + ["", " = "]))
+        texts.append(f"{key if strange is None else strange}{equals}{text}")
+    return Case("params", "overrides", texts)
+
+
+@st.composite
 def params(draw):
+    if draw(st.integers(0, 3)) == 0:
+        return draw(overrides())
     document = params_document()
     section = draw(st.sampled_from(sorted(document)))
     changed = document | {section: draw(damaged_document(document[section]))}
@@ -150,7 +220,7 @@ KINDS: dict[str, tuple[float, Callable]] = {
     "headers": (0.1, headers),
     "images": (0.1, images),
     "archives": (0.1, archives),
-    "checkpoints": (0.1, conversions),
+    "checkpoints": (0.1, lambda: st.one_of(conversions(), conversions(), states())),
 }
 """Share of the inputs, and their strategy."""
 

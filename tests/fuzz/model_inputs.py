@@ -88,7 +88,13 @@ def image_files():
         (rgb.convert("CMYK"), "jpg", {}), (rgb.convert("1"), "png", {}),
         (Image.fromarray(pixels[..., 0].astype(np.uint16) * 257), "png", {}),
         (Image.fromarray(pixels[..., 0].astype(np.float32) / 255), "tif", {}),
-        (Image.fromarray(pixels[:, :1]), "png", {}),
+        (Image.fromarray(pixels[:, :1]), "png", {}), (rgb.convert("LA"), "png", {}),
+        (Image.fromarray(pixels[..., 0].astype(np.uint16) * 257), "tif", {}),
+        (Image.fromarray(pixels[..., 0].astype(np.int32) * 70_000), "tif", {}),
+        (rgb.convert("YCbCr"), "tif", {"compression": "jpeg"}), (rgb.convert("LAB"), "tif", {}),
+        (rgb, "gif", {"save_all": True, "append_images": [rgb.rotate(90)]}), (rgb, "ppm", {}),
+        (Image.new("1", (3000, 2000)), "png", {}), (Image.new("1", (90_000, 1)), "png", {}),
+        (Image.new("1", (20_000, 15_000)), "png", {}),
     ]  # fmt: skip
     files = []
     for image, suffix, options in made:

@@ -7,6 +7,7 @@ Meets each input as the command line does, in the process, and some through the 
 failure is an exception that is no `HoiclipError`, a message that is not one line, an output left
 behind by an error, a file outside the case's folder, too much time or memory, or a crash. It is
 kept under `--failures`, and `--replay` runs it again. Inputs depend on the seed and their number.
+The log counts those that were valid all the same, so that it shows how deep the damage goes.
 """
 
 from __future__ import annotations
@@ -76,12 +77,18 @@ def run_all(arguments: argparse.Namespace) -> int:
         if done.returncode == 0:
             return json.loads(done.stdout.splitlines()[-1])
         how = f"chunk {number} died with exit code {done.returncode}"
-        return {"counts": {}, "failures": {f"{how}: {done.stderr[-3000:]}": 1}, "slowest": {}}
+        return {
+            "counts": {},
+            "valid": {},
+            "failures": {f"{how}: {done.stderr[-3000:]}": 1},
+            "slowest": {},
+        }
 
-    counts, failures, slowest = Counter(), Counter(), {}
+    counts, valid, failures, slowest = Counter(), Counter(), Counter(), {}
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for number, found in enumerate(pool.map(one, range(len(sizes))), 1):
             counts.update(found["counts"])
+            valid.update(found["valid"])
             failures.update(found["failures"])
             for kind, seconds in found["slowest"].items():
                 slowest[kind] = max(seconds, slowest.get(kind, 0.0))
@@ -91,6 +98,7 @@ def run_all(arguments: argparse.Namespace) -> int:
         "seed": arguments.seed,
         "inputs": sum(counts.values()),
         "counts": dict(sorted(counts.items())),
+        "valid": dict(sorted(valid.items())),
         "slowest_seconds": dict(sorted(slowest.items())),
         "failures": dict(failures.most_common()),
         "seconds": round(time.monotonic() - started),

@@ -47,6 +47,13 @@ def raises(error):
     return door
 
 
+class SeveralLinesError(HoiclipError):
+    """What the base class keeps its messages from being."""
+
+    def __str__(self):
+        return "a\nb"
+
+
 def writes(name, code):
     def door(_):
         Path(name).write_text("x")
@@ -55,13 +62,6 @@ def writes(name, code):
         return code
 
     return door
-
-
-class TwoLines(HoiclipError):
-    """An error whose text is not one line, as every other's is."""
-
-    def __str__(self):
-        return "a\nb"
 
 
 def test_what_is_right_passes(work):
@@ -91,7 +91,7 @@ def test_what_is_right_passes(work):
         (writes(".out.1.part", 0), "left behind with exit code 0"),
         (writes("../canary/canary", 1), "outside the folder of the case: 'canary/canary'"),
         (writes("../escaped", 1), "outside the folder of the case: 'escaped'"),
-        (lambda _: typed(raises(TwoLines()).__get__(1)), "a message of several lines"),
+        (lambda _: typed(raises(SeveralLinesError()).__get__(1)), "a message of several lines"),
     ],
 )
 def test_what_is_wrong_is_noticed(work, door, problem):
@@ -146,3 +146,6 @@ def test_five_hundred_inputs(tmp_path):
     assert code == 0, said
     assert sum(found["counts"].values()) == 500
     assert len(found["counts"]) == 7
+    # Neither are all refused at their first byte, nor is all damage passed over.
+    for kind, count in found["counts"].items():
+        assert 0 < found["valid"][kind] < count, kind

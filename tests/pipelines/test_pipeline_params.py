@@ -120,6 +120,8 @@ def test_every_text_survives(tmp_path_factory: pytest.TempPathFactory, value: st
         ("=4", "not of the form key=value"),
         ("train..epochs=4", "not of the form key=value"),
         ("train.epochs=[", "the value is not YAML"),
+        ("train\nepochs", "override 'train\\nepochs': not of the form key=value"),
+        ("a." * 50_000 + "b=1", "not of the form key=value"),
     ],
 )
 def test_a_bad_override_is_one_line_and_changes_nothing(
@@ -129,6 +131,7 @@ def test_a_bad_override_is_one_line_and_changes_nothing(
         apply_changes(params, parse_overrides(["model.clip=shared", override]))
     assert message in str(info.value)
     assert "\n" not in str(info.value)
+    assert len(str(info.value)) < 500
     assert params.read_text() == TEXT
 
 

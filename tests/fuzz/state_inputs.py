@@ -1,0 +1,73 @@
+"""State files of interrupted work: whole ones of strange content, and damaged ones."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from pathlib import Path
+
+import torch
+from case import Case
+from checkpoint_inputs import damaged_state
+from damage import STRANGE, damaged_bytes
+from hypothesis import strategies as st
+
+from hoiclip.state_file import StateFile
+from hoiclip.training.state import Progress, ResumeFolder
+
+FOLDER, IDENTITY = Path("states"), {"seed": 0}
+
+
+def training():
+    """A network, its optimizer and schedule."""
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    return model, optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 1)
+
+
+def step(model, optimizer, schedule):
+    """What comes next in a training."""
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    schedule.step()
+
+
+def sums():
+    """A pass over crops that is not begun."""
+    return {"sums": torch.zeros(4, 8).double(), "rows": torch.zeros(3, dtype=torch.int64)}
+
+
+@cache
+def contents():
+    """What is saved, by the name of the work."""
+    parts = training()
+    step(*parts)
+    best = {name: tensor.clone() for name, tensor in parts[0].state_dict().items()}
+    progress = Progress(1, 1, 0.5, (20.0, 1), best, [(1, 1.0, "epoch/full", 20.0)])
+    ResumeFolder(FOLDER, IDENTITY).save(progress, *parts)
+    file = StateFile(FOLDER, IDENTITY)
+    made = {"training": file.load(), "sums": sums()}
+    file.delete()
+    return made
+
+
+@st.composite
+def states(draw):
+    work = draw(st.sampled_from(sorted(contents())))
+    content = copy.deepcopy(contents()[work])
+    if draw(st.integers(0, 2)):
+        sections = [key for key, value in content.items() if isinstance(value, dict)]
+        section = draw(st.sampled_from([None, *sections]))
+        if section is None:
+            content = draw(st.one_of(damaged_state(content), damaged_state(content), STRANGE))
+        else:
+            content[section] = draw(damaged_state(content[section]))
+            if section == "progress" and content[section]:
+                key = draw(st.sampled_from(sorted(content[section])))
+                content[section][key] = draw(STRANGE)
+    file = StateFile(FOLDER, IDENTITY)
+    file.save(content)
+    data = draw(damaged_bytes(file.path.read_bytes(), rarely=True))
+    file.delete()
+    FOLDER.rmdir()
+    return Case("checkpoints", "state", [work], {str(file.path): data})
