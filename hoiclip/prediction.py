@@ -208,7 +208,7 @@ def _predict_batch(
     clip = detector.clip.encode_image_tokens(batch.clip_pixels.to(device))
     mask = None if batch.padding_mask is None else batch.padding_mask.to(device)
     outputs = detector.model(batch.images.to(device), mask, clip.tokens, clip.global_feature)
-    _check_numbers(outputs)
+    _check_finite(outputs, name_of, batch.indices)
     scale = torch.tensor(batch.sizes, dtype=torch.float32, device=device).repeat(1, 2)[:, None]
     human_boxes = (cxcywh_to_xyxy(outputs.human_boxes_cxcywh[-1]) * scale).cpu().numpy()
     object_boxes = (cxcywh_to_xyxy(outputs.object_boxes_cxcywh[-1]) * scale).cpu().numpy()
@@ -216,10 +216,6 @@ def _predict_batch(
     hoi_prob = outputs.hoi_logits[-1].sigmoid().cpu().numpy()
     object_prob = object_logits[..., :-1].sigmoid().cpu().numpy()
     similarity = outputs.clip_similarity.cpu().numpy()
-    for given in (hoi_prob, object_prob, similarity, human_boxes, object_boxes):
-        if len(bad := np.argwhere(~np.isfinite(given))):
-            problem = "the model gives scores or boxes that are not finite: its weights are unsound"
-            raise WeightsError(f"{name_of(batch.indices[bad[0, 0]])}: {problem}")
     if detector.vocabulary.has_missing_objects:
         says_missing = object_logits[..., :-1].argmax(-1) == detector.vocabulary.num_objects
         object_boxes[says_missing.cpu().numpy()] = np.nan
@@ -242,18 +238,19 @@ def _predict_batch(
     return selections, (human_boxes, object_boxes)
 
 
-def _check_numbers(outputs: Outputs) -> None:
-    last = {
-        "hoi_logits": outputs.hoi_logits[-1],
-        "object_logits": outputs.object_logits[-1],
-        "human_boxes": outputs.human_boxes_cxcywh[-1],
-        "object_boxes": outputs.object_boxes_cxcywh[-1],
-        "clip_similarity": outputs.clip_similarity,
-    }
-    for name, values in last.items():
-        if not torch.isfinite(values).all():
-            problem = f"the network gives {name} that are NaN or infinite"
-            raise WeightsError(f"{problem}: its weights are damaged, or its training diverged")
+def _check_finite(outputs: Outputs, name_of: Callable[[int], str], indices: Sequence[int]) -> None:
+    """Raises WeightsError naming the first image whose scores or boxes hold NaN or an infinity."""
+    last = (
+        outputs.hoi_logits[-1],
+        outputs.object_logits[-1],
+        outputs.human_boxes_cxcywh[-1],
+        outputs.object_boxes_cxcywh[-1],
+        outputs.clip_similarity,
+    )
+    finite = torch.stack([torch.isfinite(values).flatten(1).all(1) for values in last]).all(0)
+    if not finite.all():
+        problem = "the model gives scores or boxes that are not finite: its weights are unsound"
+        raise WeightsError(f"{name_of(indices[finite.int().argmin()])}: {problem}")
 
 
 def pair_nms_of(config: NmsConfig) -> PairNms | None:

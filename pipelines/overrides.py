@@ -19,6 +19,7 @@ from pipelines.told import without_secrets
 # Names of keys, in any section.
 _PLACES = ("raw", "url", "downloads")
 _PLACE_ENDING = "_url"
+_HASH_ENDING = "_sha256"
 # Files and folders by the folder that they have to be in.
 _INSIDE = {
     "dataset.own.vocabulary": "dataset",
@@ -72,12 +73,20 @@ def _check(root: Path, committed: Mapping[str, Any], key: str, value: Any) -> No
     if any(name in _PLACES or name.endswith(_PLACE_ENDING) for name in key.split(".")):
         reason = "where files come from changes by a commit or a committed profile, not by a run"
         raise PipelineError(f"{told}: {reason}")
+    if key.endswith(_HASH_ENDING) and _has_address(committed, key.removesuffix(_HASH_ENDING)):
+        raise PipelineError(f"{told}: the hash of what is fetched changes by a commit, not by a run")
     if key in _NAMES and isinstance(value, str) and set(value) & set(":/\\"):
         raise PipelineError(f"{told}: a place, expected a name")
     section = committed.get(_INSIDE.get(key, ""))
     raw = section.get("raw") if isinstance(section, Mapping) else None
     if isinstance(raw, str) and isinstance(value, str) and not _is_inside(root / raw, value):
         raise PipelineError(f"{told}: not a path inside {raw}, relative to that")
+
+
+def _has_address(committed: Mapping[str, Any], key: str) -> bool:
+    section, _, name = key.rpartition(".")
+    values = committed.get(section)
+    return isinstance(values, Mapping) and values.get(f"{name}{_PLACE_ENDING}") is not None
 
 
 def _is_inside(folder: Path, value: str) -> bool:

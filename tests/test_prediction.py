@@ -278,5 +278,5 @@ def test_damaged_weights_are_an_error_and_no_scores(
     damaged = make_detector()
     with torch.no_grad():
         damaged.model.hoi_classifier.table.fill_(value)
-    with pytest.raises(WeightsError, match="hoi_logits that are NaN or infinite"):
+    with pytest.raises(WeightsError, match="the model gives scores or boxes that are not finite"):
         predict(damaged, toy.train.images.slice(0, 1), store, predict_config, [0], CPU)

@@ -109,6 +109,13 @@ def test_the_name_of_a_clip_is_no_place(root: Path, value: str) -> None:
     assert "a place, expected a name" in _refused(root, f"weights.clip_model={value}")
 
 
+def test_the_hash_of_what_is_fetched_is_committed(root: Path) -> None:
+    apply_overrides(root, ["weights.clip_sha256=null"])
+    apply_profile(root, None, ["weights.clip_url=https://a.org/b"])
+    assert "the hash of what is fetched" in _refused(root, "weights.clip_sha256=null")
+    apply_overrides(root, ["weights.detector_sha256=null"])
+
+
 def test_secrets_are_not_told(root: Path) -> None:
     said = _refused(root, "weights.clip_url=https://user:pass@a.org/b?token=c")
     assert said.startswith("override weights.clip_url='https://a.org/b': ")
