@@ -74,7 +74,8 @@ def _check(root: Path, committed: Mapping[str, Any], key: str, value: Any) -> No
         reason = "where files come from changes by a commit or a committed profile, not by a run"
         raise PipelineError(f"{told}: {reason}")
     if key.endswith(_HASH_ENDING) and _has_address(committed, key.removesuffix(_HASH_ENDING)):
-        raise PipelineError(f"{told}: the hash of what is fetched changes by a commit, not by a run")
+        reason = "the hash of what is fetched changes by a commit, not by a run"
+        raise PipelineError(f"{told}: {reason}")
     if key in _NAMES and isinstance(value, str) and set(value) & set(":/\\"):
         raise PipelineError(f"{told}: a place, expected a name")
     section = committed.get(_INSIDE.get(key, ""))

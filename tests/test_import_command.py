@@ -142,9 +142,9 @@ def test_what_stands_there_is_never_lost(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "no annotations of a kind that is read here"),
+        ("", "the file is empty"),
         ("{}", "no annotations of a kind"),
-        ("[]", "no annotations of a kind"),
+        ("[]", "an empty list, in which there are no annotations"),
         ("[{}]", "no annotations of a kind"),
         ('[{"file_name"', "cut short"),
         ('{"images": [], "annotations": [], "categories": []}', "given as --coco"),
