@@ -45,7 +45,7 @@ def checkpoints():
 
 
 STRANGE_TENSORS = [
-    lambda t: t * float("nan"), lambda t: t[:0], lambda t: t[None], lambda t: t.half(),
+    lambda t: t * float("nan"), lambda t: t.reshape(-1)[:0], lambda t: t[None], lambda t: t.half(),
     lambda t: t.long(), lambda t: t.bool(), lambda t: t.to(torch.complex64), lambda t: t.T,
     lambda t: torch.zeros(1).expand(1 << 40), lambda t: t.flatten()[:1], lambda t: t.to_sparse(),
     lambda t: torch.zeros(3, 5, 0), lambda t: torch.tensor(1.0), lambda t: t * 1e30,
