@@ -208,7 +208,8 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
         table = pq.ParquetFile(path).read()
     except FileNotFoundError:
         raise InputError(path, "no such file", fix="Run the stage that writes it") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    # ValueError: names of columns that are not UTF-8.
+    except (pa.ArrowException, ValueError, OSError) as error:
         raise InputError(path, f"not a readable Parquet file ({error})") from None
     if schema is None:
         return table
@@ -249,9 +250,12 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     """The provenance that `write_table` put into the footer; empty for foreign files.
 
     Raises:
-        InputError: it is not valid JSON.
+        InputError: the file is not readable, or its provenance not valid JSON.
     """
-    metadata = pq.read_schema(path).metadata or {}
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise InputError(path, f"not a readable Parquet file ({error})") from None
     try:
         found = json.loads(metadata.get(PROVENANCE_KEY, b"{}"))
     except (ValueError, RecursionError) as error:

@@ -138,3 +138,12 @@ def test_lists_of_another_length_are_told_by_column(tmp_path):
     wanted = pa.schema([pa.field("vector", pa.list_(pa.float32(), 3))])
     with pytest.raises(InputError, match=r"v\.parquet, vector: type fixed_size_list"):
         schema.read_table(path, wanted)
+
+
+def test_names_of_columns_that_are_not_utf8_are_told(tmp_path, table):
+    path = tmp_path / "a.parquet"
+    schema.write_table(path, table, schema.INTERACTIONS, {})
+    path.write_bytes(path.read_bytes().replace(b"image_id", b"image\x8cid"))
+    for read in (schema.read_table, schema.read_provenance):
+        with pytest.raises(InputError, match="not a readable Parquet file"):
+            read(path)

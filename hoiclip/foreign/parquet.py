@@ -85,7 +85,8 @@ def _columns_of(path: Path) -> list[pa.Field]:
         found = pq.read_schema(path)
     except FileNotFoundError:
         raise InputError(path, "no such file") from None
-    except (pa.ArrowException, OSError) as error:
+    # ValueError: names of columns that are not UTF-8.
+    except (pa.ArrowException, ValueError, OSError) as error:
         raise InputError(path, f"not a readable Parquet file ({error})") from None
     names, fields = found.names, {field.name: field for field in _FIELDS}
     if "query" not in names:
