@@ -37,7 +37,8 @@ _TOKEN = re.compile(
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 _SCALAR = rf"np\.(?:float|int)\d+\(({_NUMBER})\)"
 _STRING = r"'[^'\"\\\x00-\x1f]*'"
-_PLAIN = re.compile(rf"(?:[][{{}},:\ ]|{_STRING}|{_SCALAR}|{_NUMBER}(?![\w.]))*+")
+# Bounded, because each repetition takes memory; possessive ones are wrong in Python 3.11.2.
+_PLAIN = re.compile(rf"(?:[][{{}},:\ ]|{_STRING}|{_SCALAR}|{_NUMBER}(?![\w.])){{0,10000}}")
 """What nearly all of the text is, outside of other calls and of tuples."""
 _UNWRAPPED = re.compile(rf"({_STRING})|{_SCALAR}")
 _WORDS = {
