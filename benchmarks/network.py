@@ -35,10 +35,11 @@ from torch import nn
 from benchmarks.network_inputs import SIZES, Batch, Size, configs, fill, filled_tensors, tables_of
 from benchmarks.plain_network import PlainNetwork
 from hoiclip.clip_encoder import ClipVisual
-from hoiclip.criterion import Criterion
-from hoiclip.matcher import HungarianMatcher
-from hoiclip.model.hoiclip import HOICLIP, Outputs
+from hoiclip.model.hoiclip import HOICLIP
 from hoiclip.ranges import Count, Threads, number
+from hoiclip.set_prediction.criterion import Criterion
+from hoiclip.set_prediction.matcher import HungarianMatcher
+from hoiclip.set_prediction.outputs import Outputs
 from hoiclip.training.config import TrainConfig
 from hoiclip.training.optimizer import build_optimizer
 

@@ -14,7 +14,7 @@ from benchmarks.plain_network import PlainNetwork, our_name
 from hoiclip.config import from_mapping, read_params
 from hoiclip.model.config import ModelConfig
 from hoiclip.model.hoiclip import Tables
-from hoiclip.targets import Targets
+from hoiclip.set_prediction.targets import Targets
 from hoiclip.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -27,7 +27,8 @@ from benchmarks.plain_layers import (
 )
 from hoiclip.clip_encoder import ClipVisual
 from hoiclip.model.config import ModelConfig
-from hoiclip.model.hoiclip import Outputs, Tables
+from hoiclip.model.hoiclip import Tables
+from hoiclip.set_prediction.outputs import Outputs
 
 # Prefix of a tensor's name here → its prefix in HOICLIP.
 OUR_NAMES = {

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 
 from hoiclip import schema
-from hoiclip.data.dataset import Batch, Sample, collate, inference_sample, no_targets
+from hoiclip.data.batch import Batch, Sample, collate, inference_sample
 from hoiclip.data.images import ImageStore, Limits, Size
 from hoiclip.data.transforms import resized_size
 from hoiclip.errors import InputError
@@ -119,7 +119,6 @@ class Photos:
         self.errors: list[InputError] = []
         self._transforms = detector.photo_transforms
         self._preprocess = detector.clip.preprocess
-        self._targets = no_targets(detector.vocabulary)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Batches of the images that can be read, one after another."""
@@ -136,9 +135,7 @@ class Photos:
                 continue
             index = len(self.rows)
             self.rows.append({"path": path, "width": size[0], "height": size[1]})
-            yield inference_sample(
-                image, size, index, self._transforms, self._preprocess, self._targets
-            )
+            yield inference_sample(image, size, index, self._transforms, self._preprocess)
 
     def _needed(self, size: Size, path: Path) -> Size:
         longest = self._transforms.max_side

@@ -15,12 +15,11 @@ from hoiclip import schema
 from hoiclip.boxes import cxcywh_to_xyxy
 from hoiclip.config import check, from_mapping
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.dataset import Batch, InferenceDataset, collate
+from hoiclip.data.batch import Batch, InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
-from hoiclip.model.hoiclip import Outputs
 from hoiclip.model_file import Detector
 from hoiclip.pair_nms import PairNms
 from hoiclip.postprocess import Selection, enhancement, postprocess
@@ -35,6 +34,7 @@ from hoiclip.ranges import (
     Threads,
     Weight,
 )
+from hoiclip.set_prediction.outputs import Outputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,9 +154,7 @@ def predict(
         WeightsError: what the network gives for an image is not finite.
     """
     config = as_stated(config, detector.scores)
-    dataset = InferenceDataset(
-        images, store, detector.vocabulary, detector.transforms, detector.clip.preprocess
-    )
+    dataset = InferenceDataset(images, store, detector.transforms, detector.clip.preprocess)
     loader = DataLoader(dataset, config.batch_size, collate_fn=collate)
     batches = track(loader, "predict", len(loader))
     names, ids = images["file_name"], images["image_id"].to_numpy()
@@ -178,7 +176,7 @@ def predict_batches(
 
     Args:
         detector: network, CLIP and vocabulary.
-        batches: as `hoiclip.data.dataset.collate` makes them, with CLIP's input.
+        batches: as `hoiclip.data.batch.collate` makes them, with CLIP's input.
         image_ids: (I,) int64 id of the image of each index of the batches.
         config: as for `predict`; what the detector states about scores is in it.
         ks: as for `predict`.

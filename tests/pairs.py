@@ -7,9 +7,9 @@ import math
 
 import torch
 
-from hoiclip.matcher import LayerOutputs, MatchingConfig
-from hoiclip.model.hoiclip import Outputs
-from hoiclip.targets import Targets
+from hoiclip.set_prediction.matcher import LayerOutputs, MatchingConfig
+from hoiclip.set_prediction.outputs import Outputs
+from hoiclip.set_prediction.targets import Targets
 
 CLASSES, OBJECT_LOGITS = 5, 4
 

@@ -14,6 +14,7 @@ from hoiclip.model.config import ModelConfig
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.instance_decoder import InstanceDecoder
 from hoiclip.model.interaction_decoder import InteractionDecoder
+from hoiclip.set_prediction.outputs import Outputs
 
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
 
@@ -37,25 +38,6 @@ class Tables:
     verb_vectors: Tensor | None = None
     hoi_bias: Tensor | None = None
     object_bias: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What the network says; L decoder layers (last is the answer), B images, Q pairs.
-
-    Attributes:
-        hoi_logits: (L, B, Q, C).
-        object_logits: (L, B, Q, O + 1); the last class is 'nothing'.
-        human_boxes_cxcywh: (L, B, Q, 4) in [0, 1], relative to the unpadded image.
-        object_boxes_cxcywh: likewise.
-        clip_similarity: (B, C) cosine of CLIP's global feature and each HOI class's prompt.
-    """
-
-    hoi_logits: Tensor
-    object_logits: Tensor
-    human_boxes_cxcywh: Tensor
-    object_boxes_cxcywh: Tensor
-    clip_similarity: Tensor
 
 
 class HOICLIP(nn.Module):

@@ -25,12 +25,12 @@ from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy, xyxy_to_cxcywh
 from hoiclip.config import load
 from hoiclip.entry import guarded
 from hoiclip.files import atomic_file, write_json
-from hoiclip.matcher import hungarian
 from hoiclip.model.config import ModelConfig
 from hoiclip.pretraining.corpus import RenderedScene, render_corpus
 from hoiclip.pretraining.detection_metrics import average_precision_50
 from hoiclip.pretraining.detr import DETR_PREFIXES, Detr, DetrOutputs
 from hoiclip.ranges import BatchSize, Count, Images, Seed, Threads, number
+from hoiclip.set_prediction.matcher import hungarian
 from hoiclip.toy.world import OBJECTS, SIZE
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

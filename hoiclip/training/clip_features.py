@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hoiclip.clip_encoder import ClipFeatures, ClipVisual
-from hoiclip.data.dataset import Batch
+from hoiclip.data.batch import Batch
 from hoiclip.data.images import ImageStore
 from hoiclip.progress import track
 

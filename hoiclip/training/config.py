@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from hoiclip.criterion import LossConfig
 from hoiclip.data.transforms import TransformsConfig
-from hoiclip.matcher import MatchingConfig
 from hoiclip.ranges import BatchSize, Config, Count, Range, Rate, Seed, Threads, Weight, Workers
+from hoiclip.set_prediction.criterion import LossConfig
+from hoiclip.set_prediction.matcher import MatchingConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,18 +15,18 @@ from torch.utils.data import DataLoader
 
 import hoiclip
 from hoiclip import schema
-from hoiclip.criterion import Criterion
-from hoiclip.data.dataset import Batch, TrainingDataset, collate
 from hoiclip.errors import NonFiniteLossError, ParamsError
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.files import file_identity, write_json
-from hoiclip.matcher import HungarianMatcher
 from hoiclip.model.config import ModelConfig
 from hoiclip.model_file import Detector
 from hoiclip.prediction import PredictConfig, predict
 from hoiclip.progress import say, track
 from hoiclip.runtime import prepare
+from hoiclip.set_prediction.criterion import Criterion
+from hoiclip.set_prediction.dataset import LabelledBatch, TrainingDataset
+from hoiclip.set_prediction.matcher import HungarianMatcher
 from hoiclip.training.clip_features import CachedFeatures, ComputedFeatures
 from hoiclip.training.config import TrainConfig
 from hoiclip.training.inputs import TrainData, TrainPaths, build_detector
@@ -89,7 +89,7 @@ class Trainer:
             config.transforms,
             max_boxes=model_config.num_queries,
             seed=config.seed,
-            clip_preprocess=None if cached else self.detector.clip.preprocess,
+            clip_view=None if cached else self.detector.clip.preprocess,
         )
         self.clip_features = (
             CachedFeatures(
@@ -161,7 +161,7 @@ class Trainer:
             shuffle=True,
             generator=order,
             num_workers=self.config.workers,
-            collate_fn=collate,
+            collate_fn=self.dataset.collate,
             drop_last=True,
         )
 
@@ -185,7 +185,7 @@ class Trainer:
         means = {f"loss/{name}": value / len(loader) for name, value in sums.items()}
         return {**means, "lr": self.schedule.get_last_lr()[0]}
 
-    def _step(self, batch: Batch, progress: Progress) -> dict[str, float]:
+    def _step(self, batch: LabelledBatch, progress: Progress) -> dict[str, float]:
         clip = self.clip_features(batch)
         mask = None if batch.padding_mask is None else batch.padding_mask.to(self.device)
         images = batch.images.to(self.device, non_blocking=True)

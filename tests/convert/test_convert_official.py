@@ -23,7 +23,7 @@ from hoiclip.convert.key_map import official_key_map, rename
 from hoiclip.convert.setting import setting_names
 from hoiclip.convert.sizes import clip_config, model_config
 from hoiclip.convert.sniff import convert
-from hoiclip.data.dataset import InferenceDataset, collate
+from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import WeightsError
@@ -152,7 +152,7 @@ def test_predictions_of_a_converted_file_are_the_released_scores(
     store, cpu = ImageStore(tmp_path), torch.device("cpu")
     (table,) = predict(detector, images, store, predict_config, [10], cpu)
 
-    dataset = InferenceDataset(images, store, vocabulary, transforms, detector.clip.preprocess)
+    dataset = InferenceDataset(images, store, transforms, detector.clip.preprocess)
     shown = collate([dataset[0], dataset[1]])
     outputs = reference_outputs(
         state, 2, 0.5, shown.images, shown.padding_mask, shown.clip_pixels,

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from hoiclip import schema
-from hoiclip.criterion import Criterion, LossConfig
-from hoiclip.data.dataset import TrainingDataset
 from hoiclip.data.images import ImageStore
 from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.data.splits import SplitsConfig, make_splits
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.data.zero_shot import published_settings
 from hoiclip.errors import ParamsError
-from hoiclip.matcher import HungarianMatcher, MatchingConfig
+from hoiclip.set_prediction.criterion import Criterion, LossConfig
+from hoiclip.set_prediction.dataset import TrainingDataset
+from hoiclip.set_prediction.matcher import HungarianMatcher, MatchingConfig
 from hoiclip.verb_sums import sum_features
 from hoiclip.verb_vectors import verb_vectors
 from hoiclip.vocabulary import Hoi, Vocabulary
@@ -238,7 +238,7 @@ def test_targets_and_classifiers_are_blind_to_unseen_classes(toy, world, make_de
     model = make_detector().model
     samples = TrainingDataset(
         splits.train, ImageStore(toy.folder / "images/train"), vocabulary, transforms,
-        max_boxes=100, seed=0, clip_preprocess=None,
+        max_boxes=100, seed=0, clip_view=None,
     )  # fmt: skip
     sample = next(s for s in map(samples.__getitem__, range(len(samples))) if s.targets.counts[0])
     assert not samples.labels[:, hois].any()

@@ -1,7 +1,7 @@
 import torch
 
-from hoiclip.data.dataset import TrainingDataset, collate
 from hoiclip.data.images import ImageStore
+from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.training.clip_features import CachedFeatures, ComputedFeatures
 
 CPU = torch.device("cpu")
@@ -17,9 +17,9 @@ def test_cached_features_are_those_of_the_views_shown(toy, make_detector):
         detector.transforms,
         max_boxes=3,
         seed=0,
-        clip_preprocess=detector.clip.preprocess,
+        clip_view=detector.clip.preprocess,
     )
-    batch = collate([dataset[i] for i in range(len(dataset))])
+    batch = dataset.collate([dataset[i] for i in range(len(dataset))])
     assert set(batch.flipped) == {True, False}
     cached = CachedFeatures(detector.clip, store, dataset.file_names, CPU)(batch)
     computed = ComputedFeatures(detector.clip, CPU)(batch)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pairs import layer_of, random_outputs, random_targets, slow_cost, slow_giou, slow_matching
 
-from hoiclip.matcher import HungarianMatcher, LayerOutputs, MatchingConfig, hungarian
+from hoiclip.set_prediction.matcher import HungarianMatcher, LayerOutputs, MatchingConfig, hungarian
 
 PAPER = MatchingConfig(hoi=1.0, object=1.0, l1=2.5, giou=1.0)
 RELEASED = dataclasses.replace(PAPER, missing_object_giou="released")

@@ -9,9 +9,10 @@ from PIL import Image
 from hoiclip import schema
 from hoiclip.boxes import cxcywh_to_xyxy
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.dataset import InferenceDataset, TrainingDataset, collate
+from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import TransformsConfig, to_tensor
+from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 VOCABULARY = Vocabulary(
@@ -71,7 +72,7 @@ def annotations():
 
 @pytest.fixture
 def make(annotations, store):
-    def dataset(clip_preprocess=None, max_boxes=10, seed=0, **transforms):
+    def dataset(clip_view=None, max_boxes=10, seed=0, **transforms):
         return TrainingDataset(
             annotations,
             store,
@@ -79,7 +80,7 @@ def make(annotations, store):
             dataclasses.replace(PLAIN, **transforms),
             max_boxes=max_boxes,
             seed=seed,
-            clip_preprocess=clip_preprocess,
+            clip_view=clip_view,
         )
 
     return dataset
@@ -150,8 +151,9 @@ def test_pairs_are_those_of_the_slow_walk(make, annotations, limit):
 
 
 def test_collate_pads_right_and_bottom_with_zeros(make):
-    samples = [make()[i] for i in range(3)]
-    batch = collate(samples)
+    dataset = make()
+    samples = [dataset[i] for i in range(3)]
+    batch = dataset.collate(samples)
     assert batch.images.shape == (3, 3, 16, 20)
     for row, (sample, (width, height)) in enumerate(zip(samples, SIZES.values(), strict=True)):
         torch.testing.assert_close(batch.images[row, :, :height, :width], sample.image)
@@ -209,11 +211,9 @@ def test_clip_sees_the_augmented_image(make):
 def test_inference_keeps_order_and_original_sizes(annotations, store):
     config = dataclasses.replace(PLAIN, test_scale=6)
     dataset = InferenceDataset(
-        annotations.images, store, VOCABULARY, config, lambda image: torch.zeros(3, 2, 2)
+        annotations.images, store, config, lambda image: torch.zeros(3, 2, 2)
     )
     batch = collate([dataset[i] for i in range(len(dataset))])
     assert batch.sizes == list(SIZES.values())
     assert batch.images.shape == (3, 3, 12, 12)
-    assert batch.targets.counts == [0, 0, 0]
-    assert batch.targets.hoi_labels.shape == (0, 3)
     assert batch.flipped == [False] * 3

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
-from hoiclip.matcher import HungarianMatcher, LayerOutputs
-from hoiclip.model.hoiclip import Outputs
 from hoiclip.ranges import Config, Power, Probability, Weight
-from hoiclip.targets import Targets
+from hoiclip.set_prediction.matcher import HungarianMatcher, LayerOutputs
+from hoiclip.set_prediction.outputs import Outputs
+from hoiclip.set_prediction.targets import Targets
 
 PROBABILITY_FLOOR = 1e-4
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
 from hoiclip.ranges import Config, Weight
-from hoiclip.targets import Targets
+from hoiclip.set_prediction.targets import Targets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,8 @@ from pairs import (
     slow_matching,
 )
 
-from hoiclip.criterion import Criterion, LossConfig, focal_loss
-from hoiclip.matcher import HungarianMatcher, MatchingConfig
+from hoiclip.set_prediction.criterion import Criterion, LossConfig, focal_loss
+from hoiclip.set_prediction.matcher import HungarianMatcher, MatchingConfig
 
 PAPER = LossConfig(
     hoi=2.0, object=1.0, no_object=0.1, l1=2.5, giou=1.0, focal_alpha=0.5, focal_gamma=2.0

@@ -1,0 +1,123 @@
+"""Images as batches for inference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from hoiclip.data.images import ImageStore
+from hoiclip.data.transforms import TransformsConfig, inference_view, to_tensor
+
+ClipView = Callable[[Image.Image], Tensor]
+"""Makes an image CLIP's input, (3, R, R)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B images.
+
+    Attributes:
+        images: (B, 3, H, W) float32, normalised, zero-padded right and bottom.
+        padding_mask: (B, H, W) bool, true where padded; None where nothing is.
+        clip_pixels: (B, 3, R, R); None where CLIP's features come from a cache or are not needed.
+        indices: row of each image in its table.
+        flipped: whether each image is mirrored.
+        sizes: (width, height) of each original image, px.
+    """
+
+    images: Tensor
+    padding_mask: Tensor | None
+    clip_pixels: Tensor | None
+    indices: list[int]
+    flipped: list[bool]
+    sizes: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a batch; see `Batch`."""
+
+    image: Tensor
+    clip_pixels: Tensor | None
+    index: int
+    flipped: bool
+    size: tuple[int, int]
+
+
+class InferenceDataset(Dataset):
+    """Images as inference sees them.
+
+    Args:
+        images: rows of `schema.IMAGES`.
+        store: where the images are.
+        transforms: sizes.
+        clip_view: makes CLIP's input; None where there is none.
+    """
+
+    def __init__(
+        self,
+        images: pa.Table,
+        store: ImageStore,
+        transforms: TransformsConfig,
+        clip_view: ClipView | None,
+    ) -> None:
+        self.file_names = images["file_name"].to_pylist()
+        self.store = store
+        self.transforms = transforms
+        self.clip_view = clip_view
+
+    def __len__(self) -> int:
+        return len(self.file_names)
+
+    def __getitem__(self, index: int) -> Sample:
+        image = self.store.read(self.file_names[index])
+        return inference_sample(image, image.size, index, self.transforms, self.clip_view)
+
+
+def inference_sample(
+    image: Image.Image,
+    size: tuple[int, int],
+    index: int,
+    transforms: TransformsConfig,
+    clip_view: ClipView | None,
+) -> Sample:
+    """An image as inference sees it.
+
+    Args:
+        image: RGB, perhaps decoded at a part of its size.
+        size: its full width and height, px, in which boxes are wanted.
+        index: row of the image in its table.
+        transforms: sizes.
+        clip_view: makes CLIP's input; None where there is none.
+    """
+    view = inference_view(image, transforms)
+    clip_pixels = None if clip_view is None else clip_view(view.image)
+    return Sample(to_tensor(view.image), clip_pixels, index, False, size)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Zero-pads images right and bottom to the largest height and width of the batch."""
+    height = max(sample.image.shape[1] for sample in samples)
+    width = max(sample.image.shape[2] for sample in samples)
+    padded = any(sample.image.shape[1:] != (height, width) for sample in samples)
+    images = torch.zeros(len(samples), 3, height, width)
+    mask = torch.ones(len(samples), height, width, dtype=torch.bool)
+    for row, sample in enumerate(samples):
+        _, h, w = sample.image.shape
+        images[row, :, :h, :w] = sample.image
+        mask[row, :h, :w] = False
+    views = [sample.clip_pixels for sample in samples if sample.clip_pixels is not None]
+    return Batch(
+        images,
+        mask if padded else None,
+        torch.stack(views) if views else None,
+        [sample.index for sample in samples],
+        [sample.flipped for sample in samples],
+        [sample.size for sample in samples],
+    )

@@ -1,0 +1,188 @@
+"""The contract of a method: all that training, inference and the model file know of it.
+
+A method is a network, what it learns from, and how its outputs become scored pairs. One folder in
+`hoiclip.methods` holds each; `docs/extending.md` shows how to add one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from hoiclip.data.batch import Batch
+from hoiclip.pair_nms import PairNms
+from hoiclip.ranges import Config
+from hoiclip.vocabulary import Vocabulary
+
+FrozenFeatures = tuple[Tensor, ...]
+"""Features of B images by frozen towers, each (B, ...)."""
+
+
+class TrainingBatch(Protocol):
+    """What training knows of a batch; the rest is between a method and its data."""
+
+    clip_pixels: Tensor | None
+    indices: list[int]
+    flipped: list[bool]
+
+
+class TrainingData(Protocol):
+    """Samples to learn from, of which `collate` makes batches.
+
+    A sample depends on the data's seed, on `epoch` and on its index alone, so that neither workers
+    nor a resumed training change it.
+    """
+
+    epoch: int
+    file_names: list[str]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+    def collate(self, samples: list[Any]) -> TrainingBatch:
+        """A batch of samples."""
+        ...
+
+
+@dataclass(frozen=True)
+class RankSettings:
+    """How many pairs of an image are kept, and which suppress each other.
+
+    Attributes:
+        top_k: (pair, HOI class) rows of an image before suppression.
+        nms: pair NMS within each image and HOI class; None for none.
+        threads: CPU threads; the result does not depend on them.
+    """
+
+    top_k: int
+    nms: PairNms | None
+    threads: int
+
+
+@dataclass(frozen=True)
+class ScoredPairs:
+    """The N (pair, HOI class) rows kept over a batch: by image, best score first.
+
+    Attributes:
+        image: (N,) int64, position in the batch.
+        query: (N,) int32, number of the pair within its image.
+        hoi: (N,) int32.
+        score: (N,) float32.
+        hoi_score: (N,) float32, the part of the HOI class.
+        object_score: (N,) float32, the part of the detected object, or of the detected pair.
+        clip_score: (N,) float32, the part of CLIP's view of the whole image.
+        human_boxes_xyxy: (N, 4) float32, in pixels of the original image, not clipped.
+        object_boxes_xyxy: (N, 4) likewise; NaN where there is no object.
+    """
+
+    image: np.ndarray
+    query: np.ndarray
+    hoi: np.ndarray
+    score: np.ndarray
+    hoi_score: np.ndarray
+    object_score: np.ndarray
+    clip_score: np.ndarray
+    human_boxes_xyxy: np.ndarray
+    object_boxes_xyxy: np.ndarray
+
+
+class Method(ABC):
+    """One way to detect human-object interactions.
+
+    Attributes:
+        name: as `method` in params.yaml and model files say it.
+        title: as a person reads it.
+        uses_labels: whether training reads annotated pairs.
+        network: all that is trained; its state is what training keeps.
+        frozen: what inference needs beside the network, by its name in the model file.
+        vocabulary: what the classes mean.
+        config: of the network; the model file's header carries it.
+        scoring: how parts of a score are joined, which no weight depends on.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    uses_labels: ClassVar[bool]
+    network: nn.Module
+    frozen: Mapping[str, nn.Module]
+    vocabulary: Vocabulary
+    config: Config
+    scoring: Config
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, header: Mapping[str, Any], state: Mapping[str, Mapping[str, Tensor]]) -> Self:
+        """A method for inference, as a model file holds it.
+
+        Args:
+            header: see `header`; `vocabulary` is a `Vocabulary` already.
+            state: tensors of the network (under `model`) and of each part of `frozen`.
+
+        Raises:
+            ValueError: header and tensors do not fit, and other errors of damaged content.
+        """
+
+    @abstractmethod
+    def header(self) -> dict[str, Any]:
+        """What of the model file's header belongs to the method: JSON, from which, with the
+        tensors, `restore` makes it again."""
+
+    @property
+    @abstractmethod
+    def clip_view(self) -> Callable[[Image.Image], Tensor] | None:
+        """Makes an image CLIP's input, (3, R, R); None where inference takes no CLIP."""
+
+    @abstractmethod
+    def frozen_features(self, clip_pixels: Tensor) -> FrozenFeatures:
+        """What frozen towers say of views: nothing that training changes, so it may be kept.
+
+        Args:
+            clip_pixels: (B, 3, R, R), views as training shows them to CLIP.
+        """
+
+    @abstractmethod
+    def training_step(
+        self, batch: TrainingBatch, features: FrozenFeatures | None
+    ) -> dict[str, Tensor]:
+        """Weighted loss terms by name, scalars; their sum is to become small.
+
+        Args:
+            batch: of the method's own training data.
+            features: of `frozen_features`; None where the batch has no view for CLIP.
+        """
+
+    @abstractmethod
+    def parameter_groups(self, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+        """Parameters by learning rate, for an optimiser; the others are frozen and get no gradient.
+
+        Args:
+            rates: `lr`, and further rates that the method knows, such as `lr_backbone`.
+        """
+
+    @abstractmethod
+    def scorings(self) -> Sequence[Config]:
+        """What `scoring` may be, to choose from on validation; epochs are compared by the first."""
+
+    @abstractmethod
+    def score_pairs(
+        self, batch: Batch, settings: RankSettings, scorings: Sequence[Config]
+    ) -> list[ScoredPairs]:
+        """The best pairs of the images of a batch, once for each scoring.
+
+        Raises:
+            NotFiniteError: what the network gives for an image is not finite.
+        """
+
+    def to(self, device: torch.device) -> Self:
+        """Moves network and frozen parts."""
+        for part in (self.network, *self.frozen.values()):
+            part.to(device)
+        return self

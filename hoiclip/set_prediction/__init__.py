@@ -1,0 +1,1 @@
+"""What methods that predict a set of pairs share: targets, matching, losses, scores."""
