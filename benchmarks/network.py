@@ -8,8 +8,8 @@ ViT-B/32, 600 HOI classes, two images of 800 x 1066, float32, CPU. Two works are
 
 - `forward`: CLIP's tower and the network in inference; the outputs must agree to 1e-4.
 - `train`: CLIP's tower, the network with dropout, matching and losses, backward, gradient clipping,
-  AdamW. The order is that of `hoiclip.training.loop`, for the plain network DETR's, which keeps the
-  gradients until the next backward pass. Matching and losses are the project's for both.
+  AdamW. The order is that of `hoiclip.training.trainer`, for the plain network DETR's, which keeps
+  the gradients until the next backward pass. Matching and losses are the project's for both.
 
 Every pair (work, network) has a process of its own. `peak MB` is its highest resident memory, all
 included; `held MB` the same before the first run: libraries and weights, which are equal for both.
@@ -37,10 +37,11 @@ from benchmarks.plain_network import PlainNetwork
 from hoiclip.clip_encoder import ClipVisual
 from hoiclip.model.hoiclip import HOICLIP
 from hoiclip.ranges import Count, Threads, number
+from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.criterion import Criterion
 from hoiclip.set_prediction.matcher import HungarianMatcher
 from hoiclip.set_prediction.outputs import Outputs
-from hoiclip.training.config import TrainConfig
+from hoiclip.set_prediction.parameter_groups import parameter_groups
 from hoiclip.training.optimizer import build_optimizer
 
 NETWORKS = ("plain", "hoiclip")
@@ -110,7 +111,9 @@ def work_of(network: str, work: str, size: Size) -> Callable[[], dict[str, np.nd
 def optimizer_of(network: str, model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW; the backbone at a rate of its own, its stem and first stage not at all."""
     if network == "hoiclip":
-        return build_optimizer(model, config)[0]
+        backbone = model.encoder.backbone
+        groups = parameter_groups(model, backbone, config.lr, config.lr_backbone)
+        return build_optimizer(groups, config)[0]
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     backbone = [p for name, p in trained.items() if name.startswith("backbone.")]
     others = [p for name, p in trained.items() if not name.startswith("backbone.")]

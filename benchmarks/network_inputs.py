@@ -14,8 +14,8 @@ from benchmarks.plain_network import PlainNetwork, our_name
 from hoiclip.config import from_mapping, read_params
 from hoiclip.model.config import ModelConfig
 from hoiclip.model.hoiclip import Tables
+from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.targets import Targets
-from hoiclip.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -87,7 +87,8 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def configs(size: Size) -> tuple[ModelConfig, TrainConfig]:
     """The committed parameters at other sizes, with the paper's rates."""
     params = read_params(ROOT / "params.yaml")
-    model = merged(params["model"], size.model)
+    own = {key: params["hoiclip"][key] for key in ("interaction", "verb")}
+    model = merged(params["model"] | own, size.model)
     train = params["train"] | {"lr": 1e-4, "lr_backbone": 1e-5}
     return from_mapping(ModelConfig, model, "model"), from_mapping(TrainConfig, train, "train")
 

@@ -13,6 +13,17 @@ from hoiclip.errors import ParamsError
 from hoiclip.ranges import told
 
 T = TypeVar("T")
+RENAMED = {
+    "model.interaction": "hoiclip.interaction",
+    "model.verb": "hoiclip.verb",
+    "predict.enhancement_k": "hoiclip.enhancement.k",
+    "predict.sweep_k": "hoiclip.enhancement.sweep_k",
+    "predict.enhancement_weight": "hoiclip.enhancement.weight",
+    "predict.enhancement_kind": "hoiclip.enhancement.kind",
+    "train.keep": "select.weights",
+    "train.validate_every": "train.keep_every",
+}
+"""Keys of params.yaml of earlier versions, and what they are called now."""
 _MOST_BYTES = 2**20
 _MOST_DEPTH = 32
 
@@ -83,6 +94,8 @@ def from_mapping(cls: type[T], value: Any, where: str) -> T:
     for key in value:
         if key not in fields:
             name = key[:60] if isinstance(key, str) else told(key)
+            if now := RENAMED.get(f"{where.split()[-1]}.{name}"):
+                raise ParamsError(f"{where}.{name}: is called {now} now")
             raise ParamsError(f"{where}.{name}: unknown key; known are {', '.join(fields)}")
     parsed = {key: _parse(item, hints[key], f"{where}.{key}") for key, item in value.items()}
     for name, f in fields.items():

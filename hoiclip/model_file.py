@@ -5,31 +5,33 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from hoiclip.clip_config import check_clip_config
-from hoiclip.clip_encoder import ClipVisual
 from hoiclip.config import check, from_mapping
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.files import atomic_file
-from hoiclip.model.config import ModelConfig
-from hoiclip.model.hoiclip import HOICLIP, Tables
+from hoiclip.methods.contract import Method
 from hoiclip.ranges import told
 from hoiclip.tensors import read_safetensors
 from hoiclip.vocabulary import Vocabulary
 
 HEADER_KEY = "hoiclip"
-FORMAT = 1
-_MODEL, _CLIP = "model.", "clip."
-_SECTIONS = ("model", "transforms", "clip", "vocabulary", "scores", "provenance")
+FORMAT = 2
+_SECTIONS = ("method", "config", "scoring", "transforms", "vocabulary", "scores", "provenance")
+# What a file of format 1 says of the enhancement, as `scoring` names it now.
+_SCORES_OF_FORMAT_1 = {
+    "enhancement_k": "k",
+    "enhancement_weight": "weight",
+    "enhancement_kind": "kind",
+}
 
 LARGEST_SCALE = 8192
 """Most that a file may state as its `inference_scale`, px."""
@@ -41,30 +43,29 @@ _SCALES_UNSTATED = {"bd576820600f56a6106060de7af74573a84f6618b467cbfc80051bf1a17
 
 @dataclass(frozen=True)
 class Detector:
-    """A network with all that inference needs; no training data, no text cache.
+    """A method with all that inference needs; no training data, no text cache.
 
     Attributes:
-        model: the network.
-        clip: CLIP's frozen image tower.
-        vocabulary: what its classes mean.
-        config: the network's sizes and switches.
+        method: network and frozen parts.
         transforms: sizes of images in inference.
         scores: what of `hoiclip.prediction.PredictConfig` belongs to the model rather than to the
-            run, as for a converted one: `enhancement_kind`, `enhancement_k`, `enhancement_weight`,
-            `nms`, `top_k`, or a part of them; empty where the run decides.
+            run, as for a converted one: `nms`, `top_k`, `inclusive_boxes`, or a part of them; empty
+            where the run decides.
         provenance: how the weights came to be.
         inference_scale: shorter side, px, of the images that it knows, to which a photograph of any
             size is resized; None where nobody said so.
     """
 
-    model: HOICLIP
-    clip: ClipVisual
-    vocabulary: Vocabulary
-    config: ModelConfig
+    method: Method
     transforms: TransformsConfig
     scores: dict[str, Any]
     provenance: dict[str, Any]
     inference_scale: int | None = None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What its classes mean."""
+        return self.method.vocabulary
 
     @property
     def photo_transforms(self) -> TransformsConfig:
@@ -76,14 +77,18 @@ class Detector:
 
     def save(self, path: str | Path) -> None:
         """Writes the file, all or nothing."""
-        state = {_MODEL + k: v for k, v in self.model.state_dict().items()}
-        state |= {_CLIP + k: v for k, v in self.clip.state_dict().items()}
+        parts = {"model": self.method.network, **self.method.frozen}
+        state = {
+            f"{part}.{name}": tensor
+            for part, module in parts.items()
+            for name, tensor in module.state_dict().items()
+        }
         header = {
+            **self.method.header(),
             "format": FORMAT,
+            "method": self.method.name,
             "vocabulary": self.vocabulary.to_json(),
-            "model": dataclasses.asdict(self.config),
             "transforms": dataclasses.asdict(self.transforms),
-            "clip": self.clip.config,
             "scores": self.scores,
             "provenance": self.provenance,
             "inference_scale": self.photo_transforms.test_scale,
@@ -99,20 +104,12 @@ def _scale_unstated(vocabulary: Vocabulary) -> int:
     return _SCALES_UNSTATED.get(hashlib.sha256(text.encode()).hexdigest(), _SCALE_UNSTATED)
 
 
-def tables_of_state(state: dict[str, Tensor]) -> Tables:
-    """The classifiers' tables that a model's state dict carries."""
-    return Tables(
-        hoi_embeddings=state["hoi_classifier.table"],
-        object_embeddings=state["object_classifier.classifier.table"],
-        verb_to_hoi=state.get("verb_classifier.verb_to_hoi", torch.empty(0)),
-        verb_vectors=state.get("verb_classifier.vectors"),
-        hoi_bias=state.get("hoi_classifier.bias"),
-        object_bias=state.get("object_classifier.classifier.bias"),
-    )
+def load_detector(path: str | Path, find: Callable[[str], type[Method]]) -> Detector:
+    """Reads a file that `Detector.save` wrote, now or in format 1, in eval mode on the CPU.
 
-
-def load_detector(path: str | Path) -> Detector:
-    """Reads a file that `Detector.save` wrote, in eval mode on the CPU.
+    Args:
+        path: the file.
+        find: gives the method of a name, as `hoiclip.methods.registry.method_named`.
 
     Raises:
         WeightsError: absent, damaged, or not such a file; names the tensor where one does not fit.
@@ -126,42 +123,60 @@ def load_detector(path: str | Path) -> Detector:
             "checkpoint write them"
         )
     header = _read_header(path, metadata[HEADER_KEY])
-    if header.get("format") != FORMAT:
+    if header.get("format") not in (1, FORMAT):
         stated = told(header.get("format"))
-        raise WeightsError(f"{path}: format {stated}, this version reads {FORMAT}")
+        raise WeightsError(f"{path}: format {stated}, this version reads 1 and {FORMAT}")
     try:
+        if header["format"] == 1:
+            header = _of_format_1(header)
         for key in _SECTIONS:
             check(key in header, f"{key}: missing")
-        config = from_mapping(ModelConfig, header["model"], "model")
-        transforms = from_mapping(TransformsConfig, header["transforms"], "transforms")
-        model_state = {k.removeprefix(_MODEL): v for k, v in state.items() if k.startswith(_MODEL)}
-        clip_state = {k.removeprefix(_CLIP): v for k, v in state.items() if k.startswith(_CLIP)}
-        check_clip_config(header["clip"])
-        clip = _restore(lambda: ClipVisual(header["clip"]), clip_state)
-        tables = tables_of_state(model_state)
-        model = _restore(lambda: HOICLIP(config, tables, clip.visual_projection), model_state)
-        vocabulary = Vocabulary.from_json(header["vocabulary"])
-        _check_classes(vocabulary, tables)
-        scores, provenance = header["scores"], header["provenance"]
-        check(
-            isinstance(provenance, dict),
-            f"provenance: {told(provenance)}, expected a section with keys",
-        )
-        scale = header.get("inference_scale")
-        check(
-            scale is None or (type(scale) is int and 1 <= scale <= LARGEST_SCALE),
-            f"inference_scale: {told(scale)}, expected a whole number from 1 to {LARGEST_SCALE}",
-        )
-        check(isinstance(scores, dict), f"scores: {told(scores)}, expected a section with keys")
-        # Fails for NaN, infinities and halves of characters, which no result can be written with.
-        json.dumps(header, allow_nan=False, ensure_ascii=False).encode()
+        return _detector(header, state, find)
     except (
         LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError,
         ParamsError,
     ) as error:  # fmt: skip
         problem = " ".join(str(error).split())
         raise WeightsError(f"{path}: header and tensors do not fit: {problem}") from None
-    return Detector(model.eval(), clip, vocabulary, config, transforms, scores, provenance, scale)
+
+
+def _detector(
+    header: dict[str, Any], state: dict[str, Tensor], find: Callable[[str], type[Method]]
+) -> Detector:
+    transforms = from_mapping(TransformsConfig, header["transforms"], "transforms")
+    vocabulary = Vocabulary.from_json(header["vocabulary"])
+    scores, provenance, scale = (
+        header.get(key) for key in ("scores", "provenance", "inference_scale")
+    )
+    for name, section in (("provenance", provenance), ("scores", scores)):
+        check(isinstance(section, dict), f"{name}: {told(section)}, expected a section with keys")
+    check(
+        scale is None or (type(scale) is int and 1 <= scale <= LARGEST_SCALE),
+        f"inference_scale: {told(scale)}, expected a whole number from 1 to {LARGEST_SCALE}",
+    )
+    # Fails for NaN, infinities and halves of characters, which no result can be written with.
+    json.dumps(header, allow_nan=False, ensure_ascii=False).encode()
+    parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in state.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = tensor
+    try:
+        method = find(header["method"])
+    except KeyError:
+        raise ValueError(f"method: {told(header['method'])} is none that is known") from None
+    restored = method.restore(header, vocabulary, parts)
+    return Detector(restored.eval(), transforms, scores, provenance, scale)
+
+
+def _of_format_1(header: dict[str, Any]) -> dict[str, Any]:
+    """The header of a file of format 1, which knew HOICLIP alone, as one of format 2."""
+    header = {**header, "method": "hoiclip", "config": header["model"]}
+    check(isinstance(header["scores"], dict), "scores: expected a section with keys")
+    scores = dict(header["scores"])
+    header["scoring"] = {
+        now: scores.pop(then) for then, now in _SCORES_OF_FORMAT_1.items() if then in scores
+    }
+    return {**header, "scores": scores}
 
 
 def _read_header(path: str | Path, text: str) -> dict[str, Any]:
@@ -172,25 +187,3 @@ def _read_header(path: str | Path, text: str) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise WeightsError(f"{path}: its header is {told(header)}, expected keys and values")
     return header
-
-
-def _restore(build: Callable[[], nn.Module], state: dict[str, Tensor]) -> nn.Module:
-    """What `build` makes, with `state` in it; without memory for more than the file holds."""
-    with torch.device("meta"):
-        expected = build().state_dict()
-    for name, tensor in expected.items():
-        check(name in state, f"{name} is missing")
-        found, wanted = tuple(state[name].shape), tuple(tensor.shape)
-        check(found == wanted, f"{name} has shape {found}, the header's sizes need {wanted}")
-    module = build()
-    module.load_state_dict(state)
-    return module
-
-
-def _check_classes(vocabulary: Vocabulary, tables: Tables) -> None:
-    objects = vocabulary.num_objects + vocabulary.has_missing_objects + 1
-    for name, table, rows in (
-        ("HOI classes", tables.hoi_embeddings, vocabulary.num_hois),
-        ("objects", tables.object_embeddings, objects),
-    ):
-        check(len(table) == rows, f"vocabulary: {rows} {name}, the tensors have {len(table)}")

@@ -18,6 +18,7 @@ from hoiclip.data.images import ImageStore, Limits, Size
 from hoiclip.data.transforms import resized_size
 from hoiclip.errors import InputError
 from hoiclip.files import atomic_folder, write_json
+from hoiclip.methods.registry import method_named
 from hoiclip.model_file import Detector, load_detector
 from hoiclip.photo_files import (
     earlier_results,
@@ -27,7 +28,14 @@ from hoiclip.photo_files import (
     text_of,
 )
 from hoiclip.pictures import DrawnPair, display_size, draw_pairs, jpeg, style_of
-from hoiclip.prediction import SCORES, PredictConfig, as_stated, predict, predict_batches
+from hoiclip.prediction import (
+    SCORES,
+    PredictConfig,
+    as_stated,
+    predict,
+    predict_batches,
+    with_scoring,
+)
 from hoiclip.progress import track
 from hoiclip.runtime import prepare
 from hoiclip.vocabulary import Vocabulary
@@ -40,8 +48,8 @@ class Model:
     """A detector ready to predict.
 
     Attributes:
-        detector: the network; states nothing about scores.
-        config: how it predicts; `enhancement_k` is a number.
+        detector: the method; states nothing about scores.
+        config: how it predicts.
         device: to compute on.
     """
 
@@ -50,28 +58,35 @@ class Model:
     device: torch.device
 
     @classmethod
-    def load(cls, weights: Path, config: PredictConfig, asked: Mapping[str, Any]) -> Model:
+    def load(
+        cls,
+        weights: Path,
+        config: PredictConfig,
+        asked: Mapping[str, Any],
+        scoring: Mapping[str, Any],
+    ) -> Model:
         """Reads a model file.
 
         Args:
             weights: the file.
             config: used where neither `asked` nor the file say otherwise.
             asked: the keys of `hoiclip.prediction.SCORES` that go before what the file states.
+            scoring: keys of the method's own `scoring` that go before what the file states.
 
         Raises:
             WeightsError: the file is absent, damaged or no model file, or a score setting is wrong.
         """
-        detector = load_detector(weights)
+        detector = with_scoring(load_detector(weights, method_named), scoring)
         config = as_stated(
             as_stated(config, detector.scores, str(weights)), asked, "the command line"
         )
         device = prepare(config.device, config.threads)
+        detector.method.to(device)
         return cls(replace(detector, scores={}), config, device)
 
     def predict(self, images: pa.Table, store: ImageStore, path: Path) -> pa.Table:
         """Predictions of `images` (rows of `schema.IMAGES`), which are written to `path` too."""
-        k = self.config.enhancement_k
-        (predictions,) = predict(self.detector, images, store, self.config, [k], self.device)
+        (predictions,) = predict(self.detector, images, store, self.config, self.device)
         self._write(path, predictions)
         return predictions
 
@@ -79,22 +94,25 @@ class Model:
         """Predictions of `photos` that can be read, which are written to `path` too."""
         steps = -(-len(photos.paths) // self.config.batch_size)
         batches = track(photos.batches(self.config.batch_size), "predict", steps)
-        image_ids = np.arange(len(photos.paths))
-        settings = (self.config, [self.config.enhancement_k], self.device)
         (predictions,) = predict_batches(
-            self.detector,
+            self.detector.method,
             batches,
-            image_ids,
-            *settings,
+            np.arange(len(photos.paths)),
+            self.config,
             lambda index: str(photos.rows[index]["path"]),
         )
         self._write(path, predictions)
         return predictions
 
     def _write(self, path: Path, predictions: pa.Table) -> None:
-        k = self.config.enhancement_k
+        method = self.detector.method
         scores = {key: value for key, value in asdict(self.config).items() if key in SCORES}
-        provenance = {"model": self.detector.provenance, "enhancement_k": k, "scores": scores}
+        provenance = {
+            "method": method.name,
+            "model": self.detector.provenance,
+            "scoring": asdict(method.scoring),
+            "scores": scores,
+        }
         schema.write_table(path, predictions, schema.PREDICTIONS, provenance)
 
 
@@ -109,7 +127,7 @@ class Photos:
 
     Args:
         paths: the files.
-        detector: whose scale and CLIP they are made for.
+        detector: whose scale and view for CLIP they are made for.
         limits: of the files.
     """
 
@@ -118,7 +136,7 @@ class Photos:
         self.rows: list[dict[str, Any]] = []
         self.errors: list[InputError] = []
         self._transforms = detector.photo_transforms
-        self._preprocess = detector.clip.preprocess
+        self._view = detector.method.clip_view
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Batches of the images that can be read, one after another."""
@@ -135,7 +153,7 @@ class Photos:
                 continue
             index = len(self.rows)
             self.rows.append({"path": path, "width": size[0], "height": size[1]})
-            yield inference_sample(image, size, index, self._transforms, self._preprocess)
+            yield inference_sample(image, size, index, self._transforms, self._view)
 
     def _needed(self, size: Size, path: Path) -> Size:
         longest = self._transforms.max_side
@@ -175,7 +193,7 @@ def predict_photos(
     paths: Sequence[Path],
     out: Path,
     *,
-    least_score: float,
+    least_score: float | None,
     pictures: bool,
     limits: Limits = LIMITS,
 ) -> tuple[list[InputError], str]:
@@ -190,7 +208,7 @@ def predict_photos(
         model: the detector.
         paths: images and folders of images.
         out: folder, made if absent.
-        least_score: of rows in the JSON and on pictures; fused scores range from 0 to 3.
+        least_score: of rows in the JSON and on pictures; None: what the method says.
         pictures: whether to draw.
         limits: of the images.
 
@@ -201,6 +219,8 @@ def predict_photos(
     Raises:
         InputError: a path does not exist, or there is no image at all.
     """
+    if least_score is None:
+        least_score = model.detector.method.shown_score
     found = find_images(paths, earlier_results(out, pictures=pictures))
     photos = Photos(found.images, model.detector, limits)
     predictions = model.predict_photos(photos, out / "predictions.parquet")

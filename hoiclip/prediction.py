@@ -12,29 +12,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from hoiclip import schema
-from hoiclip.boxes import cxcywh_to_xyxy
-from hoiclip.config import check, from_mapping
-from hoiclip.data.annotations import Annotations
+from hoiclip.config import from_mapping
 from hoiclip.data.batch import Batch, InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import ParamsError, WeightsError
-from hoiclip.evaluation.hico import evaluate_hico
-from hoiclip.evaluation.outputs import metrics
+from hoiclip.methods.contract import Method, NotFiniteError, RankSettings, ScoredPairs
 from hoiclip.model_file import Detector
 from hoiclip.pair_nms import PairNms
-from hoiclip.postprocess import Selection, enhancement, postprocess
 from hoiclip.progress import track
-from hoiclip.ranges import (
-    BatchSize,
-    Config,
-    Count,
-    CountOrZero,
-    Power,
-    Probability,
-    Threads,
-    Weight,
-)
-from hoiclip.set_prediction.outputs import Outputs
+from hoiclip.ranges import BatchSize, Config, Count, Power, Probability, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +48,8 @@ class PredictConfig(Config):
         device: `cpu`, `cuda` or `auto`.
         threads: CPU threads.
         batch_size: images per step; padding makes results depend on it in their last digits.
-        top_k: (query, HOI class) rows kept per image before NMS (100).
+        top_k: (pair, HOI class) rows kept per image before NMS (100).
         nms: pair NMS.
-        enhancement_k: classes that the training-free enhancement keeps (10); 0 is none, null takes
-            the best of `sweep_k` on the validation partition.
-        sweep_k: values tried on the validation partition.
-        enhancement_weight: factor on the enhancement (1).
-        enhancement_kind: `cosine` (the paper) or `sigmoid` (the released code).
         inclusive_boxes: whether the network's boxes end at the last pixel inside, as those of a
             network trained on HOIA files do; then predictions end one pixel later.
     """
@@ -78,28 +59,10 @@ class PredictConfig(Config):
     batch_size: BatchSize
     top_k: Count
     nms: NmsConfig
-    enhancement_k: CountOrZero | None
-    sweep_k: list[CountOrZero]
-    enhancement_weight: Weight
-    enhancement_kind: Literal["cosine", "sigmoid"]
     inclusive_boxes: bool = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(
-            self.enhancement_k is not None or bool(self.sweep_k),
-            "sweep_k: empty, but enhancement_k null needs values to choose from",
-        )
 
-
-SCORES = (
-    "top_k",
-    "nms",
-    "enhancement_k",
-    "enhancement_weight",
-    "enhancement_kind",
-    "inclusive_boxes",
-)
+SCORES = ("top_k", "nms", "inclusive_boxes")
 """What of `PredictConfig` a model file may state about its scores (`Detector.scores`)."""
 
 
@@ -127,128 +90,103 @@ def as_stated(
         raise WeightsError(f"{who} states {error}") from None
 
 
+def with_scoring(
+    detector: Detector, asked: Mapping[str, Any], who: str = "the command line"
+) -> Detector:
+    """`detector` with values of its method's `scoring` replaced.
+
+    Args:
+        detector: its method is changed.
+        asked: some of the keys of the method's `scoring`.
+        who: where `asked` comes from, for messages.
+
+    Raises:
+        WeightsError: an unknown key, or a value of another type or out of range.
+    """
+    scoring = detector.method.scoring
+    try:
+        merged = from_mapping(type(scoring), {**asdict(scoring), **asked}, "scoring")
+    except ParamsError as error:
+        title = detector.method.title
+        raise WeightsError(f"{who} states {error}, of a model of {title}") from None
+    detector.method.scoring = merged
+    return detector
+
+
 def predict(
     detector: Detector,
     images: pa.Table,
     store: ImageStore,
     config: PredictConfig,
-    ks: Sequence[int],
     device: torch.device,
+    scorings: Sequence[Config] | None = None,
 ) -> list[pa.Table]:
-    """Predictions of every image, best first, once for each k of the enhancement.
+    """Predictions of every image, best first, once for each scoring.
 
     The network runs once; memory does not grow with the number of images beyond the tables.
 
     Args:
-        detector: network, CLIP and vocabulary; what it states about scores goes before `config`.
+        detector: the method; what it states about scores goes before `config`.
         images: rows of `schema.IMAGES`.
         store: where the images are.
-        config: batch size, top k, NMS, kind and weight of the enhancement.
-        ks: classes that the training-free enhancement keeps; 0 is none.
+        config: batch size, top k, NMS.
         device: to compute on.
+        scorings: how the method joins the parts of a score; None: its own.
 
     Returns:
-        One table of `schema.PREDICTIONS` per k. Boxes are in pixels of the original image.
+        One table of `schema.PREDICTIONS` per scoring. Boxes are in pixels of the original image.
 
     Raises:
         WeightsError: what the network gives for an image is not finite.
     """
     config = as_stated(config, detector.scores)
-    dataset = InferenceDataset(images, store, detector.transforms, detector.clip.preprocess)
+    dataset = InferenceDataset(images, store, detector.transforms, detector.method.clip_view)
     loader = DataLoader(dataset, config.batch_size, collate_fn=collate)
     batches = track(loader, "predict", len(loader))
     names, ids = images["file_name"], images["image_id"].to_numpy()
     return predict_batches(
-        detector, batches, ids, config, ks, device, lambda index: names[index].as_py()
+        detector.method.to(device),
+        batches,
+        ids,
+        config,
+        lambda index: names[index].as_py(),
+        scorings,
     )
 
 
 def predict_batches(
-    detector: Detector,
+    method: Method,
     batches: Iterable[Batch],
     image_ids: np.ndarray,
     config: PredictConfig,
-    ks: Sequence[int],
-    device: torch.device,
     name_of: Callable[[int], str],
+    scorings: Sequence[Config] | None = None,
 ) -> list[pa.Table]:
     """As `predict`, of images that stand in batches already.
 
     Args:
-        detector: network, CLIP and vocabulary.
-        batches: as `hoiclip.data.batch.collate` makes them, with CLIP's input.
+        method: on the device to compute on.
+        batches: as `hoiclip.data.batch.collate` makes them, with the method's `clip_view`.
         image_ids: (I,) int64 id of the image of each index of the batches.
-        config: as for `predict`; what the detector states about scores is in it.
-        ks: as for `predict`.
-        device: to compute on.
+        config: as for `predict`; what the model file states about scores is in it.
         name_of: what messages call the image of an index.
+        scorings: as for `predict`.
     """
-    tables: list[list[pa.Table]] = [[] for _ in ks]
-    detector.model.eval().to(device)
-    detector.clip.to(device)
+    scorings = [method.scoring] if scorings is None else scorings
+    settings = RankSettings(config.top_k, pair_nms_of(config.nms), config.threads)
+    tables: list[list[pa.Table]] = [[] for _ in scorings]
+    method.eval()
     for batch in batches:
-        selections, boxes = _predict_batch(detector, batch, config, ks, device, name_of)
-        for table, selection in zip(tables, selections, strict=True):
-            table.append(_rows(selection, *boxes, image_ids[batch.indices]))
+        try:
+            found = method.score_pairs(batch, settings, scorings)
+        except NotFiniteError as error:
+            problem = "the model gives scores or boxes that are not finite: its weights are unsound"
+            name = name_of(batch.indices[error.image])
+            raise WeightsError(f"{name}: {problem}") from None
+        for table, pairs in zip(tables, found, strict=True):
+            table.append(_rows(pairs, image_ids[batch.indices], float(config.inclusive_boxes)))
     empty = schema.PREDICTIONS.empty_table()
     return [pa.concat_tables([empty, *parts]).combine_chunks() for parts in tables]
-
-
-@torch.inference_mode()
-def _predict_batch(
-    detector: Detector,
-    batch: Batch,
-    config: PredictConfig,
-    ks: Sequence[int],
-    device: torch.device,
-    name_of: Callable[[int], str],
-) -> tuple[list[Selection], tuple[np.ndarray, np.ndarray]]:
-    clip = detector.clip.encode_image_tokens(batch.clip_pixels.to(device))
-    mask = None if batch.padding_mask is None else batch.padding_mask.to(device)
-    outputs = detector.model(batch.images.to(device), mask, clip.tokens, clip.global_feature)
-    _check_finite(outputs, name_of, batch.indices)
-    scale = torch.tensor(batch.sizes, dtype=torch.float32, device=device).repeat(1, 2)[:, None]
-    human_boxes = (cxcywh_to_xyxy(outputs.human_boxes_cxcywh[-1]) * scale).cpu().numpy()
-    object_boxes = (cxcywh_to_xyxy(outputs.object_boxes_cxcywh[-1]) * scale).cpu().numpy()
-    object_logits = outputs.object_logits[-1]
-    hoi_prob = outputs.hoi_logits[-1].sigmoid().cpu().numpy()
-    object_prob = object_logits[..., :-1].sigmoid().cpu().numpy()
-    similarity = outputs.clip_similarity.cpu().numpy()
-    if detector.vocabulary.has_missing_objects:
-        says_missing = object_logits[..., :-1].argmax(-1) == detector.vocabulary.num_objects
-        object_boxes[says_missing.cpu().numpy()] = np.nan
-    weight, kind = config.enhancement_weight, config.enhancement_kind
-    added = [enhancement(similarity, k, weight, kind) for k in ks]
-    selections = postprocess(
-        hoi_prob,
-        object_prob,
-        human_boxes,
-        object_boxes,
-        detector.vocabulary.object_of_hoi,
-        added,
-        top_k=config.top_k,
-        nms=pair_nms_of(config.nms),
-        threads=config.threads,
-    )
-    if config.inclusive_boxes:
-        human_boxes[..., 2:] += 1
-        object_boxes[..., 2:] += 1
-    return selections, (human_boxes, object_boxes)
-
-
-def _check_finite(outputs: Outputs, name_of: Callable[[int], str], indices: Sequence[int]) -> None:
-    """Raises WeightsError naming the first image whose scores or boxes hold NaN or an infinity."""
-    last = (
-        outputs.hoi_logits[-1],
-        outputs.object_logits[-1],
-        outputs.human_boxes_cxcywh[-1],
-        outputs.object_boxes_cxcywh[-1],
-        outputs.clip_similarity,
-    )
-    finite = torch.stack([torch.isfinite(values).flatten(1).all(1) for values in last]).all(0)
-    if not finite.all():
-        problem = "the model gives scores or boxes that are not finite: its weights are unsound"
-        raise WeightsError(f"{name_of(indices[finite.int().argmin()])}: {problem}")
 
 
 def pair_nms_of(config: NmsConfig) -> PairNms | None:
@@ -260,45 +198,19 @@ def pair_nms_of(config: NmsConfig) -> PairNms | None:
     )
 
 
-def _rows(
-    selection: Selection,
-    human_boxes_xyxy: np.ndarray,
-    object_boxes_xyxy: np.ndarray,
-    image_ids: np.ndarray,
-) -> pa.Table:
-    place = selection.image, selection.query
-    object_boxes = object_boxes_xyxy[place]
+def _rows(pairs: ScoredPairs, image_ids: np.ndarray, further: float) -> pa.Table:
+    """Rows of `schema.PREDICTIONS`, whose boxes end `further` pixels later."""
+    end = np.array([0, 0, further, further], np.float32)
+    human_boxes, object_boxes = pairs.human_boxes_xyxy + end, pairs.object_boxes_xyxy + end
     columns = {
-        "image_id": image_ids[selection.image],
-        "query": selection.query,
-        "hoi": selection.hoi,
-        "human_box_xyxy": schema.numpy_to_fixed_lists(human_boxes_xyxy[place]),
+        "image_id": image_ids[pairs.image],
+        "query": pairs.query,
+        "hoi": pairs.hoi,
+        "human_box_xyxy": schema.numpy_to_fixed_lists(human_boxes),
         "object_box_xyxy": schema.numpy_to_fixed_lists(object_boxes, np.isnan(object_boxes).any(1)),
-        "score": selection.score,
-        "hoi_score": selection.hoi_score,
-        "object_score": selection.object_score,
-        "clip_score": selection.clip_score,
+        "score": pairs.score,
+        "hoi_score": pairs.hoi_score,
+        "object_score": pairs.object_score,
+        "clip_score": pairs.clip_score,
     }
     return pa.table(columns).cast(schema.PREDICTIONS)
-
-
-def choose_k(
-    detector: Detector,
-    validation: Annotations,
-    store: ImageStore,
-    classes: pa.Table,
-    config: PredictConfig,
-    device: torch.device,
-) -> dict[str, Any]:
-    """Validation mAP (Default, Full, percent) of every k of `config.sweep_k`, and the best k.
-
-    Of equal ones the smallest k is best. The network runs once.
-    """
-    tables = predict(detector, validation.images, store, config, config.sweep_k, device)
-    parts = (validation.images, validation.instances, validation.interactions)
-    full = {}
-    for k, predictions in zip(config.sweep_k, tables, strict=True):
-        result = evaluate_hico(predictions, *parts, detector.vocabulary, classes)
-        full[k] = metrics(result)["default"]["full"]
-    best = max(sorted(full), key=lambda k: full[k] or 0.0)
-    return {"full": {str(k): value for k, value in full.items()}, "best": best}

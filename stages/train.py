@@ -5,6 +5,8 @@ from functools import cache
 from pathlib import Path
 
 from dvclive import Live
+from hoiclip.training.inputs import TrainPaths
+from hoiclip.training.loop import Trainer
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.config import load
@@ -12,8 +14,6 @@ from hoiclip.entry import run_stage
 from hoiclip.model.config import ModelConfig
 from hoiclip.prediction import PredictConfig
 from hoiclip.training.config import TrainConfig
-from hoiclip.training.inputs import TrainPaths
-from hoiclip.training.loop import Trainer
 
 OUT = Path("runs/train")
 PATHS = TrainPaths(

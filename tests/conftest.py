@@ -47,8 +47,8 @@ def model_config(params):
             },
             "width": 16, "encoder_layers": 1, "heads": 2, "feed_forward": 16, "dropout": 0.1,
         },
-        "interaction": params["model"]["interaction"] | {"heads": 2, "feed_forward": 16},
-        "verb": params["model"]["verb"] | {"adapter_hidden": 8},
+        "interaction": params["hoiclip"]["interaction"] | {"heads": 2, "feed_forward": 16},
+        "verb": params["hoiclip"]["verb"] | {"adapter_hidden": 8},
     }  # fmt: skip
     return from_mapping(ModelConfig, sizes, "model")
 
@@ -79,6 +79,7 @@ def make_detector(model_config, clip_config):
     from hoiclip.config import from_mapping
     from hoiclip.data.toy import toy_vocabulary
     from hoiclip.data.transforms import TransformsConfig
+    from hoiclip.methods.hoiclip.method import Hoiclip
     from hoiclip.model.hoiclip import HOICLIP, Tables
     from hoiclip.model_file import Detector
 
@@ -91,7 +92,7 @@ def make_detector(model_config, clip_config):
         "transforms",
     )  # fmt: skip
 
-    def build(config=None, vocabulary=None, seed=0, **tables) -> Detector:
+    def build(config=None, vocabulary=None, seed=0, scoring=None, **tables) -> Detector:
         torch.manual_seed(seed)
         config = config or model_config
         vocabulary = vocabulary or toy_vocabulary()
@@ -107,7 +108,8 @@ def make_detector(model_config, clip_config):
             ),
             clip.visual_projection,
         )
-        return Detector(model.eval(), clip, vocabulary, config, transforms, {}, {"test": 1})
+        method = Hoiclip(model, clip, vocabulary, config, scoring)
+        return Detector(method.eval(), transforms, {}, {"test": 1})
 
     return build
 
@@ -126,8 +128,8 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
     from hoiclip.clip_encoder import build_clip
     from hoiclip.clip_weights import save_clip
     from hoiclip.data.toy import toy_vocabulary, write_toy_partition
-    from hoiclip.training.inputs import TrainPaths
-    from hoiclip.training.warm_start import DETR_KEY_MAP
+    from hoiclip.set_prediction.files import TrainPaths
+    from hoiclip.set_prediction.warm_start import DETR_KEY_MAP
 
     folder = tmp_path_factory.mktemp("toy")
     vocabulary = toy_vocabulary()
@@ -193,7 +195,7 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
 
     torch.manual_seed(1)
     save_clip(folder / "clip.safetensors", clip_config, build_clip(clip_config).state_dict(), {})
-    state = make_detector(seed=2).model.state_dict()
+    state = make_detector(seed=2).method.network.state_dict()
     detr = {
         name + key.removeprefix(ours): tensor.contiguous()
         for name, prefixes in DETR_KEY_MAP.items()
@@ -205,7 +207,6 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
     paths = TrainPaths(
         vocabulary=folder / "vocabulary.parquet",
         train=folder / "splits/train",
-        validation=folder / "splits/validation",
         classes=folder / "splits/classes.parquet",
         images=folder / "images/train",
         text_embeddings=folder / "text.parquet",
@@ -225,11 +226,9 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
 
 @pytest.fixture(scope="session")
 def predict_config(params):
-    """Inference as params.yaml has it, on one thread and without enhancement."""
+    """Inference as params.yaml has it, on one thread."""
     from hoiclip.config import from_mapping
     from hoiclip.prediction import PredictConfig
 
     config = from_mapping(PredictConfig, params["predict"], "predict")
-    return dataclasses.replace(
-        config, device="cpu", threads=1, batch_size=8, enhancement_k=0, sweep_k=[]
-    )
+    return dataclasses.replace(config, device="cpu", threads=1, batch_size=8)

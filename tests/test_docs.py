@@ -38,7 +38,12 @@ def folder(tmp_path, monkeypatch, toy, make_detector, predict_config):
     shutil.copytree(toy.folder / "annotations", tmp_path / "annotations")
     store = ImageStore(toy.folder / "images/test")
     (table,) = predict(
-        detector, toy.test.images, store, predict_config, [0], detector.model.logit_scale.device
+        detector,
+        toy.test.images,
+        store,
+        predict_config,
+        [0],
+        detector.method.network.logit_scale.device,
     )
     schema.write_table(tmp_path / "predictions.parquet", table, schema.PREDICTIONS, {})
     (tmp_path / "train.csv").write_text(CSV)

@@ -15,21 +15,24 @@ from hoiclip import photos, schema
 from hoiclip.cli import main
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
+from hoiclip.methods.hoiclip.config import Scoring
 from hoiclip.photo_files import read_photo
 from hoiclip.prediction import as_stated, predict
 from hoiclip.vocabulary import Vocabulary
 
 CASES = Path(__file__).resolve().parents[2] / "shared/cases"
+RELEASED_SCORING = {"kind": "sigmoid", "k": 4, "weight": 2.0}
 RELEASED = {
-    "enhancement_kind": "sigmoid", "enhancement_k": 4, "enhancement_weight": 2.0, "top_k": 30,
+    "top_k": 30,
     "nms": {
         "threshold": 0.3, "human_power": 1.0, "object_power": 0.5, "plus_one_extents": True,
     },
     "inclusive_boxes": True,
 }  # fmt: skip
 # What holds where neither the command line nor the file says otherwise.
+DOCUMENTED_SCORING = {"kind": "cosine", "k": 10, "weight": 1.0}
 DOCUMENTED = {
-    "enhancement_kind": "cosine", "enhancement_k": 10, "enhancement_weight": 1.0, "top_k": 100,
+    "top_k": 100,
     "nms": {
         "threshold": 0.7, "human_power": 1.0, "object_power": 0.5, "plus_one_extents": False,
     },
@@ -55,7 +58,8 @@ def files(tmp_path_factory, make_detector):
         Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
     detector = at_scale(make_detector(), 24)
     detector.save(folder / "ours.safetensors")
-    dataclasses.replace(detector, scores=RELEASED).save(folder / "released.safetensors")
+    released = at_scale(make_detector(scoring=Scoring(**RELEASED_SCORING)), 24)
+    dataclasses.replace(released, scores=RELEASED).save(folder / "released.safetensors")
     return folder
 
 
@@ -79,10 +83,10 @@ def run(files, out, weights, *options):
 
 FLAGS = [
     ([], {}),
-    (["--enhancement-k", "0"], {"enhancement_k": 0}),
-    (["--enhancement-kind", "cosine"], {"enhancement_kind": "cosine"}),
-    (["--enhancement-kind", "sigmoid"], {"enhancement_kind": "sigmoid"}),
-    (["--enhancement-weight", "0.25"], {"enhancement_weight": 0.25}),
+    (["--scoring", "k=0"], {"k": 0}),
+    (["--scoring", "kind=cosine"], {"kind": "cosine"}),
+    (["--scoring", "kind=sigmoid", "--scoring", "k=3"], {"kind": "sigmoid", "k": 3}),
+    (["--scoring", "weight=0.25"], {"weight": 0.25}),
     (["--top-k", "7"], {"top_k": 7}),
     (["--nms-threshold", "0"], {"nms": {"threshold": 0.0}}),
     (["--no-nms-plus-one-extents"], {"nms": {"plus_one_extents": False}}),
@@ -94,15 +98,21 @@ FLAGS = [
 
 
 @pytest.mark.parametrize(("options", "asked"), FLAGS, ids=lambda value: " ".join(map(str, value)))
-@pytest.mark.parametrize(("weights", "stated"), [("ours", DOCUMENTED), ("released", RELEASED)])
+@pytest.mark.parametrize(
+    ("weights", "stated", "scoring"),
+    [("ours", DOCUMENTED, DOCUMENTED_SCORING), ("released", RELEASED, RELEASED_SCORING)],
+)
 def test_flags_go_before_the_file_and_the_file_before_the_documented(
-    files, tmp_path, make_detector, predict_config, options, asked, weights, stated
+    files, tmp_path, make_detector, predict_config, options, asked, weights, stated, scoring
 ):
     code, provenance = run(files, tmp_path, weights, "--no-pictures", *options)
     assert code == 0
-    expected = {**stated, **asked, "nms": {**stated["nms"], **asked.get("nms", {})}}
+    scoring = {key: asked.get(key, value) for key, value in scoring.items()}
+    expected = {key: asked.get(key, value) for key, value in stated.items()}
+    expected["nms"] = {**stated["nms"], **asked.get("nms", {})}
+    assert provenance["method"] == "hoiclip"
     assert provenance["scores"] == expected
-    assert provenance["enhancement_k"] == expected["enhancement_k"]
+    assert provenance["scoring"] == scoring
     images = pa.Table.from_pylist(
         [
             {"image_id": 0, "file_name": "0.png", "width": 40, "height": 30},
@@ -112,7 +122,7 @@ def test_flags_go_before_the_file_and_the_file_before_the_documented(
     )
     (wanted,) = predict(
         at_scale(make_detector(), 24), images, ImageStore(files / "images"),
-        as_stated(predict_config, expected), [expected["enhancement_k"]], torch.device("cpu"),
+        as_stated(predict_config, expected), torch.device("cpu"), [Scoring(**scoring)],
     )  # fmt: skip
     assert schema.read_table(tmp_path / "predictions.parquet").equals(wanted)
 

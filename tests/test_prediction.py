@@ -6,11 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
-from hoiclip import prediction, schema
+from hoiclip import schema
 from hoiclip.boxes import cxcywh_to_xyxy
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import WeightsError
-from hoiclip.prediction import NmsConfig, as_stated, choose_k, predict
+from hoiclip.methods.hoiclip.config import Scoring
+from hoiclip.prediction import NmsConfig, as_stated, predict, with_scoring
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 CPU = torch.device("cpu")
@@ -35,7 +36,7 @@ def rows_of(table):
 
 def captured_outputs(detector, call):
     outputs = []
-    handle = detector.model.register_forward_hook(lambda _m, _i, out: outputs.append(out))
+    handle = detector.method.network.register_forward_hook(lambda _m, _i, out: outputs.append(out))
     try:
         return call(), outputs
     finally:
@@ -43,7 +44,7 @@ def captured_outputs(detector, call):
 
 
 def test_predictions_are_a_valid_table(toy, store, detector, predict_config):
-    (table,) = predict(detector, toy.train.images, store, predict_config, [4], CPU)
+    (table,) = predict(detector, toy.train.images, store, predict_config, CPU, [Scoring(k=4)])
     assert table.schema.equals(schema.PREDICTIONS)
     assert all(table[field.name].null_count == 0 for field in schema.PREDICTIONS)
     image_ids = table["image_id"].to_numpy()
@@ -68,7 +69,7 @@ def test_scores_and_boxes_are_those_of_the_network(toy, store, detector, predict
     )
     images = toy.train.images.slice(0, 2)
     (table,), (outputs,) = captured_outputs(
-        detector, lambda: predict(detector, images, store, everything, [0], CPU)
+        detector, lambda: predict(detector, images, store, everything, CPU, [Scoring(k=0)])
     )
     num_hois = toy.vocabulary.num_hois
     assert len(table) == 2 * QUERIES * num_hois
@@ -99,7 +100,8 @@ def test_boxes_are_in_pixels_of_the_original_image(tmp_path, detector, predict_c
         detector, transforms=dataclasses.replace(detector.transforms, test_scale=40)
     )
     (table,), (outputs,) = captured_outputs(
-        small, lambda: predict(small, images, ImageStore(tmp_path), predict_config, [0], CPU)
+        small,
+        lambda: predict(small, images, ImageStore(tmp_path), predict_config, CPU, [Scoring(k=0)]),
     )
     boxes = cxcywh_to_xyxy(outputs.human_boxes_cxcywh[-1, 0]) * torch.tensor([90.0, 60, 90, 60])
     for row in table.to_pylist():
@@ -110,7 +112,12 @@ def test_batch_size_does_not_matter_without_padding(toy, store, detector, predic
     images = toy.train.images.slice(0, 5)
     tables = [
         predict(
-            detector, images, store, dataclasses.replace(predict_config, batch_size=size), [3], CPU
+            detector,
+            images,
+            store,
+            dataclasses.replace(predict_config, batch_size=size),
+            CPU,
+            [Scoring(k=3)],
         )[0]
         for size in (1, 2, 5)
     ]
@@ -121,26 +128,44 @@ def test_batch_size_does_not_matter_without_padding(toy, store, detector, predic
 
 def test_a_sweep_equals_separate_runs(toy, store, detector, predict_config):
     images, ks = toy.train.images.slice(0, 4), [0, 1, 5, 44]
-    swept = predict(detector, images, store, predict_config, ks, CPU)
-    for k, table in zip(ks, swept, strict=True):
-        (alone,) = predict(detector, images, store, predict_config, [k], CPU)
+    scorings = [Scoring(k=k) for k in ks]
+    swept = predict(detector, images, store, predict_config, CPU, scorings)
+    for scoring, table in zip(scorings, swept, strict=True):
+        (alone,) = predict(detector, images, store, predict_config, CPU, [scoring])
         assert table.equals(alone)
     assert not swept[0].equals(swept[-1])
 
 
-def test_the_file_of_a_released_model_decides_the_kind(toy, store, detector, predict_config):
-    released = dataclasses.replace(detector, scores={"enhancement_kind": "sigmoid"})
+def test_the_scoring_of_the_method_holds_where_none_is_given(
+    toy, store, make_detector, predict_config
+):
     images = toy.train.images.slice(0, 1)
-    (table,) = predict(released, images, store, predict_config, [3], CPU)
+    detector = make_detector(scoring=Scoring(k=3, kind="sigmoid"))
+    (table,) = predict(detector, images, store, predict_config, CPU)
     assert table["clip_score"].to_numpy().min() >= 0.25  # the sigmoid of zero or of a cosine
+    cosine = with_scoring(detector, {"kind": "cosine"})
+    assert cosine.method.scoring == Scoring(k=3)
+    (table,) = predict(cosine, images, store, predict_config, CPU)
+    assert table["clip_score"].to_numpy().min() < 0.25
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"kind": "tanh"}, r"states scoring\.kind: 'tanh', expected one of .*HOICLIP"),
+        ({"k": None}, r"scoring\.k: None"),
+        ({"k": -1}, r"scoring\.k: -1, expected at least 0"),
+        ({"power": 2}, r"scoring\.power: unknown key; known are k, weight, kind"),
+    ],
+)
+def test_a_scoring_that_is_asked_for_is_checked(make_detector, asked, message):
+    with pytest.raises(WeightsError, match=message):
+        with_scoring(make_detector(), asked)
 
 
 STATED = {
     "top_k": 17,
     "nms": {"threshold": 0.0, "human_power": 2.0, "object_power": 0.25, "plus_one_extents": True},
-    "enhancement_k": 3,
-    "enhancement_weight": 0.5,
-    "enhancement_kind": "sigmoid",
     "inclusive_boxes": True,
 }
 
@@ -153,13 +178,11 @@ def test_what_a_file_states_goes_before_the_params(key, toy, store, detector, pr
     in_params = dataclasses.replace(predict_config, **{key: value})
     in_file = dataclasses.replace(detector, scores={key: STATED[key]})
     assert as_stated(predict_config, in_file.scores) == in_params
-    k = 3 if key.startswith("enhancement") else 0
-    (stated,) = predict(in_file, images, store, predict_config, [k], CPU)
-    (given,) = predict(detector, images, store, in_params, [k], CPU)
-    (neither,) = predict(detector, images, store, predict_config, [k], CPU)
+    (stated,) = predict(in_file, images, store, predict_config, CPU)
+    (given,) = predict(detector, images, store, in_params, CPU)
+    (neither,) = predict(detector, images, store, predict_config, CPU)
     assert stated.equals(given)
-    if key != "enhancement_k":  # which the caller resolves
-        assert not stated.equals(neither)
+    assert not stated.equals(neither)
 
 
 def test_inclusive_boxes_end_one_pixel_later_and_change_nothing_else(
@@ -167,8 +190,8 @@ def test_inclusive_boxes_end_one_pixel_later_and_change_nothing_else(
 ):
     released = dataclasses.replace(detector, scores={"inclusive_boxes": True})
     images = toy.train.images.slice(0, 2)
-    (inclusive,) = predict(released, images, store, predict_config, [0], CPU)
-    (continuous,) = predict(detector, images, store, predict_config, [0], CPU)
+    (inclusive,) = predict(released, images, store, predict_config, CPU, [Scoring(k=0)])
+    (continuous,) = predict(detector, images, store, predict_config, CPU, [Scoring(k=0)])
     for name in schema.PREDICTIONS.names:
         found, expected = inclusive[name], continuous[name]
         if name.endswith("box_xyxy"):
@@ -195,10 +218,8 @@ def test_a_part_of_the_nms_settings_may_be_stated(predict_config):
     [
         ({"batch_size": 3}, r"the model file states scores\.batch_size; known are top_k, nms, "),
         ({"top_k": 0}, r"the model file states scores\.top_k: 0, expected at least 1"),
-        ({"enhancement_kind": "tanh"}, r"scores\.enhancement_kind: 'tanh', expected one of"),
         ({"nms": 0.7}, r"scores\.nms: 0\.7, expected a section with keys"),
         ({"nms": {"treshold": 0.7}}, r"scores\.nms\.treshold: unknown key"),
-        ({"enhancement_k": None}, r"scores\.sweep_k: empty"),
     ],
 )
 def test_what_a_file_states_is_checked(predict_config, scores, message):
@@ -208,9 +229,9 @@ def test_what_a_file_states_is_checked(predict_config, scores, message):
 
 def test_training_mode_is_left_for_prediction(toy, store, make_detector, predict_config):
     detector, images = make_detector(), toy.train.images.slice(0, 1)
-    (expected,) = predict(detector, images, store, predict_config, [0], CPU)
-    detector.model.train()
-    (found,) = predict(detector, images, store, predict_config, [0], CPU)
+    (expected,) = predict(detector, images, store, predict_config, CPU, [Scoring(k=0)])
+    detector.method.network.train()
+    (found,) = predict(detector, images, store, predict_config, CPU, [Scoring(k=0)])
     assert found.equals(expected)
 
 
@@ -221,14 +242,21 @@ def test_finite_weights_whose_scores_or_boxes_are_not_are_refused(
     name, toy, store, make_detector, predict_config
 ):
     detector = make_detector()
-    detector.model.state_dict()[name].fill_(3e38)
+    detector.method.network.state_dict()[name].fill_(3e38)
     first = toy.train.images["file_name"][0].as_py()
     with pytest.raises(WeightsError, match=f"^{first}: the model gives scores or boxes that are"):
-        predict(detector, toy.train.images, store, predict_config, [4], CPU)
+        predict(detector, toy.train.images, store, predict_config, CPU, [Scoring(k=4)])
 
 
 def test_no_images_make_an_empty_table(store, detector, predict_config):
-    tables = predict(detector, schema.IMAGES.empty_table(), store, predict_config, [0, 2], CPU)
+    tables = predict(
+        detector,
+        schema.IMAGES.empty_table(),
+        store,
+        predict_config,
+        CPU,
+        [Scoring(k=0), Scoring(k=2)],
+    )
     assert [len(table) for table in tables] == [0, 0]
     assert all(table.schema.equals(schema.PREDICTIONS) for table in tables)
 
@@ -244,30 +272,16 @@ def test_a_pair_that_says_no_object_has_a_null_box(
     )
     bias = torch.tensor([0.0, 0.0, 9.0 if missing else -9.0, 20.0])  # 'nothing' does not count
     detector = make_detector(vocabulary=vocabulary, object_bias=bias)
-    (table,) = predict(detector, toy.train.images.slice(0, 1), store, predict_config, [0], CPU)
+    (table,) = predict(
+        detector, toy.train.images.slice(0, 1), store, predict_config, CPU, [Scoring(k=0)]
+    )
     assert table["object_box_xyxy"].null_count == (len(table) if missing else 0)
     assert table["human_box_xyxy"].null_count == 0
 
 
-@pytest.mark.parametrize(
-    ("full", "best"),
-    [([5.0, 9.0, 7.0], 3), ([5.0, 9.0, 9.0], 1), ([4.0, 4.0, 4.0], 0), ([None] * 3, 0)],
-)
-def test_the_best_k_is_chosen_and_the_smallest_of_equals(
-    toy, store, detector, predict_config, monkeypatch, full, best
-):
-    """k = 0, 3, 1 in the order of the sweep."""
-    values = iter(full)
-    monkeypatch.setattr(prediction, "metrics", lambda _: {"default": {"full": next(values)}})
-    config = dataclasses.replace(predict_config, sweep_k=[0, 3, 1])
-    part = toy.train.select(toy.train.images["image_id"].to_numpy()[:1])
-    chosen = choose_k(detector, part, store, toy.classes, config, CPU)
-    assert chosen == {"full": dict(zip(("0", "3", "1"), full, strict=True)), "best": best}
-
-
-@pytest.mark.parametrize("change", [{"top_k": 0}, {"batch_size": 0}, {"enhancement_k": None}])
+@pytest.mark.parametrize("change", [{"top_k": 0}, {"batch_size": 0}])
 def test_settings_out_of_range_are_refused(predict_config, change):
-    with pytest.raises(ValueError, match=r"top_k|batch_size|sweep_k"):
+    with pytest.raises(ValueError, match=r"top_k|batch_size"):
         dataclasses.replace(predict_config, **change)
 
 
@@ -277,6 +291,6 @@ def test_damaged_weights_are_an_error_and_no_scores(
 ):
     damaged = make_detector()
     with torch.no_grad():
-        damaged.model.hoi_classifier.table.fill_(value)
+        damaged.method.network.hoi_classifier.table.fill_(value)
     with pytest.raises(WeightsError, match="the model gives scores or boxes that are not finite"):
-        predict(damaged, toy.train.images.slice(0, 1), store, predict_config, [0], CPU)
+        predict(damaged, toy.train.images.slice(0, 1), store, predict_config, CPU, [Scoring(k=0)])

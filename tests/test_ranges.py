@@ -21,21 +21,23 @@ from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.splits import SplitsConfig
 from hoiclip.errors import ParamsError
 from hoiclip.evaluation.partition import EvaluateConfig
-from hoiclip.model.config import ModelConfig
+from hoiclip.methods.hoiclip.config import HoiclipConfig
+from hoiclip.model.config import SetPredictionConfig
 from hoiclip.prediction import PredictConfig
 from hoiclip.pretraining.clip import ClipPretraining
 from hoiclip.prompts import PromptTemplates
 from hoiclip.ranges import Config, Range, Threads, Weight, number, told
 from hoiclip.report.published import ReportConfig
-from hoiclip.training.config import TrainConfig
+from hoiclip.selection import SelectConfig
+from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.verb_vectors import VerbVectorsConfig
 from hoiclip.weights import WeightsConfig
 
 ROOT = Path(__file__).parents[1]
 SECTIONS = {
     "dataset": DatasetConfig, "weights": WeightsConfig, "splits": SplitsConfig,
-    "text_embeddings": PromptTemplates, "verb_vectors": VerbVectorsConfig, "model": ModelConfig,
-    "train": TrainConfig, "predict": PredictConfig, "evaluate": EvaluateConfig,
+    "text_embeddings": PromptTemplates, "verb_vectors": VerbVectorsConfig, "model": SetPredictionConfig,
+    "hoiclip": HoiclipConfig, "train": TrainConfig, "select": SelectConfig, "predict": PredictConfig, "evaluate": EvaluateConfig,
     "report": ReportConfig,
 }  # fmt: skip
 CLIP = {

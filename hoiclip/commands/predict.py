@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 from hoiclip.entry import fail, named_path
 from hoiclip.ranges import (
     BatchSize,
     Count,
-    CountOrZero,
     Power,
     Probability,
     Range,
@@ -42,7 +42,9 @@ def add(verbs: argparse._SubParsersAction) -> None:
         "under its image ids, to be scored with `hoiclip evaluate`",
     )
     verb.add_argument(
-        "--least-score", type=number(Weight), default=1.0, help="in JSON and pictures"
+        "--least-score",
+        type=number(Weight),
+        help="in JSON and pictures; the method's own: HOICLIP 1.0 (its scores are from 0 to 3)",
     )
     verb.add_argument("--batch-size", type=number(BatchSize), default=8)
     verb.add_argument("--threads", type=number(Threads), default=2)
@@ -64,10 +66,14 @@ def add(verbs: argparse._SubParsersAction) -> None:
         "scores", "What is not given is as the model file states it, else as said here."
     )
     scores.add_argument(
-        "--enhancement-k", type=number(CountOrZero), help="10; 0: without CLIP's enhancement"
+        "--scoring",
+        action="append",
+        default=[],
+        type=_key_and_value,
+        metavar="KEY=VALUE",
+        help="the method's own, may be repeated; HOICLIP: k (10; 0: without CLIP's enhancement), "
+        "weight (1), kind (cosine or sigmoid)",
     )
-    scores.add_argument("--enhancement-kind", choices=("cosine", "sigmoid"), help="cosine")
-    scores.add_argument("--enhancement-weight", type=number(Weight), help="1")
     scores.add_argument("--top-k", type=number(Count), help="rows per image before NMS, 100")
     scores.add_argument("--nms-threshold", type=number(Probability), help="0.7; 0: without NMS")
     scores.add_argument("--nms-human-power", type=number(Power), help="1")
@@ -97,16 +103,12 @@ def run(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size,
         top_k=100,
         nms=NmsConfig(threshold=0.7, human_power=1.0, object_power=0.5, plus_one_extents=False),
-        enhancement_k=10,
-        sweep_k=[],
-        enhancement_weight=1.0,
-        enhancement_kind="cosine",
     )
     limits = Limits(
         pixels=max(1, round(arguments.max_megapixels * 1e6)),
         bytes=max(1, round(arguments.max_megabytes * 1e6)),
     )
-    model = Model.load(arguments.weights, config, _asked_scores(arguments))
+    model = Model.load(arguments.weights, config, _asked_scores(arguments), dict(arguments.scoring))
     errors, passed_over = [], ""
     if arguments.partition is not None:
         predict_partition(model, arguments.images[0], arguments.partition, arguments.out, limits)
@@ -127,12 +129,19 @@ def run(arguments: argparse.Namespace) -> int:
     return UNREADABLE_IMAGES if errors else 0
 
 
+def _key_and_value(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected KEY=VALUE")
+    for kind in (int, float):
+        with suppress(ValueError):
+            return key, kind(value)
+    return key, value
+
+
 def _asked_scores(arguments: argparse.Namespace) -> dict[str, Any]:
     """The score settings that the command line gives, as `hoiclip.prediction` names them."""
     asked = {
-        "enhancement_k": arguments.enhancement_k,
-        "enhancement_kind": arguments.enhancement_kind,
-        "enhancement_weight": arguments.enhancement_weight,
         "top_k": arguments.top_k,
         "nms": _given(
             {

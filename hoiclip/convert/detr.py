@@ -19,8 +19,8 @@ from hoiclip.files import atomic_file, sha256_file
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.instance_decoder import InstanceDecoder
 from hoiclip.model_file import HEADER_KEY as MODEL_HEADER_KEY
+from hoiclip.set_prediction.warm_start import DETR_FRESH, DETR_HEADER, DETR_KEY_MAP
 from hoiclip.tensors import read_safetensors
-from hoiclip.training.warm_start import DETR_FRESH, DETR_HEADER, DETR_KEY_MAP
 
 START_WEIGHTS_HEADS = ("class_embed.", "obj_class_embed.")
 """Heads that start weights have both of: DETR's own, and the one made of it."""
@@ -40,8 +40,8 @@ _DROPPED = {
 def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
     """Writes what HOICLIP starts from: backbone, projection, encoder, decoder, box head.
 
-    Names stay DETR's, which `hoiclip.training.warm_start` maps; all decoder layers are kept. The
-    header's `model_detector` is the `model.detector` of params.yaml that fits.
+    Names stay DETR's, which `hoiclip.set_prediction.warm_start` maps; all decoder layers are kept.
+    The header's `model_detector` is the `model.detector` of params.yaml that fits.
 
     Args:
         checkpoint: of a DETR for boxes, e.g. DETR-R50 or DETR-R101 trained on COCO.

@@ -19,8 +19,10 @@ from hoiclip.convert.sizes import clip_config, model_config
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.errors import WeightsError
 from hoiclip.files import sha256_file
+from hoiclip.methods.hoiclip.config import Scoring
+from hoiclip.methods.hoiclip.method import Hoiclip, tables_of_state
 from hoiclip.model.hoiclip import HOICLIP
-from hoiclip.model_file import Detector, tables_of_state
+from hoiclip.model_file import Detector
 
 RELEASED_TRANSFORMS = TransformsConfig(
     flip=0.5,
@@ -31,11 +33,7 @@ RELEASED_TRANSFORMS = TransformsConfig(
     max_side=1333,
     test_scale=800,
 )
-RELEASED_ENHANCEMENT = {
-    "enhancement_kind": "sigmoid",
-    "enhancement_k": 10,
-    "enhancement_weight": 1.0,
-}
+RELEASED_ENHANCEMENT = Scoring(k=10, weight=1.0, kind="sigmoid")
 RELEASED_TOP_K = 100
 
 _KEPT_ARGS = (
@@ -98,7 +96,6 @@ def _scores(arguments: Arguments, setting: Setting) -> dict[str, Any]:
     # HOIA files, which the release trains on, have HICO-DET's boxes end at the last pixel inside.
     inclusive_boxes = not setting.vocabulary.has_missing_objects
     return {
-        **RELEASED_ENHANCEMENT,
         "nms": nms,
         "top_k": RELEASED_TOP_K,
         "inclusive_boxes": inclusive_boxes,
@@ -133,11 +130,9 @@ def _detector(
     check_fit(path, state, expected)
     model.load_state_dict(parts["model."], assign=True)
     clip.load_state_dict(parts["clip."], assign=True)
+    method = Hoiclip(model, clip, setting.vocabulary, config, RELEASED_ENHANCEMENT)
     return Detector(
-        model.eval(),
-        clip,
-        setting.vocabulary,
-        config,
+        method.eval(),
         RELEASED_TRANSFORMS,
         _scores(arguments, setting),
         provenance,

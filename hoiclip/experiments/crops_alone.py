@@ -23,9 +23,9 @@ from hoiclip.evaluation.outputs import metrics
 from hoiclip.model.config import ModelConfig
 from hoiclip.pretraining.detr import DETR_PREFIXES, Detr
 from hoiclip.progress import track
+from hoiclip.set_prediction.files import TrainPaths
+from hoiclip.set_prediction.warm_start import read_detr
 from hoiclip.text_embeddings import read_text_embeddings
-from hoiclip.training.inputs import TrainPaths
-from hoiclip.training.warm_start import read_detr
 from hoiclip.vocabulary import Vocabulary
 
 LEAST_SCORE = 0.3  # of a detection that enters pairs

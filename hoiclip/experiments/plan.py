@@ -8,20 +8,20 @@ from typing import Any
 # What each row of the paper's ablation (table 5) switches, over the default.
 ROWS: dict[str, dict[str, Any]] = {
     "base": {
-        "model.interaction.clip_attention": "none",
-        "model.verb.representation": "none",
+        "hoiclip.interaction.clip_attention": "none",
+        "hoiclip.verb.representation": "none",
     },
     "clip": {
-        "model.interaction.clip_attention": "separate",
-        "model.verb.representation": "none",
+        "hoiclip.interaction.clip_attention": "separate",
+        "hoiclip.verb.representation": "none",
     },
     "integration": {
-        "model.interaction.clip_attention": "shared",
-        "model.verb.representation": "none",
+        "hoiclip.interaction.clip_attention": "shared",
+        "hoiclip.verb.representation": "none",
     },
     "verb": {
-        "model.interaction.clip_attention": "shared",
-        "model.verb.representation": "arithmetic",
+        "hoiclip.interaction.clip_attention": "shared",
+        "hoiclip.verb.representation": "arithmetic",
     },
 }
 SEEDS = (0, 1, 2)

@@ -23,9 +23,9 @@ from hoiclip.files import write_json
 from hoiclip.model.config import ModelConfig
 from hoiclip.model_file import load_detector
 from hoiclip.prediction import PredictConfig, choose_k, predict
-from hoiclip.training.config import TrainConfig
-from hoiclip.training.inputs import TrainPaths
-from hoiclip.training.loop import Trainer
+from hoiclip.set_prediction.config import TrainConfig
+from hoiclip.set_prediction.files import TrainPaths
+from hoiclip.training.trainer import Trainer
 from hoiclip.vocabulary import Vocabulary
 
 DATA = Path("data")

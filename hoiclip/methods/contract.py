@@ -7,30 +7,51 @@ A method is a network, what it learns from, and how its outputs become scored pa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from hoiclip.data.batch import Batch
+from hoiclip.data.batch import Batch, ClipView
 from hoiclip.pair_nms import PairNms
 from hoiclip.ranges import Config
+from hoiclip.training.config import OptimizationConfig
 from hoiclip.vocabulary import Vocabulary
 
 FrozenFeatures = tuple[Tensor, ...]
 """Features of B images by frozen towers, each (B, ...)."""
 
 
+class NotFiniteError(ValueError):
+    """A network gives NaN or an infinity for an image.
+
+    Attributes:
+        image: its position in the batch.
+    """
+
+    def __init__(self, image: int) -> None:
+        super().__init__(f"image {image} of the batch: scores or boxes are not finite")
+        self.image = image
+
+
 class TrainingBatch(Protocol):
     """What training knows of a batch; the rest is between a method and its data."""
 
-    clip_pixels: Tensor | None
-    indices: list[int]
-    flipped: list[bool]
+    @property
+    def clip_pixels(self) -> Tensor | None:
+        """(B, 3, R, R) views for CLIP; None where features of theirs are cached or not needed."""
+
+    @property
+    def indices(self) -> list[int]:
+        """Index of each sample in its data."""
+
+    @property
+    def flipped(self) -> list[bool]:
+        """Whether each view is mirrored."""
 
 
 class TrainingData(Protocol):
@@ -43,9 +64,11 @@ class TrainingData(Protocol):
     epoch: int
     file_names: list[str]
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Number of samples."""
 
-    def __getitem__(self, index: int) -> Any: ...
+    def __getitem__(self, index: int) -> Any:
+        """A sample."""
 
     def collate(self, samples: list[Any]) -> TrainingBatch:
         """A batch of samples."""
@@ -101,16 +124,18 @@ class Method(ABC):
         name: as `method` in params.yaml and model files say it.
         title: as a person reads it.
         uses_labels: whether training reads annotated pairs.
+        shown_score: rows of a lower score are not shown to a person who states no limit.
         network: all that is trained; its state is what training keeps.
         frozen: what inference needs beside the network, by its name in the model file.
         vocabulary: what the classes mean.
         config: of the network; the model file's header carries it.
-        scoring: how parts of a score are joined, which no weight depends on.
+        scoring: how the parts of a score are joined, which no weight depends on.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     uses_labels: ClassVar[bool]
+    shown_score: ClassVar[float]
     network: nn.Module
     frozen: Mapping[str, nn.Module]
     vocabulary: Vocabulary
@@ -119,26 +144,37 @@ class Method(ABC):
 
     @classmethod
     @abstractmethod
-    def restore(cls, header: Mapping[str, Any], state: Mapping[str, Mapping[str, Tensor]]) -> Self:
+    def restore(
+        cls,
+        header: Mapping[str, Any],
+        vocabulary: Vocabulary,
+        state: Mapping[str, Mapping[str, Tensor]],
+    ) -> Self:
         """A method for inference, as a model file holds it.
 
         Args:
-            header: see `header`; `vocabulary` is a `Vocabulary` already.
-            state: tensors of the network (under `model`) and of each part of `frozen`.
+            header: what `header` gave.
+            vocabulary: of the file.
+            state: tensors of the network, under `model`, and of each part of `frozen`.
 
         Raises:
-            ValueError: header and tensors do not fit, and other errors of damaged content.
+            ValueError, and other errors of damaged content: header and tensors do not fit.
         """
 
     @abstractmethod
     def header(self) -> dict[str, Any]:
-        """What of the model file's header belongs to the method: JSON, from which, with the
-        tensors, `restore` makes it again."""
+        """What of a model file's header belongs to the method: JSON, of which `restore`, with the
+        tensors, makes it again. Holds at least `config` and `scoring`."""
 
     @property
     @abstractmethod
-    def clip_view(self) -> Callable[[Image.Image], Tensor] | None:
-        """Makes an image CLIP's input, (3, R, R); None where inference takes no CLIP."""
+    def clip_view(self) -> ClipView | None:
+        """Makes an image CLIP's input in inference; None where inference takes no CLIP."""
+
+    @property
+    def training_view(self) -> ClipView | None:
+        """Makes an augmented image CLIP's input in training; None where training takes no CLIP."""
+        return self.clip_view
 
     @abstractmethod
     def frozen_features(self, clip_pixels: Tensor) -> FrozenFeatures:
@@ -160,16 +196,22 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def parameter_groups(self, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    def parameter_groups(self, config: OptimizationConfig) -> list[dict[str, Any]]:
         """Parameters by learning rate, for an optimiser; the others are frozen and get no gradient.
 
         Args:
-            rates: `lr`, and further rates that the method knows, such as `lr_backbone`.
+            config: the method's own kind of it, which may hold further rates.
         """
 
+    @classmethod
     @abstractmethod
-    def scorings(self) -> Sequence[Config]:
-        """What `scoring` may be, to choose from on validation; epochs are compared by the first."""
+    def scorings(cls, params: Path) -> Sequence[Config]:
+        """What `scoring` may be by the params file, to choose from on validation; epochs are
+        compared by the first.
+
+        Raises:
+            ParamsError: the method's section is wrong.
+        """
 
     @abstractmethod
     def score_pairs(
@@ -181,8 +223,19 @@ class Method(ABC):
             NotFiniteError: what the network gives for an image is not finite.
         """
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
     def to(self, device: torch.device) -> Self:
         """Moves network and frozen parts."""
         for part in (self.network, *self.frozen.values()):
             part.to(device)
+        return self
+
+    def eval(self) -> Self:
+        """Network and frozen parts as inference takes them."""
+        for part in (self.network, *self.frozen.values()):
+            part.eval()
         return self

@@ -1,4 +1,4 @@
-"""Sizes and switches of the network (`model` in params.yaml), with the paper's values."""
+"""Sizes and switches of the networks, with the papers' values."""
 
 from __future__ import annotations
 
@@ -66,6 +66,21 @@ class DetectorConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetPredictionConfig(Config):
+    """What every network that predicts a set of pairs has (`model` in params.yaml).
+
+    Attributes:
+        num_queries: pairs of queries (paper: 64).
+        decoder_layers: of the instance and of the interaction decoder alike (3).
+        detector: encoder and instance decoder.
+    """
+
+    num_queries: Annotated[int, Range(1, 10_000)]
+    decoder_layers: Layers
+    detector: DetectorConfig
+
+
+@dataclass(frozen=True, kw_only=True)
 class InteractionConfig(Config):
     """Interaction decoder.
 
@@ -102,19 +117,13 @@ class VerbConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(Config):
-    """The network (`model` in params.yaml).
+class ModelConfig(SetPredictionConfig):
+    """HOICLIP's network.
 
     Attributes:
-        num_queries: pairs of queries (paper: 64).
-        decoder_layers: of the instance and of the interaction decoder alike (3).
-        detector: encoder and instance decoder.
         interaction: interaction decoder.
         verb: verb adapter and classifier.
     """
 
-    num_queries: Annotated[int, Range(1, 10_000)]
-    decoder_layers: Layers
-    detector: DetectorConfig
     interaction: InteractionConfig
     verb: VerbConfig

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from hoiclip.errors import InputError
+from hoiclip.files import atomic_file, atomic_folder
 from hoiclip.state_file import StateFile
 
 
@@ -22,16 +26,12 @@ class Progress:
         epoch: epochs done.
         step: optimiser steps done.
         seconds: spent so far, over all sittings.
-        best: highest validation mAP in percent, and its epoch; epoch 0 before any.
-        best_weights: the weights of that epoch, on the CPU; None before any.
         history: rows (step, epoch, name, value).
     """
 
     epoch: int
     step: int
     seconds: float
-    best: tuple[float, int]
-    best_weights: dict[str, Tensor] | None
     history: list[tuple[int, float, str, float]]
 
 
@@ -68,6 +68,27 @@ class ResumeFolder:
             }
         )
 
+    def keep_weights(self, name: str, tensors: dict[str, Tensor]) -> None:
+        """Keeps the weights of an epoch in a file of this name, all or nothing."""
+        with atomic_file(self.folder / name) as aside:
+            save_file(tensors, aside)
+
+    def check_weights(self, names: Sequence[str]) -> None:
+        """Sees to it that what was kept is there.
+
+        Raises:
+            InputError: a file is absent.
+        """
+        for name in names:
+            if not (self.folder / name).is_file():
+                raise self._file.refused(f"lacks {name}, the weights of an epoch that is done")
+
+    def copy_weights(self, names: Sequence[str], folder: Path) -> None:
+        """Puts a copy of what was kept into `folder`, in place of what was there."""
+        with atomic_folder(folder) as aside:
+            for name in names:
+                shutil.copyfile(self.folder / name, aside / name)
+
     def load(
         self,
         model: torch.nn.Module,
@@ -77,8 +98,8 @@ class ResumeFolder:
         """Restores the state into the arguments; None where there is nothing to go on from.
 
         Raises:
-            InputError: the file is damaged, of another version or training, does not fit the
-                arguments, or lacks the best weights.
+            InputError: the file is damaged, of another version or training, or does not fit the
+                arguments.
         """
         state = self._file.load()
         if state is None:
@@ -99,20 +120,12 @@ class ResumeFolder:
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> Progress:
         progress = Progress(**state["progress"])
-        score, epoch = progress.best
-        counts = (progress.epoch, progress.step, epoch)
-        if not all(type(n) is int and n >= 0 for n in counts) or not all(
-            math.isfinite(n) for n in (progress.seconds, score)
+        counts = (progress.epoch, progress.step)
+        if not all(type(n) is int and n >= 0 for n in counts) or not math.isfinite(
+            progress.seconds
         ):
-            raise self._file.refused(
-                "holds a number of epochs, steps or seconds, or a score, that is none"
-            )
+            raise self._file.refused("holds a number of epochs, steps or seconds that is none")
         progress.history = [(int(s), float(e), str(k), float(v)) for s, e, k, v in progress.history]
-        if progress.best_weights is not None:
-            # Replaced below: this says now, not after the last epoch, whether they fit.
-            model.load_state_dict(progress.best_weights)
-        elif progress.best[1] > 0:
-            raise self._file.refused(f"lacks the best weights, those of epoch {progress.best[1]}")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         for parameter, moments in optimizer.state.items():

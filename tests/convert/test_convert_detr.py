@@ -14,8 +14,13 @@ from hoiclip.errors import WeightsError
 from hoiclip.model.config import DetectorConfig, InteractionConfig, ModelConfig, VerbConfig
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.hoiclip import HOICLIP, Tables
+from hoiclip.set_prediction.warm_start import (
+    DETR_FRESH,
+    DETR_KEY_MAP,
+    read_detr,
+    warm_start_from_detr,
+)
 from hoiclip.tensors import read_safetensors
-from hoiclip.training.warm_start import DETR_FRESH, DETR_KEY_MAP, read_detr, warm_start_from_detr
 
 SPEC = Path(__file__).parents[3] / "shared" / "spec"
 LAYERS = 3

@@ -27,8 +27,11 @@ from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import WeightsError
+from hoiclip.methods.hoiclip.config import Scoring
+from hoiclip.methods.hoiclip.method import tables_of_state
+from hoiclip.methods.registry import method_named
 from hoiclip.model.hoiclip import HOICLIP
-from hoiclip.model_file import load_detector, tables_of_state
+from hoiclip.model_file import load_detector
 from hoiclip.prediction import predict
 
 SPEC = Path(__file__).parents[3] / "shared" / "spec"
@@ -46,7 +49,7 @@ def converted(tmp_path_factory):
             content = official_file(setting=setting)
             torch.save(content, folder / f"{setting}.pth")
             out = convert(folder / f"{setting}.pth", folder / f"{setting}.safetensors")
-            done[setting] = content["model"], out, load_detector(out.path)
+            done[setting] = content["model"], out, load_detector(out.path, method_named)
         return done[setting]
 
     return get
@@ -66,7 +69,7 @@ def batch(detector):
     for index, (height, width) in enumerate([(96, 70), (64, 128)]):
         images[index, :, :height, :width] = torch.randn(3, height, width, generator=generator)
         mask[index, :height, :width] = False
-    side = detector.clip.image_size
+    side = detector.method.clip.image_size
     return images, mask, torch.randn(2, 3, side, side, generator=generator)
 
 
@@ -85,12 +88,12 @@ def compare(found, expected, atol=1e-5):
 def test_the_converted_network_says_what_the_released_one_says(converted, setting, masked):
     """Two images of different size; with and without a mask on the detector's memory."""
     state, _, detector = converted(setting)
-    assert detector.config.interaction.mask_detector_memory is False
+    assert detector.method.config.interaction.mask_detector_memory is False
     images, mask, pixels = batch(detector)
-    detector.model.mask_detector_memory = masked
-    features = detector.clip.encode_image_tokens(pixels)
-    found = detector.model(images, mask, features.tokens, features.global_feature)
-    detector.model.mask_detector_memory = False
+    detector.method.network.mask_detector_memory = masked
+    features = detector.method.clip.encode_image_tokens(pixels)
+    found = detector.method.network(images, mask, features.tokens, features.global_feature)
+    detector.method.network.mask_detector_memory = False
     expected = reference_outputs(state, 2, 0.5, images, mask, pixels, mask_detector_memory=masked)
     compare(found, expected)
 
@@ -102,8 +105,8 @@ def test_images_of_one_size_need_no_mask(converted, setting, said):
     state, _, detector = converted(setting)
     images, mask, pixels = batch(detector)
     nothing = torch.zeros_like(mask)
-    features = detector.clip.encode_image_tokens(pixels)
-    found = detector.model(images, nothing if said else None, *features)
+    features = detector.method.clip.encode_image_tokens(pixels)
+    found = detector.method.network(images, nothing if said else None, *features)
     compare(
         found, reference_outputs(state, 2, 0.5, images, nothing, pixels, mask_detector_memory=False)
     )
@@ -113,10 +116,10 @@ def test_images_of_one_size_need_no_mask(converted, setting, said):
 def test_a_dilated_backbone_keeps_its_stride(tmp_path):
     """DC5: shapes do not tell it, `args` do."""
     content = official_file(Sizes(blocks=(1, 1, 1, 2)), dilation=True)
-    detector = load_detector(convert_content(tmp_path, content).path)
-    assert detector.config.detector.backbone.stride == 16
+    detector = load_detector(convert_content(tmp_path, content).path, method_named)
+    assert detector.method.config.detector.backbone.stride == 16
     images, mask, pixels = batch(detector)
-    found = detector.model(images, mask, *detector.clip.encode_image_tokens(pixels))
+    found = detector.method.network(images, mask, *detector.method.clip.encode_image_tokens(pixels))
     dilated, plain = (
         reference_outputs(
             content["model"], 2, 0.5, images, mask, pixels, mask_detector_memory=False, dilated=d
@@ -152,7 +155,7 @@ def test_predictions_of_a_converted_file_are_the_released_scores(
     store, cpu = ImageStore(tmp_path), torch.device("cpu")
     (table,) = predict(detector, images, store, predict_config, [10], cpu)
 
-    dataset = InferenceDataset(images, store, transforms, detector.clip.preprocess)
+    dataset = InferenceDataset(images, store, transforms, detector.method.clip.preprocess)
     shown = collate([dataset[0], dataset[1]])
     outputs = reference_outputs(
         state, 2, 0.5, shown.images, shown.padding_mask, shown.clip_pixels,
@@ -194,7 +197,7 @@ def test_masking_matters_in_the_comparison_above(converted):
 def test_the_image_tower_of_clip_travels(converted):
     state, _, detector = converted("default")
     _, _, pixels = batch(detector)
-    found = detector.clip.encode_image_tokens(pixels)
+    found = detector.method.clip.encode_image_tokens(pixels)
     for index, pixel in enumerate(pixels):
         tokens, feature = clip_tokens(state, pixel)
         torch.testing.assert_close(found.tokens[index], tokens, atol=1e-5, rtol=1e-5)
@@ -204,8 +207,8 @@ def test_the_image_tower_of_clip_travels(converted):
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_every_tensor_lands_once_and_unchanged(converted, setting):
     state, out, detector = converted(setting)
-    ours = {"model." + k: v for k, v in detector.model.state_dict().items()}
-    ours |= {"clip." + k: v for k, v in detector.clip.state_dict().items()}
+    ours = {"model." + k: v for k, v in detector.method.network.state_dict().items()}
+    ours |= {"clip." + k: v for k, v in detector.method.clip.state_dict().items()}
     renamed, dropped = rename(
         out.path, state, *official_key_map("unseen" in setting or "rare" in setting)
     )
@@ -235,21 +238,21 @@ def test_every_tensor_lands_once_and_unchanged(converted, setting):
 )
 def test_where_the_names_mislead(converted, theirs, ours):
     state, _, detector = converted("default")
-    assert torch.equal(detector.model.state_dict()[ours], state[theirs])
+    assert torch.equal(detector.method.network.state_dict()[ours], state[theirs])
 
 
 def test_zero_shot_is_evaluated_over_all_classes_without_a_bias(converted):
     state, out, detector = converted("rare_first")
-    head = detector.model.hoi_classifier
+    head = detector.method.network.hoi_classifier
     assert torch.equal(head.table, state["eval_visual_projection.weight"])
     assert head.bias is None
     assert "visual_projection.weight" in out.dropped
-    assert detector.model.verb_classifier.verb_to_hoi.shape[1] == hico_det().num_hois
+    assert detector.method.network.verb_classifier.verb_to_hoi.shape[1] == hico_det().num_hois
 
 
 def test_vcoco_keeps_the_matrix_that_it_was_trained_with(converted):
     state, out, detector = converted("vcoco")
-    matrix = detector.model.verb_classifier.verb_to_hoi
+    matrix = detector.method.network.verb_classifier.verb_to_hoi
     assert torch.equal(matrix, state["verb2hoi_proj"])
     assert not torch.equal(matrix, torch.from_numpy(vcoco().verb_to_hoi))
     assert matrix.any(0).sum() == 70
@@ -259,9 +262,6 @@ def test_vcoco_keeps_the_matrix_that_it_was_trained_with(converted):
 
 
 RELEASED_SCORES = {
-    "enhancement_kind": "sigmoid",
-    "enhancement_k": 10,
-    "enhancement_weight": 1.0,
     "nms": {
         "threshold": 0.7, "human_power": 1.0, "object_power": 0.5, "plus_one_extents": True,
     },
@@ -273,6 +273,7 @@ RELEASED_SCORES = {
 def test_the_header_says_what_makes_the_released_scores(converted):
     _, out, detector = converted("default")
     assert detector.scores == RELEASED_SCORES
+    assert detector.method.scoring == Scoring(k=10, weight=1.0, kind="sigmoid")
     assert (detector.transforms.test_scale, detector.transforms.max_side) == (800, 1333)
     assert detector.inference_scale == 800
     assert detector.transforms.max_side == 1333
@@ -284,11 +285,11 @@ def test_the_header_says_what_makes_the_released_scores(converted):
 def test_what_args_state_goes_before_what_is_assumed(tmp_path):
     args = {"thres_nms": 0.5, "nms_alpha": 2, "nms_beta": 0.25, "verb_weight": 0.3, "dropout": 0}
     out = convert_content(tmp_path, official_file(**args))
-    detector = load_detector(out.path)
+    detector = load_detector(out.path, method_named)
     nms = {"threshold": 0.5, "human_power": 2.0, "object_power": 0.25, "plus_one_extents": True}
     assert detector.scores == {**RELEASED_SCORES, "nms": nms}
-    assert detector.config.verb.weight == 0.3
-    assert detector.config.detector.dropout == 0
+    assert detector.method.config.verb.weight == 0.3
+    assert detector.method.config.detector.dropout == 0
     assert detector.provenance["arguments"] == {
         "stated": {**args, "nheads": 2, "dilation": False},
         "assumed": {"use_nms_filter": True},
@@ -298,7 +299,7 @@ def test_what_args_state_goes_before_what_is_assumed(tmp_path):
 
 def test_a_file_that_says_no_nms_gets_none(tmp_path):
     out = convert_content(tmp_path, official_file(use_nms_filter=False))
-    assert load_detector(out.path).scores["nms"]["threshold"] == 0
+    assert load_detector(out.path, method_named).scores["nms"]["threshold"] == 0
 
 
 @pytest.mark.parametrize(
@@ -365,12 +366,13 @@ def test_a_checkpoint_without_biases_and_args(tmp_path):
     state = official_state(Sizes(width=64, heads=8, clip_width=128))
     del state["visual_projection.bias"], state["obj_visual_projection.bias"]
     out = convert_content(tmp_path, state)
-    detector = load_detector(out.path)
-    assert detector.model.hoi_classifier.bias is None
-    assert detector.model.object_classifier.classifier.bias is None
-    assert detector.config.detector.heads == 8
-    assert detector.config.verb.weight == 0.5
+    detector = load_detector(out.path, method_named)
+    assert detector.method.network.hoi_classifier.bias is None
+    assert detector.method.network.object_classifier.classifier.bias is None
+    assert detector.method.config.detector.heads == 8
+    assert detector.method.config.verb.weight == 0.5
     assert detector.scores == RELEASED_SCORES
+    assert detector.method.scoring == Scoring(k=10, weight=1.0, kind="sigmoid")
     assert detector.provenance["arguments"] == {
         "stated": {},
         "assumed": {
@@ -385,7 +387,7 @@ def test_every_setting_is_recognised_and_strict_both_ways(tmp_path, setting):
     content = official_file(setting=setting)
     out = convert_content(tmp_path, content, setting=setting)
     assert out.setting == setting
-    assert load_detector(out.path).config.verb.weight == 0.5
+    assert load_detector(out.path, method_named).method.config.verb.weight == 0.5
     names = list(content["model"])
     optional = {*out.dropped, "visual_projection.bias", "obj_visual_projection.bias"}
     needed = [name for name in names if name not in optional]
@@ -483,12 +485,12 @@ def test_the_real_size_converts_in_time_and_says_the_same(tmp_path):
     begin = time.perf_counter()
     out = convert(tmp_path / "a.pth", tmp_path / "a.safetensors")
     assert time.perf_counter() - begin < 60
-    detector = load_detector(out.path)
-    ours = len(detector.model.state_dict()) + len(detector.clip.state_dict())
+    detector = load_detector(out.path, method_named)
+    ours = len(detector.method.network.state_dict()) + len(detector.method.clip.state_dict())
     assert ours - 1 + len(out.dropped) == 862
-    assert detector.config.num_queries == 64
+    assert detector.method.config.num_queries == 64
     images, mask, pixels = batch(detector)
-    found = detector.model(images, mask, *detector.clip.encode_image_tokens(pixels))
+    found = detector.method.network(images, mask, *detector.method.clip.encode_image_tokens(pixels))
     expected = reference_outputs(
         content["model"], 8, 0.5, images, mask, pixels, mask_detector_memory=False
     )

@@ -235,7 +235,7 @@ def test_targets_and_classifiers_are_blind_to_unseen_classes(toy, world, make_de
         flip=0.0, color_jitter=0.0, scales=[], crop_scales=[], crop_sides=[384, 600],
         max_side=1333, test_scale=0,
     )  # fmt: skip
-    model = make_detector().model
+    model = make_detector().method.network
     samples = TrainingDataset(
         splits.train, ImageStore(toy.folder / "images/train"), vocabulary, transforms,
         max_boxes=100, seed=0, clip_view=None,

@@ -23,10 +23,12 @@ from hoiclip.data.splits import SplitsConfig
 from hoiclip.entry import fail
 from hoiclip.errors import HoiclipError
 from hoiclip.foreign import matlab_cells
-from hoiclip.model.config import ModelConfig
+from hoiclip.methods.hoiclip.config import HoiclipConfig
+from hoiclip.model.config import SetPredictionConfig
 from hoiclip.prediction import PredictConfig
 from hoiclip.prompts import PromptTemplates
-from hoiclip.training.config import TrainConfig
+from hoiclip.selection import SelectConfig
+from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.training.state import ResumeFolder
 from hoiclip.verb_sums import SumsFile
 from hoiclip.verb_vectors import VerbVectorsConfig
@@ -99,7 +101,8 @@ def call_reader(case) -> int:
 def call_params(_) -> int:
     """Every section as its stage loads it, and what would be fetched."""
     sections = {
-        "splits": SplitsConfig, "model": ModelConfig, "predict": PredictConfig,
+        "splits": SplitsConfig, "model": SetPredictionConfig, "hoiclip": HoiclipConfig,
+        "select": SelectConfig, "predict": PredictConfig,
         "text_embeddings": PromptTemplates, "train": TrainConfig, "evaluate": EvaluateConfig,
         "verb_vectors": VerbVectorsConfig, "report": ReportConfig,
     }  # fmt: skip

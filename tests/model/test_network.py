@@ -36,7 +36,7 @@ def inputs(model, images=2, size=64):
 @torch.no_grad()
 def test_forward_composes_the_parts(make_detector, model_config):
     """Figure 2 of the paper, written down once more from the parts."""
-    model = make_detector().model
+    model = make_detector().method.network
     images, mask, tokens, clip_global = inputs(model)
     outputs = model(images, mask, tokens, clip_global)
     memory = model.encoder(images, None)
@@ -59,7 +59,7 @@ def test_forward_composes_the_parts(make_detector, model_config):
 
 
 def test_scales_start_at_the_temperature_of_clip_and_are_two(make_detector):
-    model = make_detector().model
+    model = make_detector().method.network
     assert model.logit_scale.item() == pytest.approx(math.log(1 / 0.07))
     assert model.object_classifier.logit_scale.item() == pytest.approx(math.log(1 / 0.07))
     assert model.logit_scale is not model.object_classifier.logit_scale
@@ -70,7 +70,7 @@ def test_scales_start_at_the_temperature_of_clip_and_are_two(make_detector):
 @torch.no_grad()
 def test_the_bias_of_a_released_classifier_is_inside_the_scale(make_detector):
     bias = torch.randn(HOIS)
-    plain, biased = make_detector().model, make_detector(hoi_bias=bias).model
+    plain, biased = make_detector().method.network, make_detector(hoi_bias=bias).model
     biased.load_state_dict(plain.state_dict(), strict=False)
     x = torch.randn(2, plain.visual_projection.shape[1])
     difference = biased.classify_hois(x) - plain.classify_hois(x)
@@ -79,9 +79,9 @@ def test_the_bias_of_a_released_classifier_is_inside_the_scale(make_detector):
 
 @torch.no_grad()
 def test_verb_weight_and_switch(make_detector, model_config):
-    none = make_detector(with_switches(model_config, representation="none")).model
+    none = make_detector(with_switches(model_config, representation="none")).method.network
     assert none.verb_classifier is None
-    zero = make_detector(with_switches(model_config, weight=0.0)).model
+    zero = make_detector(with_switches(model_config, weight=0.0)).method.network
     missing, surplus = none.load_state_dict(zero.state_dict(), strict=False)
     assert not missing
     assert all(name.startswith("verb_classifier.") for name in surplus)
@@ -92,7 +92,7 @@ def test_verb_weight_and_switch(make_detector, model_config):
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["none", "shared"])
 def test_base_is_blind_to_the_tokens_of_clip(make_detector, model_config, kind):
-    model = make_detector(with_switches(model_config, clip_attention=kind)).model
+    model = make_detector(with_switches(model_config, clip_attention=kind)).method.network
     images, mask, tokens, clip_global = inputs(model)
     first = model(images, mask, tokens, clip_global)
     second = model(images, mask, tokens + 1, clip_global)
@@ -122,7 +122,7 @@ def padded_batch():
 def test_padding_changes_nothing_where_the_detector_memory_is_masked(
     make_detector, model_config, masked
 ):
-    model = make_detector(with_switches(model_config, mask_detector_memory=masked)).model
+    model = make_detector(with_switches(model_config, mask_detector_memory=masked)).method.network
     alone, images, mask = padded_batch()
     _, _, tokens, clip_global = inputs(model)
     single = model(alone, None, tokens[:1], clip_global[:1])
@@ -136,7 +136,7 @@ def test_padding_changes_nothing_where_the_detector_memory_is_masked(
 
 @torch.no_grad()
 def test_an_empty_mask_equals_none(make_detector):
-    model = make_detector().model
+    model = make_detector().method.network
     images, _, tokens, clip_global = inputs(model)
     none = model(images, None, tokens, clip_global)
     empty = model(images, torch.zeros(2, 64, 64, dtype=torch.bool), tokens, clip_global)
@@ -176,7 +176,7 @@ def test_no_residual_branch_of_a_fresh_backbone_is_silent(model_config):
 
 
 def test_every_parameter_that_is_trained_gets_a_gradient(make_detector):
-    model = make_detector().model.train()
+    model = make_detector().method.network.train()
     outputs = model(*inputs(model))
     values = (outputs.hoi_logits, outputs.object_logits, outputs.human_boxes_cxcywh)
     sum((value * torch.randn_like(value)).sum() for value in values).backward(retain_graph=True)

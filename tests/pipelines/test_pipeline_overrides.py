@@ -26,10 +26,10 @@ NEITHER = {
     "dataset.source", "dataset.bad_images", "dataset.hico_det.annotations",
     "dataset.vcoco.annotations", "weights.clip_sha256", "weights.detector_sha256",
     "splits.zero_shot", "text_embeddings.*", "verb_vectors.accumulation", "verb_vectors.device",
-    "model.detector.backbone.block", "model.interaction.clip_attention",
-    "model.verb.representation", "train.device", "train.keep", "train.loss.box_normaliser",
-    "train.matching.missing_object_giou", "predict.device", "predict.enhancement_k",
-    "predict.enhancement_kind", "evaluate.protocol", "evaluate.recall_steps", "report.published",
+    "model.detector.backbone.block", "hoiclip.interaction.clip_attention",
+    "hoiclip.verb.representation", "train.device", "select.weights", "train.loss.box_normaliser",
+    "train.matching.missing_object_giou", "predict.device", "hoiclip.enhancement.k",
+    "hoiclip.enhancement.kind", "evaluate.protocol", "evaluate.recall_steps", "report.published",
 }  # fmt: skip
 
 

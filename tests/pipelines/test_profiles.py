@@ -22,7 +22,7 @@ from hoiclip.model.config import ModelConfig
 from hoiclip.prediction import PredictConfig
 from hoiclip.prompts import PromptTemplates
 from hoiclip.report.published import ROWS, ReportConfig
-from hoiclip.training.config import TrainConfig
+from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.verb_vectors import VerbVectorsConfig
 from hoiclip.weights import WeightsConfig
 from pipelines.errors import PipelineError
@@ -81,14 +81,14 @@ HICO = {
     "model.detector.heads": 8,
     "model.detector.feed_forward": 2048,
     "model.detector.dropout": 0.1,
-    "model.interaction.clip_attention": "shared",
-    "model.interaction.mask_detector_memory": True,
-    "model.interaction.heads": 8,
-    "model.interaction.feed_forward": 2048,
-    "model.interaction.dropout": 0.1,
-    "model.verb.representation": "arithmetic",
-    "model.verb.weight": 0.5,
-    "model.verb.adapter_hidden": 256,
+    "hoiclip.interaction.clip_attention": "shared",
+    "hoiclip.interaction.mask_detector_memory": True,
+    "hoiclip.interaction.heads": 8,
+    "hoiclip.interaction.feed_forward": 2048,
+    "hoiclip.interaction.dropout": 0.1,
+    "hoiclip.verb.representation": "arithmetic",
+    "hoiclip.verb.weight": 0.5,
+    "hoiclip.verb.adapter_hidden": 256,
     "train.warm_start": True,
     "train.device": "cuda",
     "train.epochs": 90,
@@ -99,7 +99,7 @@ HICO = {
     "train.lr_backbone": 1e-5,
     "train.weight_decay": 1e-4,
     "train.clip_norm": 0.1,
-    "train.keep": "last",
+    "select.weights": "last",
     "train.loss.hoi": 2.0,
     "train.loss.object": 1.0,
     "train.loss.no_object": 0.1,
@@ -126,22 +126,22 @@ HICO = {
     "predict.nms.human_power": 1.0,
     "predict.nms.object_power": 0.5,
     "predict.nms.plus_one_extents": False,
-    "predict.enhancement_k": 10,
-    "predict.sweep_k": [],
-    "predict.enhancement_weight": 1.0,
-    "predict.enhancement_kind": "cosine",
+    "hoiclip.enhancement.k": 10,
+    "hoiclip.enhancement.sweep_k": [],
+    "hoiclip.enhancement.weight": 1.0,
+    "hoiclip.enhancement.kind": "cosine",
     "evaluate.protocol": "hico",
     "report.published": "hico",
 }
-WITHOUT_VERB = {"model.verb.representation": "none", "predict.enhancement_k": 0}
+WITHOUT_VERB = {"hoiclip.verb.representation": "none", "hoiclip.enhancement.k": 0}
 # What each of the others sets otherwise, `report.published` of its own name aside.
 DIFFERENCES: dict[str, dict[str, Any]] = {
-    "hico-base": {"model.interaction.clip_attention": "none", **WITHOUT_VERB},
-    "hico-clip": {"model.interaction.clip_attention": "separate", **WITHOUT_VERB},
+    "hico-base": {"hoiclip.interaction.clip_attention": "none", **WITHOUT_VERB},
+    "hico-clip": {"hoiclip.interaction.clip_attention": "separate", **WITHOUT_VERB},
     "hico-integration": WITHOUT_VERB,
-    "hico-verb": {"predict.enhancement_k": 0},
-    "hico-verb-average": {"model.verb.representation": "average", "predict.enhancement_k": 0},
-    "hico-verb-text": {"model.verb.representation": "text", "predict.enhancement_k": 0},
+    "hico-verb": {"hoiclip.enhancement.k": 0},
+    "hico-verb-average": {"hoiclip.verb.representation": "average", "hoiclip.enhancement.k": 0},
+    "hico-verb-text": {"hoiclip.verb.representation": "text", "hoiclip.enhancement.k": 0},
     **{
         f"hico-fraction-{percent}": {"splits.train_fraction": percent / 100}
         for percent in (5, 15, 25, 50)
@@ -163,7 +163,7 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
         "dataset.drop_unknown": True,
         "splits.keep_empty_images": True,
         "text_embeddings.object": "a photo of a person and {a} {object}",
-        "model.verb.weight": 0.1,
+        "hoiclip.verb.weight": 0.1,
         "evaluate.protocol": "vcoco",
     },
 }
@@ -288,8 +288,8 @@ def test_every_published_row_has_its_profile_and_every_profile_its_row(project: 
 
 def test_a_value_that_a_profile_sets_back_is_told_once(project: Path) -> None:
     changed = apply_profile(project, "hico-verb")
-    lines = [line for line in changed if line.startswith("predict.enhancement_k:")]
-    assert lines == ["predict.enhancement_k: None -> 0"]
+    lines = [line for line in changed if line.startswith("hoiclip.enhancement.k:")]
+    assert lines == ["hoiclip.enhancement.k: None -> 0"]
     assert apply_profile(project, "hico-verb") == []
 
 

@@ -1,8 +1,8 @@
 import torch
+from hoiclip.training.clip_features import CachedFeatures, ComputedFeatures
 
 from hoiclip.data.images import ImageStore
 from hoiclip.set_prediction.dataset import TrainingDataset
-from hoiclip.training.clip_features import CachedFeatures, ComputedFeatures
 
 CPU = torch.device("cpu")
 
@@ -17,15 +17,15 @@ def test_cached_features_are_those_of_the_views_shown(toy, make_detector):
         detector.transforms,
         max_boxes=3,
         seed=0,
-        clip_view=detector.clip.preprocess,
+        clip_view=detector.method.clip.preprocess,
     )
     batch = dataset.collate([dataset[i] for i in range(len(dataset))])
     assert set(batch.flipped) == {True, False}
-    cached = CachedFeatures(detector.clip, store, dataset.file_names, CPU)(batch)
-    computed = ComputedFeatures(detector.clip, CPU)(batch)
+    cached = CachedFeatures(detector.method.clip, store, dataset.file_names, CPU)(batch)
+    computed = ComputedFeatures(detector.method.clip, CPU)(batch)
     # Mirrored before or after resizing: a grey level of one pixel here and there.
     torch.testing.assert_close(cached.tokens, computed.tokens, atol=0.02, rtol=0.02)
     torch.testing.assert_close(cached.global_feature, computed.global_feature, atol=5e-3, rtol=0.02)
-    mirrored = detector.clip.encode_image_tokens(batch.clip_pixels.flip(-1))
+    mirrored = detector.method.clip.encode_image_tokens(batch.clip_pixels.flip(-1))
     for found, wrong in zip(cached.tokens, mirrored.tokens, strict=True):
         assert not torch.allclose(found, wrong, atol=0.02)

@@ -7,7 +7,7 @@ import pytest
 
 from hoiclip import schema
 from hoiclip.model_file import LARGEST_SCALE
-from hoiclip.training.inputs import TrainData, build_detector
+from hoiclip.set_prediction.files import TrainData, build_detector
 
 
 def with_sizes(data, sizes):

@@ -5,16 +5,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hoiclip.training.loop import Trainer
 from safetensors.torch import load_file
 
 from hoiclip import schema
 from hoiclip.config import from_mapping
 from hoiclip.errors import InputError, NonFiniteLossError, ParamsError
 from hoiclip.files import file_identity, read_json
+from hoiclip.methods.registry import method_named
 from hoiclip.model_file import load_detector
 from hoiclip.training import loop
 from hoiclip.training.config import TrainConfig
-from hoiclip.training.loop import Trainer
 
 
 class Killed(Exception):
@@ -97,7 +98,7 @@ def test_outputs_say_what_was_done(trainer, tmp_path):
     assert {"loss/hoi", "loss/total", "validation/full"} <= set(seen[0][1])
     steps = [step for step, _ in history(out, "epoch/loss/total")]
     assert steps == [2, 4]
-    provenance = load_detector(out / "model.safetensors").provenance
+    provenance = load_detector(out / "model.safetensors", method_named).provenance
     assert provenance["steps"] == 4
     assert provenance["epoch"] == summary["epoch_kept"]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hoiclip.config import from_mapping
-from hoiclip.training.config import TrainConfig
+from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.training.optimizer import build_optimizer, parameter_groups
 
 
@@ -15,7 +15,7 @@ def config(params):
 
 @pytest.fixture
 def model(make_detector):
-    return make_detector().model.train()
+    return make_detector().method.network.train()
 
 
 def names_in(model, parameters):

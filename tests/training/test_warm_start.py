@@ -6,7 +6,7 @@ import torch
 from hoiclip.config import from_mapping
 from hoiclip.errors import WeightsError
 from hoiclip.model.config import ModelConfig
-from hoiclip.training.warm_start import DETR_KEY_MAP, read_detr, warm_start_from_detr
+from hoiclip.set_prediction.warm_start import DETR_KEY_MAP, read_detr, warm_start_from_detr
 from hoiclip.weights import WeightsConfig
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,7 @@ PATH = Path("weights/detr.safetensors")
 
 @pytest.fixture
 def model(make_detector):
-    return make_detector(seed=5).model
+    return make_detector(seed=5).method.network
 
 
 @pytest.fixture
@@ -86,4 +86,6 @@ def test_the_committed_weights_fit_the_committed_params(params, make_detector, m
     weights = from_mapping(WeightsConfig, params["weights"], "weights")
     config = from_mapping(ModelConfig, params["model"], "model")
     path = Path(weights.raw, weights.detector)
-    warm_start_from_detr(make_detector(config).model, read_detr(path, config.detector), path)
+    warm_start_from_detr(
+        make_detector(config).method.network, read_detr(path, config.detector), path
+    )

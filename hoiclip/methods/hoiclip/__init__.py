@@ -1,0 +1,1 @@
+"""HOICLIP (Ning, Qiu, Liu, He, CVPR 2023)."""

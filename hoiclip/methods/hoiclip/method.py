@@ -1,0 +1,162 @@
+"""HOICLIP as training, inference and the model file see it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hoiclip import postprocess
+from hoiclip.clip_config import check_clip_config
+from hoiclip.clip_encoder import ClipFeatures, ClipVisual
+from hoiclip.clip_weights import load_clip
+from hoiclip.config import from_mapping, load
+from hoiclip.data.batch import Batch, ClipView
+from hoiclip.methods.hoiclip.config import HoiclipConfig, Scoring
+from hoiclip.model.config import ModelConfig, SetPredictionConfig
+from hoiclip.model.hoiclip import HOICLIP, Tables
+from hoiclip.restore import restore_module
+from hoiclip.set_prediction.config import TrainConfig
+from hoiclip.set_prediction.files import TrainPaths, check_classes
+from hoiclip.set_prediction.method import SetPrediction
+from hoiclip.set_prediction.outputs import Outputs
+from hoiclip.set_prediction.parameter_groups import parameter_groups
+from hoiclip.set_prediction.warm_start import read_detr, warm_start_from_detr
+from hoiclip.text_embeddings import read_text_embeddings
+from hoiclip.verb_vectors import read_verb_vectors
+from hoiclip.vocabulary import Vocabulary
+
+
+class Hoiclip(SetPrediction):
+    """Knowledge integration of CLIP's tokens, verb classifier, training-free enhancement.
+
+    Args:
+        network: sizes as `config` says.
+        clip: the frozen image tower.
+        vocabulary: what the classes mean.
+        config: of the network.
+        scoring: the training-free enhancement.
+    """
+
+    name = "hoiclip"
+    title = "HOICLIP"
+    shown_score = 1.0
+
+    def __init__(
+        self,
+        network: HOICLIP,
+        clip: ClipVisual,
+        vocabulary: Vocabulary,
+        config: ModelConfig,
+        scoring: Scoring | None = None,
+    ) -> None:
+        self.network, self.clip = network, clip
+        self.frozen = {"clip": clip}
+        self.vocabulary, self.config = vocabulary, config
+        self.scoring = scoring or Scoring()
+
+    @classmethod
+    def build(cls, params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> Self:
+        """A network ready to train: tables from the caches, the rest from a DETR or random.
+
+        Raises:
+            ParamsError: a section of the params file is wrong.
+            WeightsError: weights are absent or do not fit.
+            InputError: a cache is absent or belongs to another vocabulary.
+        """
+        own = load(HoiclipConfig, "hoiclip", params)
+        shared = load(SetPredictionConfig, "model", params)
+        config = ModelConfig(**vars(shared), interaction=own.interaction, verb=own.verb)
+        clip = load_clip(paths.clip).visual()
+        text = read_text_embeddings(paths.text_embeddings, vocabulary)
+        verb_vectors = None
+        if config.verb.representation != "none":
+            vectors = read_verb_vectors(
+                paths.verb_vectors, config.verb.representation, vocabulary.num_verbs
+            )
+            verb_vectors = torch.from_numpy(vectors)
+        tables = Tables(
+            torch.from_numpy(text.hoi),
+            torch.from_numpy(text.object_classifier),
+            torch.from_numpy(vocabulary.verb_to_hoi),
+            verb_vectors,
+        )
+        network = HOICLIP(config, tables, clip.visual_projection)
+        if load(TrainConfig, "train", params).warm_start:
+            warm_start_from_detr(
+                network, read_detr(paths.detector, config.detector), paths.detector
+            )
+        return cls(network, clip, vocabulary, config)
+
+    @classmethod
+    def restore(
+        cls,
+        header: Mapping[str, Any],
+        vocabulary: Vocabulary,
+        state: Mapping[str, Mapping[str, Tensor]],
+    ) -> Self:
+        """See `Method.restore`."""
+        config = from_mapping(ModelConfig, header["config"], "config")
+        scoring = from_mapping(Scoring, header["scoring"], "scoring")
+        check_clip_config(header["clip"])
+        clip = restore_module(lambda: ClipVisual(header["clip"]), state["clip"])
+        tables = tables_of_state(state["model"])
+        check_classes(vocabulary, tables.hoi_embeddings, tables.object_embeddings)
+        network = restore_module(
+            lambda: HOICLIP(config, tables, clip.visual_projection), state["model"]
+        )
+        return cls(network, clip, vocabulary, config, scoring)
+
+    def header(self) -> dict[str, Any]:
+        """See `Method.header`."""
+        return {
+            "config": dataclasses.asdict(self.config),
+            "scoring": dataclasses.asdict(self.scoring),
+            "clip": self.clip.config,
+        }
+
+    @property
+    def clip_view(self) -> ClipView:
+        """CLIP's own transform."""
+        return self.clip.preprocess
+
+    def frozen_features(self, clip_pixels: Tensor) -> ClipFeatures:
+        """CLIP's tokens and global feature."""
+        return self.clip.encode_image_tokens(clip_pixels)
+
+    def outputs(self, batch: Batch, features: ClipFeatures) -> Outputs:
+        """See `SetPrediction.outputs`."""
+        tokens, global_feature = features
+        return self.network(*self.inputs(batch), tokens, global_feature)
+
+    def enhancement(self, outputs: Outputs, scoring: Scoring) -> np.ndarray:
+        """CLIP's view of the whole image, see `hoiclip.postprocess.enhancement`."""
+        similarity = outputs.clip_similarity.cpu().numpy()
+        return postprocess.enhancement(similarity, scoring.k, scoring.weight, scoring.kind)
+
+    def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
+        """See `Method.parameter_groups`."""
+        backbone = self.network.encoder.backbone
+        return parameter_groups(self.network, backbone, config.lr, config.lr_backbone)
+
+    @classmethod
+    def scorings(cls, params: Path) -> list[Scoring]:
+        """See `Method.scorings`."""
+        return load(HoiclipConfig, "hoiclip", params).enhancement.scorings()
+
+
+def tables_of_state(state: Mapping[str, Tensor]) -> Tables:
+    """The classifiers' tables that a network's state dict carries."""
+    return Tables(
+        hoi_embeddings=state["hoi_classifier.table"],
+        object_embeddings=state["object_classifier.classifier.table"],
+        verb_to_hoi=state.get("verb_classifier.verb_to_hoi", torch.empty(0)),
+        verb_vectors=state.get("verb_classifier.vectors"),
+        hoi_bias=state.get("hoi_classifier.bias"),
+        object_bias=state.get("object_classifier.classifier.bias"),
+    )

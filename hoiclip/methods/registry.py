@@ -1,0 +1,22 @@
+"""The methods by name: the one list of them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from hoiclip.methods.contract import Method
+
+# Imported when one is asked for: a model file of one method needs no other's code.
+METHODS = {
+    "hoiclip": "hoiclip.methods.hoiclip.method:Hoiclip",
+}
+
+
+def method_named(name: str) -> type[Method]:
+    """The method's class.
+
+    Raises:
+        KeyError: there is none of this name.
+    """
+    module, attribute = METHODS[name].split(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,137 @@
+"""Which epoch's weights, and which scoring, are best on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import torch
+
+from hoiclip.data.annotations import Annotations
+from hoiclip.data.images import ImageStore
+from hoiclip.errors import WeightsError
+from hoiclip.evaluation.hico import evaluate_hico
+from hoiclip.evaluation.outputs import metrics
+from hoiclip.model_file import Detector
+from hoiclip.prediction import PredictConfig, predict
+from hoiclip.progress import say
+from hoiclip.ranges import Config
+from hoiclip.tensors import read_safetensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectConfig(Config):
+    """Choice of the weights (`select` in params.yaml).
+
+    Attributes:
+        weights: `best` takes the kept epoch of the highest validation mAP, of equal ones the
+            earliest; `last` the last epoch. Without validation images it is the last.
+    """
+
+    weights: Literal["best", "last"]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is chosen on.
+
+    Attributes:
+        annotations: the partition.
+        store: where its images are.
+        classes: rows of `schema.CLASSES`.
+        config: how it is predicted.
+        device: to compute on.
+    """
+
+    annotations: Annotations
+    store: ImageStore
+    classes: pa.Table
+    config: PredictConfig
+    device: torch.device
+
+    def scores(
+        self, detector: Detector, scorings: Sequence[Config]
+    ) -> list[dict[str, float | None]]:
+        """Figures of the Default setting, percent, once for each scoring; `full` is mAP."""
+        found = self.annotations
+        tables = predict(detector, found.images, self.store, self.config, self.device, scorings)
+        truth = (found.images, found.instances, found.interactions, detector.vocabulary)
+        results = [evaluate_hico(table, *truth, self.classes) for table in tables]
+        return [metrics(result)["default"] for result in results]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What was chosen, and why.
+
+    Attributes:
+        epoch: whose weights they are.
+        epochs: validation figures of each epoch that was tried.
+        scorings: validation mAP, percent, of each scoring that was tried, with that epoch.
+    """
+
+    epoch: int
+    epochs: dict[int, dict[str, float | None]]
+    scorings: list[tuple[Config, float | None]]
+
+
+def select(
+    detector: Detector,
+    weights: Mapping[int, Path],
+    scorings: Sequence[Config],
+    config: SelectConfig,
+    validation: Validation,
+) -> Selected:
+    """Gives `detector` the best weights and the best scoring; its method is changed in place.
+
+    Epochs are compared by the first scoring; then, with the best epoch's weights, the scorings, of
+    equal ones the first.
+
+    Args:
+        detector: as after the last epoch.
+        weights: files of the network's tensors of the epochs that were kept.
+        scorings: what the method's `scoring` may be.
+        config: what to choose.
+        validation: what to choose on.
+
+    Raises:
+        WeightsError: a file is absent, damaged or of another network.
+    """
+    method = detector.method
+    epoch = max(weights)
+    epochs: dict[int, dict[str, float | None]] = {}
+    images = len(validation.annotations.images)
+    if images and config.weights == "best":
+        for tried in sorted(weights):
+            _load(detector, weights[tried])
+            (epochs[tried],) = validation.scores(detector, scorings[:1])
+            say(f"epoch {tried}: validation mAP {epochs[tried]['full'] or 0:.2f}")
+        epoch = max(sorted(epochs), key=lambda tried: epochs[tried]["full"] or 0.0)
+    _load(detector, weights[epoch])
+    full: list[float | None] = [None] * len(scorings)
+    if images and len(scorings) > 1:
+        full = [found["full"] for found in validation.scores(detector, scorings)]
+    best = max(range(len(scorings)), key=lambda index: full[index] or 0.0)
+    method.scoring = scorings[best]
+    return Selected(epoch, epochs, list(zip(scorings, full, strict=True)))
+
+
+def _load(detector: Detector, path: Path) -> None:
+    state, _ = read_safetensors(path)
+    try:
+        detector.method.network.load_state_dict(state)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{path}: weights of another network ({problem})") from None
+
+
+def summary(selected: Selected) -> dict[str, Any]:
+    """`selected` as JSON."""
+    return {
+        "epoch": selected.epoch,
+        "epochs": {str(epoch): figures for epoch, figures in selected.epochs.items()},
+        "scorings": [{**vars(scoring), "full": full} for scoring, full in selected.scorings],
+    }

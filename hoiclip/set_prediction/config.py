@@ -1,0 +1,31 @@
+"""Training of methods that predict a set of pairs (`train` in params.yaml)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hoiclip.data.transforms import TransformsConfig
+from hoiclip.ranges import Rate
+from hoiclip.set_prediction.criterion import LossConfig
+from hoiclip.set_prediction.matcher import MatchingConfig
+from hoiclip.training.config import OptimizationConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(OptimizationConfig):
+    """Optimisation, losses and augmentation (`train` in params.yaml), with the papers' values.
+
+    Attributes:
+        warm_start: whether what a DETR has starts from the one of `weights` (papers: yes) or from
+            random weights.
+        lr_backbone: the backbone's rate (1e-5); 0 freezes it.
+        loss: weights of the losses.
+        matching: weights of the matching cost.
+        transforms: image sizes and augmentation.
+    """
+
+    warm_start: bool
+    lr_backbone: Rate
+    loss: LossConfig
+    matching: MatchingConfig
+    transforms: TransformsConfig

@@ -1,0 +1,127 @@
+"""What training and inference of every method that predicts a set of pairs have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hoiclip.boxes import cxcywh_to_xyxy
+from hoiclip.data.batch import Batch
+from hoiclip.methods.contract import (
+    FrozenFeatures,
+    Method,
+    NotFiniteError,
+    RankSettings,
+    ScoredPairs,
+)
+from hoiclip.postprocess import postprocess
+from hoiclip.ranges import Config
+from hoiclip.set_prediction.criterion import Criterion
+from hoiclip.set_prediction.dataset import LabelledBatch
+from hoiclip.set_prediction.outputs import Outputs
+
+
+class SetPrediction(Method):
+    """A method whose network gives a fixed number of pairs with scores of all classes.
+
+    Attributes:
+        criterion: its loss; None outside training.
+    """
+
+    uses_labels = True
+    criterion: Criterion | None = None
+
+    @abstractmethod
+    def outputs(self, batch: Batch, features: FrozenFeatures | None) -> Outputs:
+        """What the network says of a batch.
+
+        Args:
+            batch: images and padding, anywhere.
+            features: of frozen towers, on the network's device.
+        """
+
+    @abstractmethod
+    def enhancement(self, outputs: Outputs, scoring: Config) -> np.ndarray | None:
+        """(B, C) float32 that is added to every pair's score of a class; None for none."""
+
+    def training_step(
+        self, batch: LabelledBatch, features: FrozenFeatures | None
+    ) -> dict[str, Tensor]:
+        """See `Method.training_step`."""
+        return self.losses(self.outputs(batch, features), batch, features)
+
+    def losses(
+        self, outputs: Outputs, batch: LabelledBatch, features: FrozenFeatures | None
+    ) -> dict[str, Tensor]:
+        """Weighted loss terms of what the network says."""
+        terms = self.criterion(outputs, batch.targets.to(self.device))
+        return {name: term for name, term in terms.items() if name != "total"}
+
+    @torch.inference_mode()
+    def score_pairs(
+        self, batch: Batch, settings: RankSettings, scorings: Sequence[Config]
+    ) -> list[ScoredPairs]:
+        """See `Method.score_pairs`; scores are of the last decoder layer."""
+        features = None
+        if batch.clip_pixels is not None:
+            features = self.frozen_features(batch.clip_pixels.to(self.device))
+        outputs = self.outputs(batch, features)
+        _check_finite(outputs)
+        human_boxes, object_boxes = _boxes_in_pixels(outputs, batch.sizes)
+        object_logits = outputs.object_logits[-1, ..., :-1]
+        if self.vocabulary.has_missing_objects:
+            missing = object_logits.argmax(-1) == self.vocabulary.num_objects
+            object_boxes[missing.cpu().numpy()] = np.nan
+        selections = postprocess(
+            outputs.hoi_logits[-1].sigmoid().cpu().numpy(),
+            object_logits.sigmoid().cpu().numpy(),
+            human_boxes,
+            object_boxes,
+            self.vocabulary.object_of_hoi,
+            [self.enhancement(outputs, scoring) for scoring in scorings],
+            top_k=settings.top_k,
+            nms=settings.nms,
+            threads=settings.threads,
+        )
+        return [
+            ScoredPairs(
+                **vars(selection),
+                human_boxes_xyxy=human_boxes[selection.image, selection.query],
+                object_boxes_xyxy=object_boxes[selection.image, selection.query],
+            )
+            for selection in selections
+        ]
+
+    def inputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Images and padding mask of a batch on the network's device."""
+        device, mask = self.device, batch.padding_mask
+        images = batch.images.to(device, non_blocking=True)
+        return images, None if mask is None else mask.to(device)
+
+
+def _boxes_in_pixels(
+    outputs: Outputs, sizes: Sequence[tuple[int, int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Human and object boxes_xyxy (B, Q, 4) of the last layer, in pixels of the original images."""
+    boxes = torch.stack([outputs.human_boxes_cxcywh[-1], outputs.object_boxes_cxcywh[-1]])
+    scale = torch.tensor(sizes, dtype=torch.float32, device=boxes.device).repeat(1, 2)[:, None]
+    humans, objects = (cxcywh_to_xyxy(boxes) * scale).cpu().numpy()
+    return humans, objects
+
+
+def _check_finite(outputs: Outputs) -> None:
+    last = [
+        outputs.hoi_logits[-1],
+        outputs.object_logits[-1],
+        outputs.human_boxes_cxcywh[-1],
+        outputs.object_boxes_cxcywh[-1],
+    ]
+    if outputs.clip_similarity is not None:
+        last.append(outputs.clip_similarity)
+    finite = torch.stack([torch.isfinite(values).flatten(1).all(1) for values in last]).all(0)
+    if not finite.all():
+        raise NotFiniteError(int(finite.int().argmin()))
