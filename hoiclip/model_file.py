@@ -154,8 +154,6 @@ def _detector(
         scale is None or (type(scale) is int and 1 <= scale <= LARGEST_SCALE),
         f"inference_scale: {told(scale)}, expected a whole number from 1 to {LARGEST_SCALE}",
     )
-    # Fails for NaN, infinities and halves of characters, which no result can be written with.
-    json.dumps(header, allow_nan=False, ensure_ascii=False).encode()
     parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, tensor in state.items():
         part, _, rest = name.partition(".")
@@ -165,6 +163,8 @@ def _detector(
     except KeyError:
         raise ValueError(f"method: {told(header['method'])} is none that is known") from None
     restored = method.restore(header, vocabulary, parts)
+    # Fails for NaN, infinities and halves of characters, which no result can be written with.
+    json.dumps(header, allow_nan=False, ensure_ascii=False).encode()
     return Detector(restored.eval(), transforms, scores, provenance, scale)
 
 

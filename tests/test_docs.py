@@ -42,8 +42,7 @@ def folder(tmp_path, monkeypatch, toy, make_detector, predict_config):
         toy.test.images,
         store,
         predict_config,
-        [0],
-        detector.method.network.logit_scale.device,
+        detector.method.device,
     )
     schema.write_table(tmp_path / "predictions.parquet", table, schema.PREDICTIONS, {})
     (tmp_path / "train.csv").write_text(CSV)

@@ -260,7 +260,7 @@ def test_images_as_large_as_those_of_training_are_predicted_as_the_pipeline_does
     assert detector.transforms.test_scale == 0
     (expected,) = predict(
         detector, pa.Table.from_pylist(images, schema=schema.IMAGES), ImageStore(tmp_path),
-        as_stated(predict_config, DOCUMENTED), [10], torch.device("cpu"),
+        as_stated(predict_config, DOCUMENTED), torch.device("cpu"), [Scoring(**DOCUMENTED_SCORING)],
     )  # fmt: skip
     assert rows == expected.to_pylist()
 

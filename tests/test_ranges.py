@@ -36,8 +36,9 @@ from hoiclip.weights import WeightsConfig
 ROOT = Path(__file__).parents[1]
 SECTIONS = {
     "dataset": DatasetConfig, "weights": WeightsConfig, "splits": SplitsConfig,
-    "text_embeddings": PromptTemplates, "verb_vectors": VerbVectorsConfig, "model": SetPredictionConfig,
-    "hoiclip": HoiclipConfig, "train": TrainConfig, "select": SelectConfig, "predict": PredictConfig, "evaluate": EvaluateConfig,
+    "text_embeddings": PromptTemplates, "verb_vectors": VerbVectorsConfig,
+    "model": SetPredictionConfig, "hoiclip": HoiclipConfig, "train": TrainConfig,
+    "select": SelectConfig, "predict": PredictConfig, "evaluate": EvaluateConfig,
     "report": ReportConfig,
 }  # fmt: skip
 CLIP = {

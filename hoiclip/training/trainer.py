@@ -116,9 +116,9 @@ class Trainer:
             if progress is None:
                 progress = Progress(0, 0, 0.0, history=[])
             else:
+                self.resume.check_weights(self._kept(progress.epoch))
                 say(f"going on after epoch {progress.epoch} of {self.config.epochs}")
                 self._log_again(progress)
-            self.resume.check_weights(self._kept(progress.epoch))
             while progress.epoch < self.config.epochs:
                 self._epoch(progress)
             return self._finish(progress, out)

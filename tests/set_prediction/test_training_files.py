@@ -7,7 +7,7 @@ import pytest
 
 from hoiclip import schema
 from hoiclip.model_file import LARGEST_SCALE
-from hoiclip.set_prediction.files import TrainData, build_detector
+from hoiclip.set_prediction.files import TrainData
 
 
 def with_sizes(data, sizes):
@@ -32,16 +32,4 @@ def with_sizes(data, sizes):
     ],
 )
 def test_the_median_of_the_shorter_sides(toy, sizes, median):
-    assert with_sizes(TrainData.read(toy.paths), sizes).median_shorter_side == median
-
-
-def test_a_trained_detector_knows_the_size_of_its_images(toy, make_detector, model_config):
-    data = TrainData.read(toy.paths)
-    assert data.median_shorter_side == 128
-    transforms = make_detector().transforms
-    detector = build_detector(
-        toy.paths, toy.vocabulary, model_config, transforms,
-        warm_start=False, inference_scale=data.median_shorter_side,
-    )  # fmt: skip
-    assert detector.photo_transforms.test_scale == 128
-    assert detector.transforms == transforms
+    assert with_sizes(TrainData.read(toy.paths), sizes).median_shorter_side(LARGEST_SCALE) == median

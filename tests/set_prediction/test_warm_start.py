@@ -84,7 +84,8 @@ def test_whatever_does_not_fit_is_named_and_nothing_is_changed(model, detr, chan
 def test_the_committed_weights_fit_the_committed_params(params, make_detector, monkeypatch):
     monkeypatch.chdir(ROOT)
     weights = from_mapping(WeightsConfig, params["weights"], "weights")
-    config = from_mapping(ModelConfig, params["model"], "model")
+    own = {key: params["hoiclip"][key] for key in ("interaction", "verb")}
+    config = from_mapping(ModelConfig, params["model"] | own, "model")
     path = Path(weights.raw, weights.detector)
     warm_start_from_detr(
         make_detector(config).method.network, read_detr(path, config.detector), path

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from hoiclip.config import from_mapping
+from hoiclip.set_prediction import parameter_groups as module
 from hoiclip.set_prediction.config import TrainConfig
-from hoiclip.training.optimizer import build_optimizer, parameter_groups
+from hoiclip.training.optimizer import build_optimizer
 
 
 @pytest.fixture
@@ -16,6 +17,11 @@ def config(params):
 @pytest.fixture
 def model(make_detector):
     return make_detector().method.network.train()
+
+
+def parameter_groups(model, config):
+    backbone = model.encoder.backbone
+    return module.parameter_groups(model, backbone, config.lr, config.lr_backbone)
 
 
 def names_in(model, parameters):
@@ -54,7 +60,7 @@ def test_backbone_rate_zero_freezes_the_whole_backbone(model, config):
 
 
 def test_frozen_parameters_get_no_gradient_and_stay(model, config):
-    optimizer, _ = build_optimizer(model, config)
+    optimizer, _ = build_optimizer(parameter_groups(model, config), config)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     outputs = model(torch.randn(1, 3, 64, 64), None, torch.randn(1, 5, 16), torch.randn(1, 12))
     sum(value.square().sum() for value in vars(outputs).values() if value is not None).backward()
@@ -66,14 +72,16 @@ def test_frozen_parameters_get_no_gradient_and_stay(model, config):
 
 
 def test_weight_decay_is_on_every_tensor(model, config):
-    optimizer, _ = build_optimizer(model, dataclasses.replace(config, weight_decay=0.125))
+    optimizer, _ = build_optimizer(
+        parameter_groups(model, config), dataclasses.replace(config, weight_decay=0.125)
+    )
     assert isinstance(optimizer, torch.optim.AdamW)
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.125}
 
 
 def test_rate_drops_once_at_the_given_epoch(model, config):
     config = dataclasses.replace(config, lr_drop_epoch=2, lr_drop_factor=0.1)
-    optimizer, schedule = build_optimizer(model, config)
+    optimizer, schedule = build_optimizer(parameter_groups(model, config), config)
     rates = []
     for _ in range(4):
         rates.append([group["lr"] for group in optimizer.param_groups])

@@ -5,52 +5,85 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hoiclip.training.loop import Trainer
+import yaml
 from safetensors.torch import load_file
 
 from hoiclip import schema
-from hoiclip.config import from_mapping
 from hoiclip.errors import InputError, NonFiniteLossError, ParamsError
-from hoiclip.files import file_identity, read_json
+from hoiclip.files import file_identity
+from hoiclip.methods.hoiclip.method import Hoiclip
 from hoiclip.methods.registry import method_named
 from hoiclip.model_file import load_detector
-from hoiclip.training import loop
-from hoiclip.training.config import TrainConfig
+from hoiclip.set_prediction import training
+from hoiclip.training.trainer import Trainer, weights_name
 
 
 class Killed(Exception):
     """Stands for a process that ends at once."""
 
 
-@pytest.fixture(scope="module")
-def train_config(params):
-    config = from_mapping(TrainConfig, params["train"], "train")
-    return dataclasses.replace(
-        config, device="cpu", threads=1, warm_start=False, epochs=2, lr_drop_epoch=1, workers=0,
-        batch_size=4, lr=1e-3, lr_backbone=1e-4, validate_every=1,
-    )  # fmt: skip
+SMALL = {
+    "device": "cpu", "threads": 1, "warm_start": False, "epochs": 2, "lr_drop_epoch": 1,
+    "workers": 0, "batch_size": 4, "lr": 1e-3, "lr_backbone": 1e-4, "keep_every": 1,
+}  # fmt: skip
+
+
+class Training:
+    """One call of `training.train`, whose trainer can be looked at and changed before it runs."""
+
+    def __init__(self, params, paths, resume, log, monkeypatch):
+        self.arguments = (Hoiclip.build, params, paths)
+        self.resume, self.log, self.monkeypatch = resume, log, monkeypatch
+        self.trainer = None
+
+    def run(self, out, change=lambda trainer: None):
+        real = Trainer.run
+
+        def run(trainer, folder):
+            self.trainer = trainer
+            change(trainer)
+            return real(trainer, folder)
+
+        with self.monkeypatch.context() as patched:
+            patched.setattr(Trainer, "run", run)
+            return training.train(*self.arguments, out, self.resume, self.log)
+
+    def prepared(self):
+        """The trainer, before its first step."""
+
+        class ReadyError(Exception):
+            pass
+
+        def stop(trainer):
+            raise ReadyError
+
+        with pytest.raises(ReadyError):
+            self.run(None, stop)
+        return self.trainer
 
 
 @pytest.fixture
-def trainer(toy, model_config, train_config, predict_config, tmp_path):
+def trainer(toy, params, model_config, tmp_path, monkeypatch):
     def make(folder="resume", log=lambda epoch, figures: None, paths=None, model=None, **changes):
-        return Trainer(
-            paths or toy.paths,
-            model or model_config,
-            dataclasses.replace(train_config, **changes),
-            predict_config,
-            tmp_path / folder,
-            log,
-        )
+        config = dataclasses.asdict(model or model_config)
+        own = {key: config.pop(key) for key in ("interaction", "verb")}
+        sections = {
+            "model": config,
+            "hoiclip": own | {"enhancement": params["hoiclip"]["enhancement"]},
+            "train": params["train"] | SMALL | changes,
+        }
+        file = tmp_path / f"params {len(list(tmp_path.iterdir()))}.yaml"
+        file.write_text(yaml.safe_dump(sections))
+        return Training(file, paths or toy.paths, tmp_path / folder, log, monkeypatch)
 
     return make
 
 
 def test_a_batch_larger_than_the_training_images_is_refused(trainer):
     """Of it no step would come."""
-    trainer(batch_size=8)
+    trainer(batch_size=8).prepared()
     with pytest.raises(ParamsError, match=r"train\.batch_size: 9, but .* has 8 images"):
-        trainer(batch_size=9)
+        trainer(batch_size=9).prepared()
 
 
 def weights_in(folder):
@@ -69,15 +102,15 @@ def history(folder, name):
     return [(step, value) for step, found, value in rows if found == name]
 
 
-def test_the_loss_falls_on_a_few_images(trainer, model_config, train_config, tmp_path):
+def test_the_loss_falls_on_a_few_images(trainer, model_config, params, tmp_path):
     no_dropout = dataclasses.replace(
         model_config,
         detector=dataclasses.replace(model_config.detector, dropout=0.0),
         interaction=dataclasses.replace(model_config.interaction, dropout=0.0),
     )
     trainer(
-        model=no_dropout, epochs=25, lr_drop_epoch=25, validate_every=25, lr=3e-3, lr_backbone=1e-3,
-        transforms=dataclasses.replace(train_config.transforms, flip=0.0),
+        model=no_dropout, epochs=25, lr_drop_epoch=25, keep_every=0, lr=3e-3, lr_backbone=1e-3,
+        transforms=params["train"]["transforms"] | {"flip": 0.0},
     ).run(tmp_path / "out")  # fmt: skip
     losses = [value for _, value in history(tmp_path / "out", "epoch/loss/total")]
     assert len(losses) == 25
@@ -88,33 +121,54 @@ def test_the_loss_falls_on_a_few_images(trainer, model_config, train_config, tmp
 def test_outputs_say_what_was_done(trainer, tmp_path):
     seen = []
     out = tmp_path / "out"
-    trainer(log=lambda epoch, figures: seen.append((epoch, figures))).run(out)
-    summary = read_json(out / "summary.json")
-    assert summary["steps"] == 4  # 8 images, batches of 4, 2 epochs
-    assert summary["threads"] == 1
-    assert summary["validation_full"] is not None
+    made = trainer(log=lambda epoch, figures: seen.append((epoch, figures)))
+    summary = made.run(out)
+    assert {key: summary[key] for key in ("steps", "threads", "device")} == {
+        "steps": 4, "threads": 1, "device": "cpu",
+    }  # fmt: skip  # 8 images, batches of 4, 2 epochs
     assert [epoch for epoch, _ in seen] == [1, 2]
     assert [figures["lr"] for _, figures in seen] == pytest.approx([1e-3, 1e-4])
-    assert {"loss/hoi", "loss/total", "validation/full"} <= set(seen[0][1])
+    assert {"loss/hoi", "loss/total"} <= set(seen[0][1])
     steps = [step for step, _ in history(out, "epoch/loss/total")]
     assert steps == [2, 4]
-    provenance = load_detector(out / "model.safetensors", method_named).provenance
-    assert provenance["steps"] == 4
-    assert provenance["epoch"] == summary["epoch_kept"]
+    detector = load_detector(out / "model.safetensors", method_named)
+    assert {key: detector.provenance[key] for key in ("epoch", "steps")} == {"epoch": 2, "steps": 4}
+    assert detector.provenance["training"]["method"] == "hoiclip"
+    assert "workers" not in detector.provenance["training"]["optimization"]
+    assert detector.photo_transforms.test_scale == 128
+    last = load_file(out / "weights" / weights_name(2))
+    assert_equal_weights(last, dict(detector.method.network.state_dict()))
+
+
+@pytest.mark.parametrize(("keep_every", "kept"), [(0, [3]), (1, [1, 2, 3]), (2, [2, 3])])
+def test_weights_are_kept_of_the_epochs_asked_for_and_of_the_last(
+    trainer, tmp_path, keep_every, kept
+):
+    snapshots = {}
+
+    def log(epoch, _figures):
+        state = made.trainer.network.state_dict()
+        snapshots[epoch] = {name: tensor.clone() for name, tensor in state.items()}
+
+    made = trainer(log=log, epochs=3, keep_every=keep_every)
+    made.run(tmp_path / "out")
+    files = sorted((tmp_path / "out/weights").iterdir())
+    assert [file.name for file in files] == [weights_name(epoch) for epoch in kept]
+    for file, epoch in zip(files, kept, strict=True):
+        assert_equal_weights(load_file(file), snapshots[epoch])
 
 
 def test_equal_seeds_give_equal_weights_and_others_do_not(trainer, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        trainer(folder=f"resume {name}", seed=seed, keep="last", epochs=1).run(tmp_path / name)
+        trainer(folder=f"resume {name}", seed=seed, epochs=1).run(tmp_path / name)
     first, second, third = (weights_in(tmp_path / name) for name in "abc")
     assert_equal_weights(first, second)
     name = "model.instance_decoder.human_queries.weight"
     assert not torch.equal(first[name], third[name])
 
 
-@pytest.mark.parametrize("keep", ["last", "best"])
-def test_going_on_after_a_kill_equals_never_having_stopped(trainer, tmp_path, keep, monkeypatch):
-    changes = {"epochs": 3, "lr_drop_epoch": 2, "keep": keep}
+def test_going_on_after_a_kill_equals_never_having_stopped(trainer, tmp_path, monkeypatch):
+    changes = {"epochs": 3, "lr_drop_epoch": 2}
     whole, parts, steps = [], [], []
     real = Trainer._step
     monkeypatch.setattr(
@@ -137,6 +191,11 @@ def test_going_on_after_a_kill_equals_never_having_stopped(trainer, tmp_path, ke
     assert len(steps) == 4  # two epochs of two batches: the first is not repeated
     assert_equal_weights(weights_in(tmp_path / "whole"), weights_in(tmp_path / "parts out"))
     assert parts == whole
+    for epoch in (1, 2, 3):
+        files = [
+            tmp_path / name / "weights" / weights_name(epoch) for name in ("whole", "parts out")
+        ]
+        assert files[0].read_bytes() == files[1].read_bytes()
     files = [tmp_path / name / "history.parquet" for name in ("whole", "parts out")]
     assert pq.read_table(files[0]).equals(pq.read_table(files[1]))
     assert not any((tmp_path / "parts").iterdir())
@@ -144,7 +203,7 @@ def test_going_on_after_a_kill_equals_never_having_stopped(trainer, tmp_path, ke
 
 @pytest.fixture
 def interrupted(trainer, tmp_path):
-    """Two of three epochs were trained; the state file, and a function that goes on."""
+    """Two of three epochs were trained: state file, trainer, and a function that goes on."""
 
     def killed_after_the_second(epoch, figures):
         if epoch == 2:
@@ -154,22 +213,23 @@ def interrupted(trainer, tmp_path):
     first = trainer(log=killed_after_the_second, **changes)
     with pytest.raises(Killed):
         first.run(tmp_path / "out")
+    folder = first.trainer.resume.folder
 
-    def go_on(**others):
-        def never(epoch, figures):
+    def go_on():
+        def never(*_):
             raise AssertionError("an epoch was trained")
 
-        made = trainer(log=never, **changes | others)
-        made._epoch = never
         with pytest.raises(InputError) as info:
-            made.run(tmp_path / "out")
+            trainer(log=never, **changes).run(
+                tmp_path / "out", lambda made: setattr(made, "_epoch", never)
+            )
         assert not (tmp_path / "out").exists()
         said = str(info.value)
-        assert said.startswith(str(first.resume.folder / "state.pt"))
-        assert f"Delete {first.resume.folder} to start" in said
+        assert said.startswith(str(folder / "state.pt"))
+        assert f"Delete {folder} to start" in said
         return said
 
-    return first.resume.folder / "state.pt", first, go_on
+    return folder / "state.pt", first.trainer, go_on
 
 
 def test_a_damaged_state_is_refused_before_an_epoch_is_trained(interrupted):
@@ -192,24 +252,19 @@ def test_a_state_of_before_there_were_versions_is_refused(interrupted):
     assert "of version 1" in go_on()
 
 
-def test_a_state_without_its_best_weights_is_refused(interrupted):
-    _, first, go_on = interrupted
-    progress = first.resume.load(first.model, first.optimizer, first.schedule)
-    assert progress.best[1] > 0
-    lacking = dataclasses.replace(progress, best_weights=None)
-    first.resume.save(lacking, first.model, first.optimizer, first.schedule)
-    assert f"lacks the best weights, those of epoch {progress.best[1]}" in go_on()
+def test_a_state_without_the_weights_of_an_epoch_is_refused(interrupted):
+    path, _, go_on = interrupted
+    (path.parent / weights_name(1)).unlink()
+    assert f"lacks {weights_name(1)}" in go_on()
 
 
-@pytest.mark.parametrize("part", ["model", "best", "optimizer", "progress", "random"])
+@pytest.mark.parametrize("part", ["model", "optimizer", "progress", "random"])
 def test_a_state_that_does_not_fit_the_model_is_refused(interrupted, part):
     _, first, go_on = interrupted
     state = first.resume._file.load()
     name = "instance_decoder.human_queries.weight"
     if part == "model":
         state["model"][name] = state["model"][name][:-1]
-    elif part == "best":
-        del state["progress"]["best_weights"][name]
     elif part == "optimizer":
         moments = state["optimizer"]["state"][5]
         moments["exp_avg"] = moments["exp_avg"].flatten()[:1]
@@ -222,7 +277,7 @@ def test_a_state_that_does_not_fit_the_model_is_refused(interrupted, part):
 
 
 def test_a_kill_within_an_epoch_repeats_that_epoch(trainer, tmp_path, monkeypatch):
-    trainer(keep="last").run(tmp_path / "whole")
+    trainer().run(tmp_path / "whole")
     real = Trainer._step
 
     def killed_at_step_four(self, batch, progress):
@@ -233,32 +288,36 @@ def test_a_kill_within_an_epoch_repeats_that_epoch(trainer, tmp_path, monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "_step", killed_at_step_four)
         with pytest.raises(Killed):
-            trainer("parts", keep="last").run(tmp_path / "parts out")
-    trainer("parts", keep="last").run(tmp_path / "parts out")
+            trainer("parts").run(tmp_path / "parts out")
+    trainer("parts").run(tmp_path / "parts out")
     assert_equal_weights(weights_in(tmp_path / "whole"), weights_in(tmp_path / "parts out"))
 
 
-def test_a_loss_that_is_not_finite_is_named_and_changes_nothing(trainer, tmp_path, monkeypatch):
-    made = trainer()
-    real, calls = made.criterion.forward, []
+def test_a_loss_that_is_not_finite_is_named_and_changes_nothing(trainer, tmp_path):
+    calls = []
 
-    def second_is_infinite(outputs, targets):
-        calls.append(1)
-        losses = real(outputs, targets)
-        return losses if len(calls) < 4 else losses | {"total": losses["total"] * float("inf")}
+    def fourth_is_infinite(made):
+        real = made.method.training_step
 
-    monkeypatch.setattr(made.criterion, "forward", second_is_infinite)
+        def step(batch, features):
+            calls.append(1)
+            losses = real(batch, features)
+            return losses if len(calls) < 4 else losses | {"l1": losses["l1"] * float("inf")}
+
+        made.method.training_step = step
+
     with pytest.raises(NonFiniteLossError, match=r"epoch 2, step 4: .*toy_train_\d+\.jpg") as info:
-        made.run(tmp_path / "out")
+        trainer().run(tmp_path / "out", fourth_is_infinite)
     assert "\n" not in str(info.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_weights_that_became_nan_are_reported_as_such(trainer, tmp_path):
-    made = trainer()
-    made.model.logit_scale.data.fill_(float("nan"))
+    def damage(made):
+        made.network.logit_scale.data.fill_(float("nan"))
+
     with pytest.raises(NonFiniteLossError, match="epoch 1, step 1: "):
-        made.run(tmp_path / "out")
+        trainer().run(tmp_path / "out", damage)
 
 
 def test_compiled_modules_do_not_decide_the_result(tmp_path):
@@ -271,63 +330,23 @@ def test_compiled_modules_do_not_decide_the_result(tmp_path):
     assert file_identity([tmp_path]) != before
 
 
-def test_the_weights_of_the_best_validation_are_kept(trainer, tmp_path, monkeypatch):
-    values = iter([5.0, 9.0, 9.0, 3.0])
-    monkeypatch.setattr(
-        loop, "metrics", lambda _: {"default": {"full": next(values), "unseen": None}}
-    )
-    snapshots = {}
-
-    def log(epoch, _figures):
-        state = made.model.state_dict()
-        snapshots[epoch] = {f"model.{k}": v.clone() for k, v in state.items()}
-
-    made = trainer(log=log, epochs=4, lr_drop_epoch=4)
-    summary = made.run(tmp_path / "out")
-    assert (summary["epoch_kept"], summary["validation_full"]) == (2, 9.0)
-    kept = {k: v for k, v in weights_in(tmp_path / "out").items() if k.startswith("model.")}
-    assert_equal_weights(kept, snapshots[2])
-    name = "model.instance_decoder.human_queries.weight"
-    assert not torch.equal(kept[name], snapshots[4][name])
-
-
-def test_validation_predicts_the_validation_images_alone(trainer, toy, tmp_path, monkeypatch):
-    real, asked = loop.predict, []
-
-    def recorded(detector, images, store, config, ks, device):
-        asked.append((images["image_id"].to_pylist(), list(ks)))
-        return real(detector, images, store, config, ks, device)
-
-    monkeypatch.setattr(loop, "predict", recorded)
-    made = trainer(epochs=3, validate_every=2, lr_drop_epoch=3)
-    made.run(tmp_path / "out")
-    assert asked == [(list(range(8, 12)), [0])] * 2  # after epochs 2 and 3, without enhancement
-    assert set(made.dataset.file_names) == set(toy.train.images["file_name"].to_pylist()[:8])
-
-
-def test_without_validation_images_the_last_weights_are_kept(trainer, toy, tmp_path):
-    empty = tmp_path / "empty"
-    toy.train.select(np.array([], np.int64)).write(empty, {})
-    paths = dataclasses.replace(toy.paths, validation=empty)
-    summary = trainer(paths=paths).run(tmp_path / "out")
-    assert (summary["epoch_kept"], summary["validation_full"]) == (2, None)
-
-
 def test_whatever_decides_the_result_has_a_resume_folder_of_its_own(trainer, toy, tmp_path):
-    folder = trainer().resume.folder
-    assert trainer().resume.folder == folder
-    assert trainer(lr=2e-3).resume.folder != folder
-    assert trainer(seed=1).resume.folder != folder
+    folder = trainer().prepared().resume.folder
+    assert trainer().prepared().resume.folder == folder
+    assert trainer(workers=1).prepared().resume.folder == folder
+    assert trainer(threads=2).prepared().resume.folder == folder
+    assert trainer(lr=2e-3).prepared().resume.folder != folder
+    assert trainer(seed=1).prepared().resume.folder != folder
     copy = tmp_path / "verbs.parquet"
     shutil.copy(toy.paths.text_embeddings, copy)
     changed = dataclasses.replace(toy.paths, text_embeddings=copy)
-    assert trainer(paths=changed).resume.folder != folder
+    assert trainer(paths=changed).prepared().resume.folder != folder
 
 
 def test_warm_start_is_a_choice(trainer, toy):
     name = "transformer.encoder.layers.0.linear1.weight"
     for warm in (True, False):
-        encoder = trainer(warm_start=warm).model.encoder.transformer
+        encoder = trainer(warm_start=warm).prepared().network.encoder.transformer
         same = torch.equal(encoder.layers[0].linear1.weight, toy.detr[name])
         assert same == warm
 
@@ -338,5 +357,5 @@ def test_unseen_classes_reach_the_criterion(trainer, toy, tmp_path):
     path = tmp_path / "classes.parquet"
     table = toy.classes.set_column(3, schema.CLASSES.field("seen"), [seen])
     schema.write_table(path, table, schema.CLASSES, {})
-    made = trainer(paths=dataclasses.replace(toy.paths, classes=path))
-    assert torch.equal(made.criterion.seen, torch.from_numpy(seen))
+    made = trainer(paths=dataclasses.replace(toy.paths, classes=path)).prepared()
+    assert torch.equal(made.method.criterion.seen, torch.from_numpy(seen))
