@@ -15,7 +15,7 @@ from hoiclip.training.config import TrainConfig
 from hoiclip.training.inputs import TrainPaths
 from hoiclip.training.loop import Trainer
 
-OUT = Path("runs/train")
+OUT = Path("runs/hoiclip/train")
 PATHS = TrainPaths(
     vocabulary=Path("data/vocabulary.parquet"),
     train=Path("data/splits/train"),
@@ -55,4 +55,4 @@ def main(params: Path) -> dict:
 
 
 if __name__ == "__main__":
-    run_stage("train", main)
+    run_stage("hoiclip/train", main)

@@ -9,12 +9,13 @@ from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.entry import run_stage
 from hoiclip.files import write_json
+from hoiclip.method_summary import MethodSummary
 from hoiclip.model_file import load_detector
 from hoiclip.prediction import PredictConfig, as_stated, choose_k, predict
 from hoiclip.runtime import prepare
 
-OUT = Path("runs/predict")
-MODEL = Path("runs/train/model.safetensors")
+OUT = Path("runs/hoiclip/predict")
+MODEL = Path("runs/hoiclip/train/model.safetensors")
 
 
 def main(params: Path) -> dict:
@@ -37,8 +38,11 @@ def main(params: Path) -> dict:
     provenance = {"model": detector.provenance, "enhancement_k": k}
     schema.write_table(OUT / "predictions.parquet", predictions, schema.PREDICTIONS, provenance)
     write_json(OUT / "enhancement.json", {"k": k, "validation": sweep})
-    return {"images": len(images), "predictions": len(predictions)}
+    summary = {"images": len(images), "predictions": len(predictions)}
+    stages = ("verb_vectors", "train")
+    MethodSummary.gather("runs", "hoiclip", "HOICLIP", stages, summary).write("runs")
+    return summary
 
 
 if __name__ == "__main__":
-    run_stage("predict", main)
+    run_stage("hoiclip/predict", main)
