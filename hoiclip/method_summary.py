@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +49,27 @@ class MethodSummary:
         """
         path = method_file(runs, name)
         value = _object(path)
-        for key, kind in (("name", str), ("title", str), ("stages", dict)):
+        for key, kind in (("name", str), ("title", str), ("stages", list)):
             if not isinstance(value.get(key), kind):
                 raise InputError(path, f"missing, or no {kind.__name__}", key=key, fix=_FIX)
         if value["name"] != name:
             raise InputError(path, f"{value['name']!r}, expected {name!r}", key="name", fix=_FIX)
-        for stage, said in value["stages"].items():
-            if not isinstance(said, dict):
-                raise InputError(path, "no JSON object", key=f"stages.{stage}", fix=_FIX)
-        return cls(value["name"], value["title"], value["stages"])
+        stages = {}
+        for number, entry in enumerate(value["stages"]):
+            match entry:
+                case {"stage": str(stage), "summary": dict(said)}:
+                    stages[stage] = said
+                case _:
+                    problem = "expected an object with stage and summary"
+                    raise InputError(path, problem, row=number, key="stages", fix=_FIX)
+        return cls(value["name"], value["title"], stages)
 
     def write(self, runs: str | Path) -> None:
         """Writes the file that `read` reads."""
-        write_json(method_file(runs, self.name), asdict(self))
+        # A list, because JSON objects are written by key.
+        stages = [{"stage": stage, "summary": said} for stage, said in self.stages.items()]
+        value = {"name": self.name, "title": self.title, "stages": stages}
+        write_json(method_file(runs, self.name), value)
 
 
 def method_file(runs: str | Path, name: str) -> Path:
