@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from pathlib import Path
@@ -26,6 +27,8 @@ RENAMED = {
 """Keys of params.yaml of earlier versions, and what they are called now."""
 _MOST_BYTES = 2**20
 _MOST_DEPTH = 32
+# Folders bear it, so that it is no path.
+_METHOD = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def check(condition: bool, problem: str) -> None:
@@ -162,3 +165,15 @@ def load(cls: type[T], section: str, path: str | Path = "params.yaml") -> T:
     if section not in params:
         raise ParamsError(f"{path}: section {section!r} is missing")
     return from_mapping(cls, params[section], f"{path}: {section}")
+
+
+def chosen_method(path: str | Path) -> str:
+    """The name of the method that params.yaml chooses, under whose name its files are in `runs/`.
+
+    Raises:
+        ParamsError: the file cannot be read, or `method` is missing or no name.
+    """
+    method = read_params(path).get("method")
+    if not isinstance(method, str) or not _METHOD.fullmatch(method):
+        raise ParamsError(f"{path}: method: {told(method)}, expected the name of a method")
+    return method

@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hoiclip.errors import HoiclipError, printable
+from hoiclip.errors import HoiclipError
 from hoiclip.files import write_json
+from hoiclip.printable import printable
 
 # Libraries raise bare RuntimeErrors for want of memory; these are parts of their texts.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "CUDA out of memory")

@@ -6,16 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-
-def printable(text: str) -> str:
-    """`text` with everything escaped that a terminal would act on or cannot show.
-
-    Control and formatting characters (ANSI sequences, changes of writing direction) and bytes of
-    file names that are not UTF-8 become backslash escapes.
-    """
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
+from hoiclip.printable import printable
 
 
 class HoiclipError(Exception):

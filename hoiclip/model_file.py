@@ -104,6 +104,16 @@ def _scale_unstated(vocabulary: Vocabulary) -> int:
     return _SCALES_UNSTATED.get(hashlib.sha256(text.encode()).hexdigest(), _SCALE_UNSTATED)
 
 
+def only(method: type[Method]) -> Callable[[str], type[Method]]:
+    """For `load_detector`: takes files of one method alone."""
+
+    def find(name: str) -> type[Method]:
+        check(name == method.name, f"method: {told(name)}, expected {method.name}")
+        return method
+
+    return find
+
+
 def load_detector(path: str | Path, find: Callable[[str], type[Method]]) -> Detector:
     """Reads a file that `Detector.save` wrote, now or in format 1, in eval mode on the CPU.
 

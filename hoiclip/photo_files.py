@@ -12,7 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from hoiclip.data.images import Limits, Size, decode_reduced, read_file, suffixes
-from hoiclip.errors import InputError, printable
+from hoiclip.errors import InputError
+from hoiclip.printable import printable
 
 _NAMES_SHOWN = 3
 _PICTURE = re.compile(r"[0-9]{5,}-.*\.jpg", re.DOTALL)

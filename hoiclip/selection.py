@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,26 @@ from typing import Any, Literal
 import pyarrow as pa
 import torch
 
+from hoiclip import schema
+from hoiclip.config import load
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import WeightsError
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
-from hoiclip.model_file import Detector
+from hoiclip.files import write_json
+from hoiclip.methods.contract import Method
+from hoiclip.model_file import Detector, load_detector, only
 from hoiclip.prediction import PredictConfig, predict
 from hoiclip.progress import say
 from hoiclip.ranges import Config
+from hoiclip.runtime import prepare
 from hoiclip.tensors import read_safetensors
+
+
+VALIDATION = Path("data/splits/validation")
+CLASSES = Path("data/splits/classes.parquet")
+IMAGES = Path("data/images/train")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +139,62 @@ def _load(detector: Detector, path: Path) -> None:
         raise WeightsError(f"{path}: weights of another network ({problem})") from None
 
 
-def summary(selected: Selected) -> dict[str, Any]:
-    """`selected` as JSON."""
-    return {
+def select_from_files(
+    method: type[Method], params: Path, train: Path, out: Path
+) -> dict[str, Any]:
+    """Selects from what training left in the folder `train`.
+
+    Writes `model.safetensors`, `selection.json` (figures by name) and `validation.parquet`
+    (`schema.HISTORY`, figures by epoch) into the folder `out`.
+
+    Returns:
+        The epoch whose weights were chosen, its validation mAP, and the scoring.
+
+    Raises:
+        HoiclipError: a param or file is wrong.
+    """
+    config = load(SelectConfig, "select", params)
+    predict_config = load(PredictConfig, "predict", params)
+    scorings = method.scorings(params)
+    detector = load_detector(train / "model.safetensors", only(method))
+    validation = Validation(
+        Annotations.read(VALIDATION),
+        ImageStore(IMAGES),
+        schema.read_table(CLASSES, schema.CLASSES),
+        predict_config,
+        prepare(predict_config.device, predict_config.threads),
+    )
+    selected = select(detector, kept_weights(train / "weights"), scorings, config, validation)
+    figures = selected.epochs.get(selected.epoch, {})
+    chosen = {
         "epoch": selected.epoch,
-        "epochs": {str(epoch): figures for epoch, figures in selected.epochs.items()},
-        "scorings": [{**vars(scoring), "full": full} for scoring, full in selected.scorings],
+        "validation_full": figures.get("full"),
+        "scoring": dataclasses.asdict(detector.method.scoring),
     }
+    provenance = {**detector.provenance, "epoch": selected.epoch, "selected": chosen}
+    detector = dataclasses.replace(detector, provenance=provenance)
+    detector.save(out / "model.safetensors")
+    rows = [
+        (0, float(epoch), f"epoch/validation/{name}", value)
+        for epoch, found in selected.epochs.items()
+        for name, value in found.items()
+        if value is not None
+    ]
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema.HISTORY)
+    history = pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, schema.HISTORY, strict=True)], schema=schema.HISTORY)
+    schema.write_table(out / "validation.parquet", history, schema.HISTORY, {})
+    sweep = [{**vars(scoring), "full": full} for scoring, full in selected.scorings]
+    write_json(out / "selection.json", {**chosen, "scorings": sweep})
+    return chosen
+
+
+def kept_weights(folder: Path) -> dict[int, Path]:
+    """The files of weights in a folder, by epoch.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    found = {int(path.stem.rpartition("-")[2]): path for path in folder.glob("epoch-*.safetensors")}
+    if not found:
+        raise WeightsError(f"{folder}: holds no weights of an epoch; run the train stage")
+    return dict(sorted(found.items()))

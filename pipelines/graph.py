@@ -1,4 +1,4 @@
-"""The stages of dvc.yaml and their order: the only graph this project has."""
+"""The stages of the dvc.yaml files and their order: the only graph this project has."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage, Stage
 
 from pipelines.errors import PipelineError
+from pipelines.methods import stage_file
+
+_ROOT_FILE = "dvc.yaml"
 
 
 def stage_graph(root: str | Path) -> nx.DiGraph:
@@ -21,8 +24,10 @@ def stage_graph(root: str | Path) -> nx.DiGraph:
 
     Returns:
         A graph with one node per stage, named as `dvc repro` takes it (`train`, or `train@0` where
-        dvc.yaml has a matrix), and an edge from each stage to every stage that needs its outputs.
-        Nodes of `.dvc` files (tracked data, no command) carry `tracked_file=True`.
+        dvc.yaml has a matrix, `methods/x/dvc.yaml:train` in another folder), and an edge from each
+        stage to every stage that needs its outputs. Nodes carry `file`, where the stage stands,
+        and `stage`, its name there; those of `.dvc` files (tracked data, no command) carry
+        `tracked_file=True`.
 
     Raises:
         PipelineError: `root` is no DVC project, or its dvc.yaml is wrong.
@@ -30,41 +35,68 @@ def stage_graph(root: str | Path) -> nx.DiGraph:
     try:
         with Repo(str(root)) as repo:
             index = repo.index.graph
-            names = {stage: _name(stage, repo.root_dir) for stage in index}
+            files = {stage: os.path.relpath(stage.path, repo.root_dir) for stage in index}
     except DvcException as error:
         raise PipelineError(f"{root}: no DVC graph to read: {error}") from error
+    names = {stage: _name(stage, file) for stage, file in files.items()}
     graph = nx.DiGraph()
     # DVC's edges point from a stage to the ones it depends on.
     for stage in index:
-        graph.add_node(names[stage], tracked_file=stage.is_data_source)
+        graph.add_node(
+            names[stage],
+            tracked_file=stage.is_data_source,
+            file=files[stage],
+            stage=stage.name if isinstance(stage, PipelineStage) else None,
+        )
     graph.add_edges_from((names[source], names[stage]) for stage, source in index.edges)
     return graph
 
 
-def _name(stage: Stage, root: str) -> str:
-    """The stage as `dvc repro` takes it in `root`; DVC's own is relative to the current folder."""
-    path = os.path.relpath(stage.path, root)
+def _name(stage: Stage, file: str) -> str:
+    """The stage as `dvc repro` takes it in the project's folder, in which `file` is given."""
     if not isinstance(stage, PipelineStage):
-        return path
-    return stage.name if path == "dvc.yaml" else f"{path}:{stage.name}"
+        return file
+    return stage.name if file == _ROOT_FILE else f"{file}:{stage.name}"
 
 
-def needed_for(graph: nx.DiGraph, target: str | None) -> nx.DiGraph:
+def needed_for(graph: nx.DiGraph, target: str | None, method: str | None = None) -> nx.DiGraph:
     """Cuts a stage graph down to a target and everything upstream of it.
 
     Args:
         graph: as from `stage_graph`.
-        target: a stage, the name of a matrix (then all its stages), or None for the whole graph.
+        target: a stage, the name of a matrix (then all its stages), a dvc.yaml (likewise), or None
+            for what `dvc repro` without a name runs: the stages of the root's dvc.yaml. A name
+            that the root's dvc.yaml does not have is looked for in the method's, then in all.
+        method: the chosen one.
 
     Raises:
-        PipelineError: there is no such stage.
+        PipelineError: there is no such stage, or there are several.
     """
-    if target is None:
-        return graph
-    wanted = {node for node in graph if node == target or node.startswith(f"{target}@")}
-    if not wanted:
+    wanted = _wanted(graph, target, method)
+    upstream = set().union(*(nx.ancestors(graph, node) for node in wanted))
+    return graph.subgraph(wanted | upstream)
+
+
+def _wanted(graph: nx.DiGraph, target: str | None, method: str | None) -> set[str]:
+    files = nx.get_node_attributes(graph, "file")
+    of_file = {node for node in graph if files[node] == (target or _ROOT_FILE)}
+    if target is None or of_file:
+        return of_file
+    found = {node for node in graph if node == target or node.startswith(f"{target}@")}
+    if found:
+        return found
+    for node, stage in graph.nodes(data="stage"):
+        if stage is not None and (stage == target or stage.startswith(f"{target}@")):
+            found.add(node)
+    chosen = {node for node in found if method and files[node] == stage_file(method)}
+    if chosen:
+        return chosen
+    if not found:
         raise PipelineError(
             f"dvc.yaml: no stage '{target}'. Stages: {', '.join(sorted(graph)) or 'none'}"
         )
-    upstream = set().union(*(nx.ancestors(graph, node) for node in wanted))
-    return graph.subgraph(wanted | upstream)
+    if len({files[node] for node in found}) > 1:
+        raise PipelineError(
+            f"stage '{target}' is none of the chosen method's. Name one: {', '.join(sorted(found))}"
+        )
+    return found

@@ -1,8 +1,8 @@
 """`python -m pipelines.lock`: finds what a kill inside DVC leaves half written.
 
-DVC writes dvc.lock, and the file in which it notes who reads and writes what, in place. A half
-dvc.lock is told, with the cure; the other file holds nothing to keep, so that it is removed. So is
-git's index.lock, with which every later run would fail, once no git or DVC is at work here.
+DVC writes its dvc.lock files, and the file in which it notes who reads and writes what, in place.
+A half dvc.lock is told, with the cure; the other file holds nothing to keep, so that it is removed.
+So is git's index.lock, with which every later run would fail, once no git or DVC is at work here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from dvc.utils.serialize import parse_yaml
 from voluptuous import Invalid
 
 from pipelines.errors import PipelineError
+from pipelines.methods import method_names, stage_file
 from pipelines.workspace import git_path, git_top
 
 _SECONDS_TO_WAIT = 5.0
@@ -30,12 +31,17 @@ _PROGRAMS = ("git", "dvc")
 
 
 def check_lock(root: str | Path) -> None:
-    """Checks that dvc.lock is whole; a project without one has run no stage yet.
+    """Checks that dvc.lock, the root's and each method's, is whole; without one no stage ran yet.
 
     Raises:
-        PipelineError: it is cut short or is no lock file.
+        PipelineError: one is cut short or is no lock file.
     """
-    path = Path(root, "dvc.lock")
+    for file in ("dvc.yaml", *map(stage_file, method_names(root))):
+        _check(Path(root), str(Path(file).with_suffix(".lock")))
+
+
+def _check(root: Path, name: str) -> None:
+    path = root / name
     try:
         text = path.read_text(encoding="utf-8")
         # DVC ends it with a line break; without one, the last value may be half of one.
@@ -49,7 +55,7 @@ def check_lock(root: str | Path) -> None:
         problem = problem or "it is no lock file of DVC"
     if problem:
         raise PipelineError(
-            f"{path}: {problem}, as a kill inside DVC leaves it. Run: git checkout dvc.lock"
+            f"{path}: {problem}, as a kill inside DVC leaves it. Run: git checkout {name}"
         )
 
 

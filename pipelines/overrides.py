@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipelines.errors import PipelineError
+from pipelines.methods import KEY, check_method
 from pipelines.params import apply_changes, parse_overrides, read_overlay
 from pipelines.told import without_secrets
 
@@ -70,6 +71,8 @@ def _values(changes: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 def _check(root: Path, committed: Mapping[str, Any], key: str, value: Any) -> None:
     told = without_secrets(f"override {key}={value!r}")
+    if key == KEY and KEY in committed:
+        check_method(root, value)
     if any(name in _PLACES or name.endswith(_PLACE_ENDING) for name in key.split(".")):
         reason = "where files come from changes by a commit or a committed profile, not by a run"
         raise PipelineError(f"{told}: {reason}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import PipelineError, fail
+from pipelines.methods import KEY, check_method, method_names
 from pipelines.params import apply_changes, parse_overrides, read_overlay
 
 EXTENDS = "extends"
@@ -67,10 +68,15 @@ def apply_profile(root: str | Path, name: str | None, overrides: Sequence[str] =
         One line `key: old -> new` per changed value.
 
     Raises:
-        PipelineError: there is no such profile, or a key or value does not fit params.yaml.
+        PipelineError: there is no such profile or method, or a key or value does not fit
+            params.yaml.
     """
     overlay = {} if name is None else read_profile(root, name)
-    return apply_changes(Path(root, "params.yaml"), overlay, parse_overrides(overrides))
+    changes = parse_overrides(overrides)
+    for change in (overlay, changes):
+        if KEY in change and method_names(root):
+            check_method(root, change[KEY])
+    return apply_changes(Path(root, "params.yaml"), overlay, changes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The Prefect flow `reproduce`: the DAG of dvc.yaml, one task per stage.
+"""The Prefect flow `reproduce`: the DAG of the dvc.yaml files, one task per stage.
 
 `python -m pipelines.reproduce --override train.epochs=4` runs it in a fresh clone of this checkout.
 """
@@ -23,6 +23,7 @@ from prefect.runtime import deployment, flow_run
 
 from pipelines.errors import PipelineError, fail
 from pipelines.graph import needed_for, stage_graph
+from pipelines.methods import chosen_method
 from pipelines.output import outlive_reader
 from pipelines.overrides import apply_overrides
 from pipelines.processes import ProcessGroups
@@ -58,7 +59,8 @@ def reproduce(
         overrides: changes to params.yaml, as `train.epochs=4`; only in a workspace of the run's
             own (`pipelines.workspace`), never in a checkout that someone works in. Where files
             come from (`dataset.raw`, `weights.raw`, addresses) is not theirs to change.
-        target: a stage; by default all of dvc.yaml.
+        target: a stage, of the chosen method if several have one of its name; by default all of the
+            root's dvc.yaml and what they need, which is what `dvc repro` runs.
         retries: how often a failed stage is tried again.
         parallel: how many stages may run at the same time.
         publish: save the outcome as the DVC experiment `run-<flow run>` and push its reference to
@@ -75,7 +77,6 @@ def reproduce(
         outlive_reader()
     _check_numbers(retries, parallel, stage_timeout_minutes)
     root = Path.cwd()
-    graph = needed_for(stage_graph(root), target)
     if overrides or publish:
         if not is_workspace(root):
             raise PipelineError(
@@ -84,6 +85,8 @@ def reproduce(
             )
         for line in apply_overrides(root, overrides or []):
             get_run_logger().info("params.yaml: %s", line)
+    # After the overrides, by which another method may have been chosen.
+    graph = needed_for(stage_graph(root), target, chosen_method(root))
     if publish:
         check_publishing(root)
     groups = ProcessGroups(parallel)
@@ -91,7 +94,7 @@ def reproduce(
         _run_graph(groups, root, graph, retries, stage_timeout_minutes)
         # First, because it needs no server.
         if publish:
-            _publish(groups, root, [] if target is None else list(graph))
+            _publish(groups, root, list(graph))
         _describe(groups, root)
     # A cancelled run ends by a signal, which Prefect raises here as a BaseException.
     except BaseException:
@@ -186,7 +189,7 @@ def _describe(groups: ProcessGroups, root: Path) -> None:
 
 
 def _publish(groups: ProcessGroups, root: Path, stages: Sequence[str]) -> None:
-    """Saves and pushes an experiment of `stages`; of all without any."""
+    """Saves and pushes an experiment of `stages`."""
     name = f"run-{str(flow_run.id or uuid4())[:8]}"
     ensure_identity(root)
     log = get_run_logger().info
@@ -224,9 +227,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("note: uncommitted changes are not part of the run", file=sys.stderr)
         with cloned(source, options.workspace) as workspace:
             # Before a Prefect server starts: a typing error ends here, in a second.
-            needed_for(stage_graph(workspace), options.target)
             for line in apply_overrides(workspace, options.override):
                 print(f"params.yaml: {line}")
+            needed_for(stage_graph(workspace), options.target, chosen_method(workspace))
             if options.publish:
                 check_publishing(workspace)
             os.chdir(workspace)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip import schema
-from hoiclip.config import load
+from hoiclip.config import chosen_method, load
 from hoiclip.entry import run_stage
 from hoiclip.evaluation.partition import EvaluateConfig, evaluate_partition
 from hoiclip.files import write_json
@@ -12,10 +12,11 @@ from hoiclip.vocabulary import Vocabulary
 
 
 def main(params: Path) -> None:
-    """Scores and diagnoses the predictions by the protocol that params name."""
+    """Scores and diagnoses the chosen method's predictions by the protocol that params name."""
     config = load(EvaluateConfig, "evaluate", params)
+    predictions = f"runs/{chosen_method(params)}/predict/predictions.parquet"
     evaluation = evaluate_partition(
-        schema.read_table("runs/predict/predictions.parquet", schema.PREDICTIONS),
+        schema.read_table(predictions, schema.PREDICTIONS),
         "data/annotations/test",
         Vocabulary.read("data/vocabulary.parquet"),
         schema.read_table("data/splits/classes.parquet", schema.CLASSES),

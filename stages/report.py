@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip.config import load
+from hoiclip.config import chosen_method, load
 from hoiclip.entry import run_stage
 from hoiclip.files import sha256_files
 from hoiclip.report.inputs import ReportInputs
@@ -13,7 +13,7 @@ from hoiclip.report.page import build_report
 from hoiclip.report.published import ReportConfig
 
 # What makes the result; the files that the pipeline itself writes do not count as changes.
-SOURCES = ("hoiclip", "stages", "params.yaml", "dvc.yaml", "weights", "results")
+SOURCES = ("hoiclip", "stages", "params.yaml", "dvc.yaml", "methods", "weights", "results")
 
 
 def git_source() -> dict:
@@ -37,7 +37,7 @@ def _git(*arguments: str) -> str:
 def main(params: Path) -> None:
     """Builds the page from the files of the run and from committed results."""
     config = load(ReportConfig, "report", params)
-    inputs = replace(ReportInputs.of_project("."), params=params)
+    inputs = replace(ReportInputs.of_project(".", chosen_method(params)), params=params)
     tables = sorted(Path("data/annotations").glob("*/*.parquet"))
     source = {**git_source(), "data_hash": sha256_files(tables)}
     build_report(inputs, Path("report/index.html"), source, config.published)

@@ -153,7 +153,7 @@ def test_by_hand_there_is_nothing_to_watch(tmp_path, environment):
 )
 def test_dvc_is_found_among_the_ancestors(monkeypatch, above, expected):
     session = above[0][1] if above[0][0] == 7 or expected == 1 else 5
-    chain = [(10, session, "python -m stages.train", True), *above, (0, 0, "", False)]
+    chain = [(10, session, "python -m stages.hoiclip.train", True), *above, (0, 0, "", False)]
     below = {pid: parent for (pid, *_), (parent, *_) in itertools.pairwise(chain)}
 
     def read(pid, name):

@@ -1,9 +1,13 @@
-"""The rules of docs/architecture.md, read from the source: who imports whom, and dvc.yaml."""
+"""The rules of docs/architecture.md, read from the source: who imports whom, and dvc.yaml files."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
+import re
+import shutil
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +15,8 @@ import networkx as nx
 import pytest
 import yaml
 
-from hoiclip.report.inputs import STAGES, ReportInputs
+from hoiclip.method_summary import method_file
+from hoiclip.report.inputs import AFTER, BEFORE, ReportInputs
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("hoiclip", "stages", "pipelines")
@@ -19,6 +24,18 @@ PACKAGES = ("hoiclip", "stages", "pipelines")
 SIZES = {600, 117, 263}
 # Arguments that are lengths in pixels, of which some are equal to one of those.
 PIXEL_SIZES = {"crop_scales", "crop_sides"}
+# Modules that cannot change what a stage writes, and why: they stand in no stage's deps, so that an
+# edit of one makes nothing stale.
+WITHOUT_EFFECT = {
+    "hoiclip.ancestry": "ends a stage when dvc has ended",
+    # Of its texts one is ever written: what is wrong with an image, in the table of findings.
+    "hoiclip.errors": "types and texts of errors, with which a stage ends",
+    "hoiclip.inside": "refuses paths of params, and changes none",
+    "hoiclip.progress": "what a person sees on the way",
+}
+METHODS = sorted(path.parent.name for path in (ROOT / "methods").glob("*/dvc.yaml"))
+# Outside its own folder, all that may know a method by its name.
+KNOW_METHODS = ("hoiclip.methods.registry", "hoiclip.convert")
 
 
 def source_files(*packages: str) -> list[Path]:
@@ -71,9 +88,8 @@ def modules_of(*prefixes: str) -> list[str]:
 
 
 def test_the_closure_sees_what_is_imported():
-    assert {"hoiclip.set_prediction.matcher", "hoiclip.boxes", "hoiclip.errors"} <= closure(
-        "stages.train"
-    )
+    found = closure("stages.hoiclip.train")
+    assert {"hoiclip.set_prediction.matcher", "hoiclip.boxes", "hoiclip.errors"} <= found
     assert "torch" in imported_by("hoiclip.set_prediction.criterion")
     assert "hoiclip.schema" in closure("hoiclip.data.annotations")
 
@@ -118,7 +134,7 @@ def test_no_module_imports_itself_in_a_circle():
 @pytest.mark.parametrize(
     ("part", "never"),
     [
-        ("hoiclip.errors", "hoiclip"),
+        ("hoiclip.printable", "hoiclip"),
         ("hoiclip.toy", "hoiclip.data hoiclip.model hoiclip.schema hoiclip.vocabulary"),
         ("hoiclip.schema", "hoiclip.data hoiclip.model hoiclip.training"),
         ("hoiclip.config", "hoiclip.data hoiclip.model hoiclip.training hoiclip.schema"),
@@ -153,13 +169,83 @@ def test_sizes_come_from_the_vocabulary(path):
     assert not typed & SIZES
 
 
-# dvc.yaml
+# Methods
+
+
+def method_folders() -> list[str]:
+    """Packages of methods, by their names in `hoiclip.methods`."""
+    return sorted(path.parent.name for path in (ROOT / "hoiclip/methods").glob("*/__init__.py"))
+
+
+def modules_of_methods(*, but: str = "") -> set[str]:
+    names = [f"hoiclip.methods.{name}" for name in method_folders() if name != but]
+    return set(modules_of(*names))
+
+
+def may_know_methods(module: str) -> bool:
+    return module in modules_of(*KNOW_METHODS)
+
+
+@pytest.mark.parametrize("method", sorted({*method_folders(), *METHODS}))
+def test_a_method_and_its_stages_import_no_other(method):
+    others = modules_of_methods(but=method)
+    for module in modules_of(f"hoiclip.methods.{method}", f"stages.{method}"):
+        assert not closure(module) & others, module
+
+
+def test_only_registry_converters_and_stages_name_a_method():
+    for module, path in MODULES.items():
+        if module in modules_of_methods() or may_know_methods(module):
+            continue
+        own = module.split(".")[1] if module.startswith("stages.") else None
+        assert not imports(path) & modules_of_methods(but=own or ""), module
+        if own not in METHODS:
+            # The package's own name is a word of many meanings.
+            names = {*method_folders(), *METHODS} - {"hoiclip"}
+            assert not strings(path) & names, module
+
+
+def strings(path: Path) -> set[str]:
+    """Texts in the code of a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["hoiclip.training", "hoiclip.inference", "hoiclip.prediction", "hoiclip.methods.contract"],
+)
+def test_training_and_inference_import_no_method(part):
+    for module in modules_of(part):
+        assert not closure(module) & modules_of_methods(), module
+
+
+def test_modules_without_effect_import_hardly_any_other():
+    for module in WITHOUT_EFFECT:
+        assert closure(module) <= {*WITHOUT_EFFECT, "hoiclip.printable"}, module
+
+
+# dvc.yaml files
+
+
+def read_stages(path: Path) -> dict[str, dict]:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
 
 
 @pytest.fixture(scope="module")
 def stages() -> dict[str, dict]:
-    path = ROOT / "dvc.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+    """Every stage by its module below `stages`; a shared one that reads files of the chosen method
+    reads those of each."""
+    found = {}
+    for name, stage in read_stages(ROOT / "dvc.yaml").items():
+        names = [dep.replace("${method}", method) for dep in names_in(stage["deps"])
+                 for method in METHODS]  # fmt: skip
+        found[name] = stage | {"deps": list(dict.fromkeys(names))}
+    for method in METHODS:
+        for name, stage in read_stages(ROOT / f"methods/{method}/dvc.yaml").items():
+            found[f"{method}.{name}"] = stage
+    return found
 
 
 def names_in(entries: list) -> list[str]:
@@ -176,15 +262,63 @@ def covered(path: str, deps: list[str]) -> bool:
 
 
 def closure_files(stage: str) -> set[str]:
-    """Source files of a stage; `__init__` files hold a docstring and nothing else."""
-    files = {MODULES[name].relative_to(ROOT).as_posix() for name in closure(f"stages.{stage}")}
+    """Source files that decide what a stage writes; `__init__` files hold a docstring alone."""
+    modules = closure(f"stages.{stage}") - set(WITHOUT_EFFECT)
+    files = {MODULES[name].relative_to(ROOT).as_posix() for name in modules}
     return {name for name in files if not name.endswith("__init__.py")}
 
 
+def stage_graph(stages: dict[str, dict]) -> nx.DiGraph:
+    """An edge from each stage to every stage that reads what it writes."""
+    graph = nx.DiGraph()
+    graph.add_nodes_from(stages)
+    for name, stage in stages.items():
+        for dep in names_in(stage["deps"]):
+            for other, source in stages.items():
+                if any(covered(dep, [out]) or covered(out, [dep]) for out in outputs(source)):
+                    graph.add_edge(other, name)
+    return graph
+
+
+def last_name(stage: str) -> str:
+    return stage.split(".")[-1]
+
+
 def test_every_stage_is_its_file(stages):
-    assert {path.stem for path in source_files("stages") if path.stem != "__init__"} == set(stages)
+    files = {module_name(path).removeprefix("stages.") for path in source_files("stages")}
+    assert files == set(stages)
+    assert "hoiclip" in METHODS
     for name, stage in stages.items():
         assert stage["cmd"] == f"python -m stages.{name}"
+        assert stage.get("wdir") == ("../.." if "." in name else None)
+
+
+def test_files_of_a_stage_are_under_its_name(stages):
+    for name, stage in stages.items():
+        folder = f"runs/{name.replace('.', '/')}"
+        for path in outputs(stage):
+            assert not path.startswith("runs/") or covered(path, [folder]), (name, path)
+        assert name == "report" or f"{folder}/summary.json" in outputs(stage)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_writes_what_the_shared_stages_read(stages, method):
+    own = {path for name, stage in stages.items() if name.startswith(f"{method}.")
+           for path in outputs(stage)}  # fmt: skip
+    read = [dep for name in ("evaluate", "report") for dep in names_in(stages[name]["deps"])]
+    assert {dep for dep in read if dep.startswith(f"runs/{method}/")} <= own
+    said = names_in(stages[f"{method}.predict"]["deps"])
+    for name in stages:
+        if name.startswith(f"{method}.") and name != f"{method}.predict":
+            assert f"runs/{name.replace('.', '/')}/summary.json" in said
+
+
+def test_shared_stages_read_files_of_the_chosen_method_alone():
+    for name, stage in read_stages(ROOT / "dvc.yaml").items():
+        deps = names_in(stage["deps"])
+        assert not [dep for dep in deps if covered(dep, [f"runs/{m}" for m in METHODS])], name
+        reads = any("${method}" in dep for dep in deps)
+        assert reads == ("method" in stage.get("params", [])), name
 
 
 def test_code_that_a_stage_imports_is_among_its_deps(stages):
@@ -196,26 +330,46 @@ def test_code_that_a_stage_imports_is_among_its_deps(stages):
 
 
 def test_code_among_the_deps_is_imported(stages):
-    """A dep that the stage does not import would rerun it for nothing."""
+    """A dep that the stage does not import would rerun it for nothing; of a folder, one module."""
     surplus = {
         name: [
             dep
             for dep in names_in(stage["deps"])
-            if dep.endswith(".py") and dep not in closure_files(name)
+            if (dep.endswith(".py") or (dep.startswith("hoiclip/") and any_code(dep)))
+            and not any(covered(file, [dep]) for file in closure_files(name))
         ]
         for name, stage in stages.items()
     }
     assert {name: deps for name, deps in surplus.items() if deps} == {}
 
 
+def any_code(dep: str) -> bool:
+    return any((ROOT / dep).rglob("*.py"))
+
+
+def test_code_without_effect_is_in_no_deps(stages):
+    files = [MODULES[module].relative_to(ROOT).as_posix() for module in WITHOUT_EFFECT]
+    for name, stage in stages.items():
+        deps = names_in(stage["deps"])
+        assert [file for file in files if covered(file, deps)] == [], name
+
+
 def test_nothing_before_predict_depends_on_test_data(stages):
-    names = list(stages)
-    for name in names[: names.index("predict")]:
-        for dep in names_in(stages[name]["deps"]):
+    for name, stage in stages.items():
+        if last_name(name) in ("predict", "evaluate", "report"):
+            continue
+        for dep in names_in(stage["deps"]):
             parts = Path(dep).parts
             # The folder above would hold the test partition too.
             assert not (parts[0] == "data" and "test" in parts), (name, dep)
             assert dep not in ("data", "data/annotations", "data/images"), (name, dep)
+
+
+def test_what_may_read_test_data_comes_last(stages):
+    graph = stage_graph(stages)
+    for method in METHODS:
+        after = nx.descendants(graph, f"{method}.predict")
+        assert after == {"evaluate", "report"}
 
 
 def test_outputs_belong_to_one_stage_each(stages):
@@ -229,29 +383,124 @@ def test_outputs_belong_to_one_stage_each(stages):
 def test_deps_are_outputs_of_earlier_stages_or_committed(stages):
     """An output or a part of it: a folder above one holds .gitignore files, also in a fresh clone,
     where DVC then takes it for changed and not for missing."""
-    made: list[str] = []
+    made = [path for stage in stages.values() for path in outputs(stage)]
     for name, stage in stages.items():
         for dep in names_in(stage["deps"]):
             if "${" in dep or ((ROOT / dep).exists() and not dep.startswith(("data", "runs"))):
                 continue
             assert covered(dep, made) or dep == "results", (name, dep)
-        made += outputs(stage)
+    assert nx.is_directed_acyclic_graph(stage_graph(stages))
 
 
-def test_what_the_report_reads_is_among_its_deps(stages):
+@pytest.mark.parametrize("method", METHODS)
+def test_what_the_report_reads_is_among_its_deps(stages, method):
     deps = names_in(stages["report"]["deps"])
-    inputs = ReportInputs.of_project("")
-    read = [getattr(inputs, field.name).as_posix() for field in dataclasses.fields(inputs)]
+    inputs = ReportInputs.of_project("", method)
+    paths = [getattr(inputs, field.name) for field in dataclasses.fields(inputs)]
+    read = [path.as_posix() for path in paths if isinstance(path, Path)]
     read.remove("runs")
-    read += [f"runs/{stage}/summary.json" for stage in stages if stage != "report"]
-    assert set(STAGES) == set(stages) - {"report"}
+    shared = set(read_stages(ROOT / "dvc.yaml")) - {"report"}
+    assert {*BEFORE, *AFTER} == shared
+    read += [f"runs/{stage}/summary.json" for stage in shared]
+    read.append(method_file("runs", method).as_posix())
     assert [path for path in read if not covered(path, deps)] == []
 
 
 def test_params_of_every_stage_are_in_params_yaml(stages, params):
+    assert params["method"] == "hoiclip"
     for name, stage in stages.items():
         for key in names_in(stage.get("params", [])):
             value = params
             for part in key.split("."):
                 assert part in value, (name, key)
                 value = value[part]
+
+
+# What an edit makes stale
+
+
+def readers(stages: dict[str, dict], file: str) -> set[str]:
+    """Stages that depend on a file: those that `dvc repro --dry` lists after an edit of it."""
+    assert (ROOT / file).is_file()
+    return {name for name, stage in stages.items() if covered(file, names_in(stage["deps"]))}
+
+
+def stale_after(stages: dict[str, dict], file: str) -> set[str]:
+    """Those stages and all after them, which run where what they read comes out otherwise."""
+    first, graph = readers(stages, file), stage_graph(stages)
+    return first.union(*(nx.descendants(graph, name) for name in first))
+
+
+SCORING = {f"{method}.{name}" for method in METHODS for name in ("select", "predict")}
+# File → stages that an edit makes stale; of evaluation, those and some of SCORING.
+EDITS = {
+    "hoiclip/report/charts.py": {"report"},
+    "hoiclip/report/style.css": {"report"},
+    "hoiclip/pictures.py": {"report"},
+    "stages/evaluate.py": {"evaluate", "report"},
+    "hoiclip/errors.py": set(),
+    "hoiclip/progress.py": set(),
+    "docs/architecture.md": set(),
+    "pipelines/reproduce.py": set(),
+}
+EVALUATION = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in source_files("hoiclip/evaluation")
+    if path.name != "__init__.py"
+)
+TRAIN_SCORES = pytest.mark.xfail(
+    any(
+        name.startswith("hoiclip.evaluation")
+        for method in METHODS
+        for name in closure(f"stages.{method}.train")
+    ),
+    reason="train scores its epochs by evaluation",
+    strict=True,
+)
+
+
+@pytest.mark.parametrize("file", sorted(EDITS))
+def test_an_edit_makes_no_more_stale_than_it_can_change(stages, file):
+    assert stale_after(stages, file) == EDITS[file]
+
+
+@TRAIN_SCORES
+def test_an_edit_in_evaluation_makes_no_training_stale(stages):
+    for file in EVALUATION:
+        assert stale_after(stages, file) - SCORING == {"evaluate", "report"}, file
+
+
+@pytest.mark.slow
+def test_dvc_finds_the_same_stale(stages, tmp_path):
+    """With every output made up and taken for what its stage wrote."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs the project's git repository")
+
+    def run(*command: str) -> str:
+        return subprocess.run(
+            command, cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    listed = ("git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard")
+    for name in run(*listed).splitlines():
+        if (ROOT / name).is_file() and not name.endswith("dvc.lock"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, tmp_path / name)
+    run("git", "init", "--quiet")
+    for name, stage in stages.items():
+        for path in (*outputs(stage), *names_in(stage["deps"])):
+            made = tmp_path / path if Path(path).suffix else tmp_path / path / "part"
+            if "${" not in path and not (tmp_path / path).exists():
+                made.parent.mkdir(parents=True, exist_ok=True)
+                made.write_text(name)
+    dvc = (sys.executable, "-m", "dvc")
+    run(*dvc, "commit", "--force")
+    assert "Running stage" not in run(*dvc, "repro", "--dry", "--all-pipelines")
+    for file in ("hoiclip/report/charts.py", "hoiclip/evaluation/diagnosis.py",
+                 "hoiclip/crops.py", "hoiclip/errors.py"):  # fmt: skip
+        before = (tmp_path / file).read_text()
+        (tmp_path / file).write_text(f"{before}# a comment\n")
+        said = run(*dvc, "repro", "--dry", "--all-pipelines")
+        found = re.findall(r"^Running stage '(?:methods/(\w+)/dvc\.yaml:)?(\w+)':", said, re.M)
+        assert {".".join(filter(None, names)) for names in found} == readers(stages, file)
+        (tmp_path / file).write_text(before)

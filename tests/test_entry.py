@@ -13,11 +13,11 @@ from stages.report import git_source
 def test_no_time_is_in_what_dvc_hashes(tmp_path, monkeypatch, capsys, returned):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["stage"])
-    run_stage("train", lambda _: returned and dict(returned))
-    summary = json.loads(Path("runs/train/summary.json").read_text())
+    run_stage("hoiclip/train", lambda _: returned and dict(returned))
+    summary = json.loads(Path("runs/hoiclip/train/summary.json").read_text())
     assert summary == ({"steps": 4} if returned else {})
     said = capsys.readouterr().err
-    assert said.startswith("train: ")
+    assert said.startswith("hoiclip/train: ")
     assert said.endswith(" s\n")
     assert ("754.2" in said) == ("seconds" in (returned or {}))
 

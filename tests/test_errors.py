@@ -12,8 +12,8 @@ from hoiclip.errors import (
     NonFiniteLossError,
     ParamsError,
     WeightsError,
-    printable,
 )
+from hoiclip.printable import printable
 from hoiclip.progress import say
 
 FULL = InputError("a/b.json", "7 is not a verb", row=3, key="verb", fix="Mend it")

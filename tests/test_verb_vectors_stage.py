@@ -10,7 +10,7 @@ from hoiclip import schema
 from hoiclip.convert.sniff import convert
 from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import InputError
-from stages import verb_vectors as stage
+from stages.hoiclip import verb_vectors as stage
 
 ROOT = stage.Path(__file__).parents[1]
 

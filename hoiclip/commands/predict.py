@@ -89,10 +89,11 @@ def add(verbs: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Predicts; 3 where some images could not be read."""
     from hoiclip.data.images import Limits
-    from hoiclip.errors import ParamsError, printable
+    from hoiclip.errors import ParamsError
     from hoiclip.files import check_output_folder
     from hoiclip.photos import Model, predict_partition, predict_photos
     from hoiclip.prediction import NmsConfig, PredictConfig
+    from hoiclip.printable import printable
 
     if arguments.partition is not None and len(arguments.images) > 1:
         raise ParamsError("--partition: give one IMAGE, the folder of the partition's images")

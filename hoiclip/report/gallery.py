@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from hoiclip import pictures
-from hoiclip.errors import printable
 from hoiclip.pictures import DrawnPair, Style
+from hoiclip.printable import printable
 from hoiclip.report.inputs import Run
 from hoiclip.report.matching import DUPLICATE, FOUND, NO_PAIR, AtThreshold
 from hoiclip.schema import fixed_lists_to_numpy

@@ -15,6 +15,7 @@ from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import InputError
 from hoiclip.files import sha256_file
+from hoiclip.method_summary import MethodSummary, method_file
 from hoiclip.report.reading import (
     holds,
     read_csv,
@@ -38,16 +39,9 @@ VCOCO_METRICS = (
     "unlabelled_people",
 )
 DIAGNOSIS = ("protocol", "map", "lost", "delta_ap", "share", "count", "pair_recall")
-STAGES = (
-    "dataset",
-    "splits",
-    "weights",
-    "text_embeddings",
-    "verb_vectors",
-    "train",
-    "predict",
-    "evaluate",
-)
+# Shared stages around those of the method.
+BEFORE = ("dataset", "splits", "weights", "text_embeddings")
+AFTER = ("evaluate",)
 RESULTS = ("ablation", "seeds", "honesty")
 
 
@@ -69,7 +63,9 @@ class ReportInputs:
         findings: rows of `schema.FINDINGS`, what is odd about the data; may be absent.
         train_pairs: rows of `schema.INTERACTIONS` trained on; may be absent.
         history: training history, columns of `schema.HISTORY`; may be absent.
-        runs: folder with `<stage>/summary.json`; any may be absent.
+        method: name of the method that was run.
+        runs: folder with `<stage>/summary.json` of the shared stages, any of which may be absent,
+            and the method's `MethodSummary`.
         results: folder with `ablation.json`, `seeds.json`, `honesty.json`; any may be absent.
     """
 
@@ -86,27 +82,30 @@ class ReportInputs:
     findings: Path
     train_pairs: Path
     history: Path
+    method: str
     runs: Path
     results: Path
 
     @classmethod
-    def of_project(cls, root: str | Path) -> ReportInputs:
+    def of_project(cls, root: str | Path, method: str) -> ReportInputs:
         """The layout that the pipeline writes under `root` (docs/architecture.md)."""
         root = Path(root)
+        of_method = root / "runs" / method
         return cls(
             metrics=root / "metrics.json",
             per_class=root / "runs/evaluate/per_class.parquet",
             per_verb=root / "runs/evaluate/per_verb.csv",
             curves=root / "runs/evaluate/pr_curves.csv",
             diagnosis=root / "runs/evaluate/diagnosis.json",
-            predictions=root / "runs/predict/predictions.parquet",
+            predictions=of_method / "predict/predictions.parquet",
             annotations=root / "data/annotations/test",
             images=root / "data/images/test",
             vocabulary=root / "data/vocabulary.parquet",
             params=root / "params.yaml",
             findings=root / "data/findings.parquet",
             train_pairs=root / "data/splits/train/interactions.parquet",
-            history=root / "runs/train/history.parquet",
+            history=of_method / "train/history.parquet",
+            method=method,
             runs=root / "runs",
             results=root / "results",
         )
@@ -119,7 +118,8 @@ class ReportInputs:
         listed = [self.params, self.vocabulary, *tables, self.predictions, self.metrics]
         listed += [self.per_class, self.per_verb, self.curves, self.diagnosis]
         listed += [self.findings, self.train_pairs, self.history]
-        listed += [self.runs / stage / "summary.json" for stage in STAGES]
+        listed += [self.runs / stage / "summary.json" for stage in (*BEFORE, *AFTER)]
+        listed += [method_file(self.runs, self.method)]
         listed += [self.results / f"{name}.json" for name in RESULTS]
         return [path for path in listed if path.is_file()]
 
@@ -143,6 +143,7 @@ class Run:
     train_hois: np.ndarray | None
     history: pa.Table | None
     summaries: dict[str, dict[str, Any]]
+    method: MethodSummary
     results: dict[str, dict[str, Any]]
 
     @classmethod
@@ -170,7 +171,8 @@ class Run:
             read_optional(inputs.findings, schema.FINDINGS),
             read_hois(inputs.train_pairs),
             read_optional(inputs.history, schema.HISTORY),
-            read_summaries(inputs.runs, STAGES),
+            read_summaries(inputs.runs, (*BEFORE, *AFTER)),
+            MethodSummary.read(inputs.runs, inputs.method),
             {
                 name: read_object(path)
                 for name in RESULTS

@@ -14,7 +14,7 @@ from hoiclip.data.addresses import told_text
 from hoiclip.files import atomic_file
 from hoiclip.report import charts, diagnosis, matching, numbers, results
 from hoiclip.report.gallery import BY_HASH, STRIP, WORST, Gallery, by_hash
-from hoiclip.report.inputs import RESULTS, STAGES, VCOCO_PROTOCOL, ReportInputs, Run
+from hoiclip.report.inputs import AFTER, BEFORE, RESULTS, VCOCO_PROTOCOL, ReportInputs, Run
 from hoiclip.report.published import HICO_DET, ROWS
 from hoiclip.schema import read_provenance
 
@@ -129,6 +129,7 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
             for name in RESULTS
         },
         "show_published_ablation": run.results.get("ablation", {}).get("dataset") == HICO_DET,
+        "method": run.method.title,
         "stages": _stages(run),
         "params": told_text(run.params),
         "hashes": run.hashes,
@@ -191,4 +192,8 @@ def _reasons(reasons: Any, known: Mapping[str, str]) -> list[tuple[str, str, int
 
 def _stages(run: Run) -> list[tuple[str, dict[str, Any] | None]]:
     """Every stage in order with its summary; None where it left none."""
-    return [(stage, run.summaries.get(stage)) for stage in STAGES]
+    return [
+        *((stage, run.summaries.get(stage)) for stage in BEFORE),
+        *run.method.stages.items(),
+        *((stage, run.summaries.get(stage)) for stage in AFTER),
+    ]

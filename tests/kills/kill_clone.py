@@ -15,7 +15,10 @@ from pathlib import Path
 
 import yaml
 
-CURE = ("git", "checkout", "--quiet", "dvc.lock")
+METHOD = "hoiclip"
+TRAIN = f"methods/{METHOD}/dvc.yaml:train"
+_LOCKS = ("dvc.lock", f"methods/{METHOD}/dvc.lock")
+CURE = ("git", "checkout", "--quiet", *_LOCKS)
 SECONDS_BETWEEN_LOOKS = 0.1
 
 
@@ -30,7 +33,7 @@ class Reference:
 
     Attributes:
         metrics: bytes of metrics.json.
-        outs: hashes in dvc.lock, by stage and path.
+        outs: hashes in the lock files, by stage and path.
         seconds: that dvc took to start, as `start`, and each stage, in their order.
         after_first_epoch: seconds from training's first saved state to its end.
     """
@@ -59,7 +62,7 @@ class Clone:
         self._process: subprocess.Popen | None = None
 
     def start(self) -> bool:
-        """Starts it as `make repro` does; returns whether dvc.lock had to be checked out."""
+        """Starts it as `make repro` does; returns whether lock files had to be checked out."""
         check = [sys.executable, "-m", "pipelines.lock"]
         options = {"cwd": self.folder, "env": self._env}
         half = subprocess.run(check, **options, capture_output=True, check=False).returncode != 0
@@ -93,9 +96,9 @@ class Clone:
         return f"dvc repro ended with exit code {code}: {last}" if code else None
 
     def place(self) -> str:
-        """The stage it is at, `after` one whose result is in dvc.lock, or `start`."""
+        """The stage it is at, `after` one whose result is in a lock file, or `start`."""
         found = re.findall(
-            r"^(?:Running stage '(\w+)'|(Updating lock file))",
+            r"^(?:Running stage '([^']+)'|(Updating lock file))",
             self._said.read_text(errors="replace"), re.MULTILINE,
         )  # fmt: skip
         stages = [stage for stage, _ in found if stage]
@@ -105,21 +108,24 @@ class Clone:
 
     def trains_on(self) -> bool:
         """Whether it is in training and has saved an epoch."""
-        return self.place() == "train" and any(self.folder.glob(".checkpoints/*/state.pt"))
+        return self.place() == TRAIN and any(self.folder.glob(".checkpoints/*/state.pt"))
 
     def outs(self) -> dict[str, dict[str, str]]:
-        """Hashes in dvc.lock, by stage and path; of a half file none."""
-        try:
-            lock = yaml.safe_load((self.folder / "dvc.lock").read_text(encoding="utf-8"))
-            return {
-                name: {out["path"]: out["md5"] for out in stage["outs"]}
-                for name, stage in lock["stages"].items()
-            }
-        except (yaml.YAMLError, KeyError, TypeError):
-            return {}
+        """Hashes in the lock files, by stage and path; of a half file none."""
+        found = {}
+        for file in _LOCKS:
+            folder = Path(file).parent
+            prefix = "" if folder == Path() else f"{folder}/dvc.yaml:"
+            with suppress(yaml.YAMLError, KeyError, TypeError):
+                lock = yaml.safe_load((self.folder / file).read_text(encoding="utf-8"))
+                found |= {
+                    f"{prefix}{name}": {out["path"]: out["md5"] for out in stage["outs"]}
+                    for name, stage in lock["stages"].items()
+                }
+        return found
 
     def done(self, outs: dict[str, dict[str, str]]) -> set[str]:
-        """Stages of which dvc.lock says the hashes given, and whose files are there."""
+        """Stages of which the lock files say the hashes given, and whose files are there."""
         return {
             name
             for name, found in self.outs().items()
@@ -163,5 +169,5 @@ def run_undisturbed(clone: Clone) -> Reference:
     if failure := clone.failure():
         raise RuntimeError(failure)
     outs = {stage: clone.outs()[stage] for stage in seconds if stage != "start"}
-    left = seconds.get("train", 0.0) - (first_state or 0.0)
+    left = seconds.get(TRAIN, 0.0) - (first_state or 0.0)
     return Reference((clone.folder / "metrics.json").read_bytes(), outs, seconds, left)

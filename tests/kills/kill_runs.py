@@ -5,7 +5,7 @@
 Every run works in a clone of its own of the last commit, with the smoke profile and a DVC cache of
 its own, so that nothing is restored that this clone did not compute. Within a run `dvc repro` is
 started and killed, as a whole process group, until it once ends by itself; then metrics, hashes in
-dvc.lock and leftovers are held against a run that nothing disturbed. Exits with 1 if anything
+lock files and leftovers are held against a run that nothing disturbed. Exits with 1 if anything
 differs, a run fails, or the kills asked for did not fit into the time.
 """
 
@@ -28,7 +28,7 @@ from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 
-from kill_clone import SECONDS_BETWEEN_LOOKS, Clone, Reference, call, run_undisturbed
+from kill_clone import SECONDS_BETWEEN_LOOKS, TRAIN, Clone, Reference, call, run_undisturbed
 
 ROOT = Path(__file__).resolve().parents[2]
 THREE_EPOCHS = ("train.epochs=3", "train.lr_drop_epoch=2")
@@ -90,7 +90,7 @@ class Campaign:
         # The first kill is anywhere, the second in training, all others are anywhere again.
         for attempt in count(1):
             turn = attempt == 2 or not self._due(ANYWHERE)
-            possible = self._due(IN_TRAINING) and self._to_do(clone, "train")
+            possible = self._due(IN_TRAINING) and self._to_do(clone, TRAIN)
             aim = IN_TRAINING if turn and possible else ANYWHERE
             spared = attempt > MOST_KILLS_OF_A_RUN
             if clone.start():

@@ -20,7 +20,7 @@ def test_three_kills_change_nothing(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     kills = ["--kills", "2", "--training-kills", "1", "--beyond", "1", "--jobs", "1"]
     settings = [option for setting in SMALLEST for option in ("--set", setting)]
-    code = kill_runs.main([*kills, "--target", "train", "--log", str(log), *settings])
+    code = kill_runs.main([*kills, "--target", kill_runs.TRAIN, "--log", str(log), *settings])
     said = log.read_text()
     assert code == 0, said
     assert "kills: 2 of 2 random, 1 of 1 in training" in said

@@ -1,4 +1,8 @@
-"""A small made-up DVC project: numbers -> double (a matrix) -> score, plus a tracked file."""
+"""Two small made-up DVC projects.
+
+`project`: numbers -> double (a matrix) -> score, plus a tracked file. `two_methods`: numbers, then
+train -> predict of the chosen method, then score.
+"""
 
 from __future__ import annotations
 
@@ -93,11 +97,49 @@ def _own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, str(value))
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """The made-up project, committed but never reproduced."""
-    root = tmp_path / "project"
-    (root / "stages").mkdir(parents=True)
+METHODS_STAGE = """\
+import pathlib, sys, yaml
+
+out, *read = sys.argv[1:]
+pathlib.Path(out).parent.mkdir(parents=True, exist_ok=True)
+words = [pathlib.Path(name).read_text() for name in read]
+count = yaml.safe_load(open("params.yaml"))["numbers"]["count"]
+pathlib.Path(out).write_text(out + " " + (" ".join(words) or "x" * count))
+print("made", out, flush=True)
+"""
+
+SHARED = """\
+stages:
+  numbers:
+    cmd: python make.py numbers.txt
+    params: [numbers]
+    outs: [numbers.txt]
+  score:
+    cmd: python make.py score.txt runs/${method}/predict.txt
+    params: [method]
+    deps: ["runs/${method}/predict.txt"]
+    metrics:
+      - score.txt: {cache: false}
+"""
+
+OF_METHOD = """\
+stages:
+  train:
+    wdir: ../..
+    cmd: python make.py runs/METHOD/train.txt numbers.txt
+    deps: [numbers.txt]
+    outs: [runs/METHOD/train.txt]
+  predict:
+    wdir: ../..
+    cmd: python make.py runs/METHOD/predict.txt runs/METHOD/train.txt
+    deps: [runs/METHOD/train.txt]
+    outs: [runs/METHOD/predict.txt]
+"""
+
+
+def _dvc_repository(root: Path) -> None:
+    """Makes the empty folder a repository of git and DVC."""
+    root.mkdir()
     sh(root, "git", "init", "--quiet")
     sh(root, "git", "config", "user.name", "Test")
     sh(root, "git", "config", "user.email", "test@localhost")
@@ -105,12 +147,37 @@ def project(tmp_path: Path) -> Path:
     sh(root, *dvc, "init", "--quiet")
     sh(root, *dvc, "config", "core.analytics", "false")
     sh(root, *dvc, "config", "core.autostage", "true")
+
+
+@pytest.fixture
+def two_methods(tmp_path: Path) -> Path:
+    """A project with the methods `first`, which is chosen, and `second`; never reproduced."""
+    root = tmp_path / "two_methods"
+    _dvc_repository(root)
+    (root / "params.yaml").write_text("method: first\nnumbers:\n  count: 3\n")
+    (root / "dvc.yaml").write_text(SHARED)
+    (root / "make.py").write_text(METHODS_STAGE)
+    for method in ("first", "second"):
+        (root / "methods" / method).mkdir(parents=True)
+        stages = OF_METHOD.replace("METHOD", method)
+        (root / "methods" / method / "dvc.yaml").write_text(stages)
+    sh(root, "git", "add", "--all")
+    sh(root, "git", "commit", "--quiet", "--message", "Start")
+    return root
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The project with a matrix and a tracked file, committed but never reproduced."""
+    root = tmp_path / "project"
+    _dvc_repository(root)
+    (root / "stages").mkdir()
     (root / "params.yaml").write_text(PARAMS)
     (root / "dvc.yaml").write_text(DVC)
     (root / "stages" / "stage.py").write_text(STAGE)
     (root / "which.py").write_text('WHICH = "committed"\n')
     (root / "tracked.txt").write_text("x ")
-    sh(root, *dvc, "add", "--quiet", "tracked.txt")
+    sh(root, sys.executable, "-m", "dvc", "add", "--quiet", "tracked.txt")
     sh(root, "git", "add", "--all")
     sh(root, "git", "commit", "--quiet", "--message", "Start")
     return root

@@ -25,6 +25,7 @@ from hoiclip.clip_weights import save_clip
 from hoiclip.convert.sniff import convert
 
 ROOT = Path(__file__).parents[2]
+WRITTEN = ("metrics.json", "report", "runs")
 CLIP = {
     "model_cfg": {
         "embed_dim": 12,
@@ -46,7 +47,7 @@ def project(tmp_path: Path) -> Path:
         ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.splitlines()
     for name in names:
-        if not name.startswith(("dvc.lock", "metrics.json", "report", "runs")):
+        if not name.endswith("dvc.lock") and not name.startswith(WRITTEN):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hoiclip.config import load
+from hoiclip.config import chosen_method, load
 from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.splits import SplitsConfig
 from hoiclip.evaluation.partition import EvaluateConfig
@@ -41,6 +41,7 @@ SECTIONS = {
     "evaluate": EvaluateConfig,
     "report": ReportConfig,
 }
+METHOD = "hoiclip"  # of the profiles
 # Profiles that stand for no published figure.
 OTHERS = {"smoke", "own"}
 
@@ -213,7 +214,8 @@ def test_a_profile_has_the_published_settings(project: Path, name: str) -> None:
 def test_every_section_reads_strictly(project: Path, name: str) -> None:
     apply_profile(project, name)
     path = project / "params.yaml"
-    assert set(yaml.safe_load(path.read_text())) == set(SECTIONS)
+    assert set(yaml.safe_load(path.read_text())) == {*SECTIONS, "method"}
+    assert chosen_method(path) == METHOD
     for section, config in SECTIONS.items():
         load(config, section, path)
 
@@ -385,15 +387,26 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "Start"]):
         subprocess.run(["git", *identity, *command], cwd=folder, check=True)
-    for stage in yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values():
+    for stage in stages(folder).values():
         for key in ("outs", "metrics", "plots", "deps"):
             for entry in stage.get(key, []):
                 (name,) = [entry] if isinstance(entry, str) else entry
+                name = name.replace("${method}", METHOD)
                 path = folder / name if Path(name).suffix else folder / name / "part"
                 if "$" not in name and not (folder / name).exists():
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.touch()
     return folder
+
+
+def stages(folder: Path) -> dict[str, dict[str, Any]]:
+    """Stages that `dvc repro` runs, by name as it takes them."""
+    found = {}
+    for file in ("dvc.yaml", f"methods/{METHOD}/dvc.yaml"):
+        prefix = "" if file == "dvc.yaml" else f"{file}:"
+        read_stages = yaml.safe_load((folder / file).read_text(encoding="utf-8"))["stages"]
+        found |= {f"{prefix}{name}": stage for name, stage in read_stages.items()}
+    return found
 
 
 def dvc(folder: Path, *arguments: str) -> str:
@@ -411,8 +424,7 @@ def test_dvc_plans_the_profile_and_tells_what_it_changed(repository: Path, name:
     apply_profile(repository, name)
     after = read(repository)
     plan = dvc(repository, "repro", "--dry", "--allow-missing")
-    stages = yaml.safe_load((repository / "dvc.yaml").read_text())["stages"]
-    assert re.findall(r"^Running stage '(\w+)':", plan, re.MULTILINE) == list(stages)
+    assert set(re.findall(r"^Running stage '([^']+)':", plan, re.M)) == set(stages(repository))
     told = json.loads(dvc(repository, "params", "diff", "--json"))["params.yaml"]
     assert set(told) == {key for key in after if after[key] != before[key]}
     assert told["train.epochs"] == {"old": 4, "new": 90, "diff": 86}

@@ -18,6 +18,7 @@ from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import write_shards
 from hoiclip.files import write_json
+from hoiclip.method_summary import MethodSummary
 from hoiclip.report.inputs import ReportInputs
 from hoiclip.toy import world
 from hoiclip.toy.drawing import render
@@ -25,6 +26,11 @@ from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 SCRIPT = "<script>alert(1)</script>"
 QUOTES = "\"quoted'<b>.png"
+METHOD = MethodSummary(
+    "mine",
+    "A method",
+    {"train": {"best_epoch": 28, "steps": 3000, "threads": 2}, "predict": {"predictions": 4150}},
+)
 
 
 def toy_vocabulary(*, hostile: bool = False) -> Vocabulary:
@@ -50,7 +56,7 @@ def write_run(
 ) -> ReportInputs:
     """Writes every required file of a run below `root`."""
     rng = np.random.default_rng(seed)
-    paths = ReportInputs.of_project(root)
+    paths = ReportInputs.of_project(root, METHOD.name)
     vocabulary = vcoco_vocabulary() if vcoco else toy_vocabulary(hostile=hostile)
     vocabulary.write(paths.vocabulary, {"source": "vcoco" if vcoco else "toy"})
     tables: dict[str, list[dict]] = {"images": [], "instances": [], "interactions": []}
@@ -94,6 +100,7 @@ def write_run(
         )
     ).write(paths.annotations, {})
     write_shards(paths.images, files)
+    METHOD.write(paths.runs)
     table = pa.Table.from_pylist(predictions, schema=schema.PREDICTIONS)
     schema.write_table(paths.predictions, table, schema.PREDICTIONS, {})
     _write_evaluation(paths, vocabulary, rng)
@@ -186,7 +193,7 @@ def _write_diagnosis(paths: ReportInputs, vocabulary: Vocabulary, vcoco: bool) -
 
 
 def write_optional(paths: ReportInputs, *, seeds: int = 3) -> None:
-    """Writes the training history, stage summaries, findings and committed results."""
+    """Writes the training history, a stage's summary, findings and committed results."""
     rng = np.random.default_rng(1)
     findings = [
         {"partition": partition, "file": "raw.json", "row": row, "kind": kind, "kept": kept,
@@ -218,11 +225,6 @@ def write_optional(paths: ReportInputs, *, seeds: int = 3) -> None:
             )
     table = pa.Table.from_pylist(rows, schema=schema.HISTORY)
     schema.write_table(paths.history, table, schema.HISTORY, {})
-    write_json(
-        paths.runs / "train/summary.json",
-        {"best_epoch": 28, "steps": 3000, "threads": 2},
-    )
-    write_json(paths.runs / "predict/summary.json", {"predictions": 4150})
     counts = {"train images": 3000, "test images": 800, "HOI classes": 44}
     published = [
         {"what": "train images", "found": 3000, "published": 3001, "equal": False},

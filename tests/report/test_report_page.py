@@ -67,7 +67,7 @@ def test_a_run_without_optional_files(run_paths):
     assert text.startswith("<!DOCTYPE html>")
     assert "67.12" in page.text
     assert page.text.count("not run") == 5  # losses, validation, and three committed results
-    assert page.text.count("not recorded") == 10  # eight stages, counts and findings of the data
+    assert page.text.count("not recorded") == 7  # five stages, counts and findings of the data
     assert len(page.all("article")) == 6 + 6
     assert "plus changes" not in page.text
 
@@ -76,7 +76,8 @@ def test_a_run_with_every_file(run_paths):
     write_optional(run_paths)
     page = Page(build(run_paths, dirty=True))
     assert "not run" not in page.text
-    assert page.text.count("not recorded") == 5
+    assert page.text.count("not recorded") == 4
+    assert "A method on toy" in page.text
     assert "best epoch 28, steps 3000, threads 2" in page.text
     assert "plus changes that are in no commit" in page.text
     assert "commit abc1234, on two CPU cores" in page.text
@@ -202,6 +203,8 @@ def test_numbers():
 
 
 def test_project_layout_is_relative_to_its_root():
-    paths = ReportInputs.of_project("root")
+    paths = ReportInputs.of_project("root", "mine")
     assert paths.metrics == Path("root/metrics.json")
-    assert all(re.match(r"root/", str(path)) for path in vars(paths).values())
+    assert paths.predictions == Path("root/runs/mine/predict/predictions.parquet")
+    files = [value for value in vars(paths).values() if isinstance(value, Path)]
+    assert all(re.match(r"root/", str(path)) for path in files)

@@ -10,7 +10,7 @@ from hoiclip.entry import run_stage
 from hoiclip.model.config import ModelConfig
 from hoiclip.prediction import PredictConfig
 from hoiclip.training.config import TrainConfig
-from stages import train as stage
+from stages.hoiclip import train as stage
 
 
 def test_a_damaged_state_is_one_line_and_leaves_earlier_figures(
@@ -32,15 +32,15 @@ def test_a_damaged_state_is_one_line_and_leaves_earlier_figures(
     with monkeypatch.context() as patched:
         patched.setattr(stage.Trainer, "_finish", killed)
         with pytest.raises(SystemExit):
-            run_stage("train", stage.main)
+            run_stage("hoiclip/train", stage.main)
     (state,) = tmp_path.glob(".checkpoints/*/state.pt")
-    figures = tmp_path / "runs/train/live/metrics.json"
+    figures = tmp_path / "runs/hoiclip/train/live/metrics.json"
     before = figures.read_bytes()
     whole = state.read_bytes()
     state.write_bytes(whole[:-1])
     capfd.readouterr()
     with pytest.raises(SystemExit) as ended:
-        run_stage("train", stage.main)
+        run_stage("hoiclip/train", stage.main)
     said = capfd.readouterr().err
     assert ended.value.code == 1
     assert said.startswith("error: .checkpoints/")
@@ -48,6 +48,6 @@ def test_a_damaged_state_is_one_line_and_leaves_earlier_figures(
     assert figures.read_bytes() == before
 
     state.write_bytes(whole)
-    run_stage("train", stage.main)
-    assert (tmp_path / "runs/train/model.safetensors").exists()
+    run_stage("hoiclip/train", stage.main)
+    assert (tmp_path / "runs/hoiclip/train/model.safetensors").exists()
     assert figures.read_bytes() == before

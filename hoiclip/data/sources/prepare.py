@@ -21,7 +21,8 @@ from hoiclip.data.sources.partition import SourcePartition
 from hoiclip.data.sources.summary import compare, count, count_findings
 from hoiclip.data.sources.write import write_partition
 from hoiclip.data.toy import toy_vocabulary, write_toy_partition
-from hoiclip.errors import InputError, printable
+from hoiclip.errors import InputError
+from hoiclip.printable import printable
 
 PARTITIONS = ("train", "test")
 

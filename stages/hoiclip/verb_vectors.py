@@ -72,4 +72,4 @@ def main(params: Path) -> dict:
 
 
 if __name__ == "__main__":
-    run_stage("verb_vectors", main)
+    run_stage("hoiclip/verb_vectors", main)

@@ -1,0 +1,24 @@
+"""Predictions of the test images by HOICLIP."""
+
+from pathlib import Path
+
+import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
+from hoiclip.entry import run_stage
+from hoiclip.method_summary import MethodSummary
+from hoiclip.methods.hoiclip.method import Hoiclip
+from hoiclip.test_predictions import predict_test
+
+MODEL = Path("runs/hoiclip/select/model.safetensors")
+OUT = Path("runs/hoiclip/predict")
+
+
+def main(params: Path) -> dict:
+    """Predicts, and gathers what the method's stages said."""
+    summary = predict_test(Hoiclip, params, MODEL, OUT)
+    stages = ("verb_vectors", "train", "select")
+    MethodSummary.gather("runs", Hoiclip.name, Hoiclip.title, stages, summary).write("runs")
+    return summary
+
+
+if __name__ == "__main__":
+    run_stage("hoiclip/predict", main)

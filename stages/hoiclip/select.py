@@ -1,0 +1,17 @@
+"""The weights and the k of the enhancement that are best on validation, in HOICLIP's model file."""
+
+from pathlib import Path
+
+import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
+from hoiclip.entry import run_stage
+from hoiclip.methods.hoiclip.method import Hoiclip
+from hoiclip.selection import select_from_files
+
+
+def main(params: Path) -> dict:
+    """Scores the epochs that training kept."""
+    return select_from_files(Hoiclip, params, Path("runs/hoiclip/train"), Path("runs/hoiclip/select"))
+
+
+if __name__ == "__main__":
+    run_stage("hoiclip/select", main)

@@ -1,0 +1,26 @@
+"""Figures of a training, live through DVCLive."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+
+from dvclive import Live
+
+
+@contextmanager
+def live_log(folder: Path) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """Yields what is called after each epoch with its number and figures by name."""
+    with ExitStack() as stack:
+        # Opening it clears earlier figures, so not before every input was read and checked, and
+        # with them the state of an interrupted training, which another process may be at.
+        options = {"dvcyaml": None, "report": None, "save_dvc_exp": False}
+        live = cache(lambda: stack.enter_context(Live(str(folder), **options)))
+
+        def log(epoch: int, figures: dict[str, float]) -> None:
+            for name, value in figures.items():
+                live().log_metric(name, value)
+            live().step = epoch
+            live().make_summary()
+
+        yield log
