@@ -112,7 +112,7 @@ def optimizer_of(network: str, model: nn.Module, config: TrainConfig) -> torch.o
     """AdamW; the backbone at a rate of its own, its stem and first stage not at all."""
     if network == "hoiclip":
         backbone = model.encoder.backbone
-        groups = parameter_groups(model, backbone, config.lr, config.lr_backbone)
+        groups = parameter_groups(model, backbone, config)
         return build_optimizer(groups, config)[0]
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     backbone = [p for name, p in trained.items() if name.startswith("backbone.")]

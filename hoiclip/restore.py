@@ -1,4 +1,4 @@
-"""A module with the tensors of a file in it."""
+"""Modules with the tensors of a file in them, checked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hoiclip.config import check
+from hoiclip.vocabulary import Vocabulary
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -28,3 +29,24 @@ def restore_module(build: Callable[[], M], state: Mapping[str, Tensor]) -> M:
     module = build()
     module.load_state_dict(state)
     return module
+
+
+def check_classes(
+    vocabulary: Vocabulary, hoi_embeddings: Tensor, object_embeddings: Tensor
+) -> None:
+    """Sees to it that a file's tables have a row for each class.
+
+    Args:
+        vocabulary: of the file.
+        hoi_embeddings: (C, E).
+        object_embeddings: (O + 1, E), 'nothing' last.
+
+    Raises:
+        ValueError: another number of rows.
+    """
+    objects = vocabulary.num_objects + vocabulary.has_missing_objects + 1
+    for name, table, rows in (
+        ("HOI classes", hoi_embeddings, vocabulary.num_hois),
+        ("objects", object_embeddings, objects),
+    ):
+        check(len(table) == rows, f"vocabulary: {rows} {name}, the tensors have {len(table)}")

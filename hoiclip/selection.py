@@ -27,7 +27,6 @@ from hoiclip.ranges import Config
 from hoiclip.runtime import prepare
 from hoiclip.tensors import read_safetensors
 
-
 VALIDATION = Path("data/splits/validation")
 CLASSES = Path("data/splits/classes.parquet")
 IMAGES = Path("data/images/train")
@@ -139,16 +138,15 @@ def _load(detector: Detector, path: Path) -> None:
         raise WeightsError(f"{path}: weights of another network ({problem})") from None
 
 
-def select_from_files(
-    method: type[Method], params: Path, train: Path, out: Path
-) -> dict[str, Any]:
+def select_from_files(method: type[Method], params: Path, train: Path, out: Path) -> dict[str, Any]:
     """Selects from what training left in the folder `train`.
 
-    Writes `model.safetensors`, `selection.json` (figures by name) and `validation.parquet`
-    (`schema.HISTORY`, figures by epoch) into the folder `out`.
+    Writes `model.safetensors` and `selection.json` (what was chosen, and each scoring's mAP) into
+    the folder `out`.
 
     Returns:
-        The epoch whose weights were chosen, its validation mAP, and the scoring.
+        The epoch whose weights were chosen, its validation mAP, the scoring, and under `epochs` the
+        figures of each that was tried.
 
     Raises:
         HoiclipError: a param or file is wrong.
@@ -174,18 +172,10 @@ def select_from_files(
     provenance = {**detector.provenance, "epoch": selected.epoch, "selected": chosen}
     detector = dataclasses.replace(detector, provenance=provenance)
     detector.save(out / "model.safetensors")
-    rows = [
-        (0, float(epoch), f"epoch/validation/{name}", value)
-        for epoch, found in selected.epochs.items()
-        for name, value in found.items()
-        if value is not None
-    ]
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema.HISTORY)
-    history = pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, schema.HISTORY, strict=True)], schema=schema.HISTORY)
-    schema.write_table(out / "validation.parquet", history, schema.HISTORY, {})
+    epochs = {str(epoch): found for epoch, found in selected.epochs.items()}
     sweep = [{**vars(scoring), "full": full} for scoring, full in selected.scorings]
     write_json(out / "selection.json", {**chosen, "scorings": sweep})
-    return chosen
+    return {**chosen, "epochs": epochs}
 
 
 def kept_weights(folder: Path) -> dict[int, Path]:

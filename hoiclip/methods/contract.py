@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from hoiclip.data.batch import Batch, ClipView
 from hoiclip.pair_nms import PairNms
 from hoiclip.ranges import Config
-from hoiclip.training.config import OptimizationConfig
 from hoiclip.vocabulary import Vocabulary
 
 FrozenFeatures = tuple[Tensor, ...]
@@ -36,6 +35,14 @@ class NotFiniteError(ValueError):
     def __init__(self, image: int) -> None:
         super().__init__(f"image {image} of the batch: scores or boxes are not finite")
         self.image = image
+
+
+class Rates(Protocol):
+    """What training knows of learning rates; a method may know further ones."""
+
+    @property
+    def lr(self) -> float:
+        """Rate of what has no rate of its own."""
 
 
 class TrainingBatch(Protocol):
@@ -196,11 +203,11 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def parameter_groups(self, config: OptimizationConfig) -> list[dict[str, Any]]:
+    def parameter_groups(self, rates: Rates) -> list[dict[str, Any]]:
         """Parameters by learning rate, for an optimiser; the others are frozen and get no gradient.
 
         Args:
-            config: the method's own kind of it, which may hold further rates.
+            rates: the method's own settings of training.
         """
 
     @classmethod

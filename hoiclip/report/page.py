@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pyarrow as pa
 
-from hoiclip import pictures
+from hoiclip import pictures, schema
 from hoiclip.data.addresses import told_text
 from hoiclip.files import atomic_file
 from hoiclip.report import charts, diagnosis, matching, numbers, results
@@ -144,11 +145,23 @@ def _charts(run: Run, committed: dict[str, Any]) -> dict[str, str | None]:
         "curves": charts.precision_recall(run.curves),
         "errors": charts.error_bars(gains, diagnosis.measure(run)) if gains else None,
         "loss": None if history is None else charts.history_lines(history, "loss"),
-        "validation": None if history is None else charts.history_lines(history, "validation"),
+        "validation": charts.history_lines(_validation(run), "validation"),
         "ablation": (
             charts.ablation_chart(committed["ablation"]) if committed.get("ablation") else None
         ),
     }
+
+
+def _validation(run: Run) -> pa.Table:
+    """What the selection of the weights measured, as a history (`schema.HISTORY`)."""
+    epochs = run.method.stages.get("select", {}).get("epochs", {})
+    rows = [
+        {"step": int(epoch), "epoch": float(epoch), "name": f"epoch/validation/{name}", "value": v}
+        for epoch, figures in epochs.items()
+        for name, v in figures.items()
+        if v is not None
+    ]
+    return pa.Table.from_pylist(rows, schema=schema.HISTORY)
 
 
 def _classes(run: Run) -> list[dict[str, Any]]:
@@ -190,10 +203,15 @@ def _reasons(reasons: Any, known: Mapping[str, str]) -> list[tuple[str, str, int
     return [(reason, what, counts[reason]) for reason, what in known.items()]
 
 
+def _flat(summary: dict[str, Any]) -> dict[str, Any]:
+    """Without what the page draws."""
+    return {key: value for key, value in summary.items() if key != "epochs"}
+
+
 def _stages(run: Run) -> list[tuple[str, dict[str, Any] | None]]:
     """Every stage in order with its summary; None where it left none."""
     return [
         *((stage, run.summaries.get(stage)) for stage in BEFORE),
-        *run.method.stages.items(),
+        *((stage, _flat(said)) for stage, said in run.method.stages.items()),
         *((stage, run.summaries.get(stage)) for stage in AFTER),
     ]

@@ -12,22 +12,12 @@ from torch.utils.data import Dataset
 
 from hoiclip.boxes import xyxy_to_cxcywh
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.batch import Batch, ClipView, Sample, collate
+from hoiclip.data.batch import ClipView, Sample, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import TransformsConfig, View, augment, to_tensor
+from hoiclip.set_prediction.batch import LabelledBatch
 from hoiclip.set_prediction.targets import Targets
 from hoiclip.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True)
-class LabelledBatch(Batch):
-    """B images and their annotated pairs.
-
-    Attributes:
-        targets: the pairs.
-    """
-
-    targets: Targets
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from torch import Tensor
 
 from hoiclip import schema
-from hoiclip.config import check
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.vocabulary import Vocabulary
@@ -76,24 +74,3 @@ class TrainData:
         """Of the images to learn from, px, at most `most`; None without images."""
         sides = np.minimum(*(self.train.images[key].to_numpy() for key in ("width", "height")))
         return min(int(np.median(sides)), most) if len(sides) else None
-
-
-def check_classes(
-    vocabulary: Vocabulary, hoi_embeddings: Tensor, object_embeddings: Tensor
-) -> None:
-    """Sees to it that a file's tables have a row for each class.
-
-    Args:
-        vocabulary: of the file.
-        hoi_embeddings: (C, E).
-        object_embeddings: (O + 1, E), 'nothing' last.
-
-    Raises:
-        ValueError: another number of rows.
-    """
-    objects = vocabulary.num_objects + vocabulary.has_missing_objects + 1
-    for name, table, rows in (
-        ("HOI classes", hoi_embeddings, vocabulary.num_hois),
-        ("objects", object_embeddings, objects),
-    ):
-        check(len(table) == rows, f"vocabulary: {rows} {name}, the tensors have {len(table)}")

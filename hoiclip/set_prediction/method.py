@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,9 +20,12 @@ from hoiclip.methods.contract import (
 )
 from hoiclip.postprocess import postprocess
 from hoiclip.ranges import Config
-from hoiclip.set_prediction.criterion import Criterion
-from hoiclip.set_prediction.dataset import LabelledBatch
+from hoiclip.set_prediction.batch import LabelledBatch
 from hoiclip.set_prediction.outputs import Outputs
+from hoiclip.set_prediction.targets import Targets
+
+Criterion = Callable[[Outputs, Targets], dict[str, Tensor]]
+"""Weighted loss terms by name, see `hoiclip.set_prediction.criterion.Criterion`."""
 
 
 class SetPrediction(Method):

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
+from hoiclip.methods.contract import Rates
 from hoiclip.model.detector_encoder import Backbone
+
+
+class DetectorRates(Rates, Protocol):
+    """The rates that `hoiclip.set_prediction.config.TrainConfig` has."""
+
+    @property
+    def lr_backbone(self) -> float:
+        """Of the backbone."""
 
 
 def parameter_groups(
     network: nn.Module,
     backbone: Backbone,
-    lr: float,
-    lr_backbone: float,
+    rates: DetectorRates,
     others: Iterable[tuple[Iterable[nn.Parameter], float]] = (),
 ) -> list[dict[str, Any]]:
     """Parameters by learning rate; what is frozen is in no group and gets no gradient.
@@ -24,11 +32,10 @@ def parameter_groups(
     Args:
         network: whose parameters they are.
         backbone: part of it.
-        lr: rate of what is in no other group.
-        lr_backbone: rate of the backbone.
+        rates: of what is in no other group, and of the backbone.
         others: further groups, parameters and rate each; a rate of 0 freezes them.
     """
-    special = [(list(backbone.parameters()), lr_backbone)]
+    special = [(list(backbone.parameters()), rates.lr_backbone)]
     special += [(list(parameters), rate) for parameters, rate in others]
     frozen = {id(p) for part in backbone.frozen_part() for p in part.parameters()}
     frozen |= {id(p) for parameters, rate in special if rate == 0 for p in parameters}
@@ -36,7 +43,7 @@ def parameter_groups(
         parameter.requires_grad_(id(parameter) not in frozen)
     apart = {id(p) for parameters, _ in special for p in parameters}
     main = [p for p in network.parameters() if p.requires_grad and id(p) not in apart]
-    groups: list[dict[str, Any]] = [{"params": main, "lr": lr}]
+    groups: list[dict[str, Any]] = [{"params": main, "lr": rates.lr}]
     for parameters, rate in special:
         if trained := [p for p in parameters if p.requires_grad]:
             groups.append({"params": trained, "lr": rate})

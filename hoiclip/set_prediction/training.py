@@ -21,7 +21,7 @@ from hoiclip.vocabulary import Vocabulary
 
 
 class Build(Protocol):
-    """Makes the method that is to be trained, as `Hoiclip.build`."""
+    """Makes the method that is to be trained, as `hoiclip.methods.hoiclip.build`."""
 
     def __call__(self, params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> SetPrediction:
         """A method ready to train."""

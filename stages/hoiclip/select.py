@@ -10,7 +10,9 @@ from hoiclip.selection import select_from_files
 
 def main(params: Path) -> dict:
     """Scores the epochs that training kept."""
-    return select_from_files(Hoiclip, params, Path("runs/hoiclip/train"), Path("runs/hoiclip/select"))
+    return select_from_files(
+        Hoiclip, params, Path("runs/hoiclip/train"), Path("runs/hoiclip/select")
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.entry import run_stage
-from hoiclip.methods.hoiclip.method import Hoiclip
+from hoiclip.methods.hoiclip.build import build_hoiclip
 from hoiclip.set_prediction.files import TrainPaths
 from hoiclip.set_prediction.training import train
 from stages.live import live_log
@@ -16,7 +16,7 @@ PATHS = TrainPaths(verb_vectors=Path("caches/verb_vectors.parquet"))
 def main(params: Path) -> dict:
     """Trains from the caches and weights, or goes on with an interrupted training."""
     with live_log(OUT / "live") as log:
-        return train(Hoiclip.build, params, PATHS, OUT, Path(".checkpoints"), log)
+        return train(build_hoiclip, params, PATHS, OUT, Path(".checkpoints"), log)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from hoiclip.files import file_identity, sha256_file, sha256_files
 from hoiclip.progress import track
 from hoiclip.runtime import prepare
 from hoiclip.text_embeddings import read_text_embeddings
+from hoiclip.verb_cache import read_verb_vectors
 from hoiclip.verb_sums import SumsFile, sum_features
-from hoiclip.verb_vectors import VerbVectorsConfig, read_verb_vectors, verb_vectors_table
+from hoiclip.verb_vectors import VerbVectorsConfig, verb_vectors_table
 from hoiclip.vocabulary import Vocabulary
 
 CLASSES = Path("data/splits/classes.parquet")

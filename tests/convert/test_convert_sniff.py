@@ -17,7 +17,7 @@ from hoiclip.convert.sniff import convert
 from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import WeightsError
 from hoiclip.tensors import read_safetensors
-from hoiclip.verb_vectors import read_verb_vectors
+from hoiclip.verb_cache import read_verb_vectors
 
 CASE = Path(__file__).parents[3] / "shared/cases/convert-pre-2branch/detr-r50-pre-2branch-hico.pth"
 

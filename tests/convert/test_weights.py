@@ -16,7 +16,7 @@ from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import HoiclipError, InputError, ParamsError
 from hoiclip.files import read_json, sha256_file
 from hoiclip.tensors import read_safetensors
-from hoiclip.verb_vectors import read_verb_vectors
+from hoiclip.verb_cache import read_verb_vectors
 from hoiclip.weights import WeightsConfig
 
 CLIP_NAME = "tiny-clip"

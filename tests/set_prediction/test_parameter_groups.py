@@ -21,7 +21,7 @@ def model(make_detector):
 
 def parameter_groups(model, config):
     backbone = model.encoder.backbone
-    return module.parameter_groups(model, backbone, config.lr, config.lr_backbone)
+    return module.parameter_groups(model, backbone, config)
 
 
 def names_in(model, parameters):

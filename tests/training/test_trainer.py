@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from hoiclip import schema
 from hoiclip.errors import InputError, NonFiniteLossError, ParamsError
 from hoiclip.files import file_identity
-from hoiclip.methods.hoiclip.method import Hoiclip
+from hoiclip.methods.hoiclip.build import build_hoiclip
 from hoiclip.methods.registry import method_named
 from hoiclip.model_file import load_detector
 from hoiclip.set_prediction import training
@@ -32,7 +32,7 @@ class Training:
     """One call of `training.train`, whose trainer can be looked at and changed before it runs."""
 
     def __init__(self, params, paths, resume, log, monkeypatch):
-        self.arguments = (Hoiclip.build, params, paths)
+        self.arguments = (build_hoiclip, params, paths)
         self.resume, self.log, self.monkeypatch = resume, log, monkeypatch
         self.trainer = None
 

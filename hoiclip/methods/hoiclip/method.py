@@ -14,21 +14,15 @@ from torch import Tensor
 from hoiclip import postprocess
 from hoiclip.clip_config import check_clip_config
 from hoiclip.clip_encoder import ClipFeatures, ClipVisual
-from hoiclip.clip_weights import load_clip
 from hoiclip.config import from_mapping, load
 from hoiclip.data.batch import Batch, ClipView
 from hoiclip.methods.hoiclip.config import HoiclipConfig, Scoring
-from hoiclip.model.config import ModelConfig, SetPredictionConfig
+from hoiclip.model.config import ModelConfig
 from hoiclip.model.hoiclip import HOICLIP, Tables
-from hoiclip.restore import restore_module
-from hoiclip.set_prediction.config import TrainConfig
-from hoiclip.set_prediction.files import TrainPaths, check_classes
+from hoiclip.restore import check_classes, restore_module
 from hoiclip.set_prediction.method import SetPrediction
 from hoiclip.set_prediction.outputs import Outputs
-from hoiclip.set_prediction.parameter_groups import parameter_groups
-from hoiclip.set_prediction.warm_start import read_detr, warm_start_from_detr
-from hoiclip.text_embeddings import read_text_embeddings
-from hoiclip.verb_vectors import read_verb_vectors
+from hoiclip.set_prediction.parameter_groups import DetectorRates, parameter_groups
 from hoiclip.vocabulary import Vocabulary
 
 
@@ -59,39 +53,6 @@ class Hoiclip(SetPrediction):
         self.frozen = {"clip": clip}
         self.vocabulary, self.config = vocabulary, config
         self.scoring = scoring or Scoring()
-
-    @classmethod
-    def build(cls, params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> Self:
-        """A network ready to train: tables from the caches, the rest from a DETR or random.
-
-        Raises:
-            ParamsError: a section of the params file is wrong.
-            WeightsError: weights are absent or do not fit.
-            InputError: a cache is absent or belongs to another vocabulary.
-        """
-        own = load(HoiclipConfig, "hoiclip", params)
-        shared = load(SetPredictionConfig, "model", params)
-        config = ModelConfig(**vars(shared), interaction=own.interaction, verb=own.verb)
-        clip = load_clip(paths.clip).visual()
-        text = read_text_embeddings(paths.text_embeddings, vocabulary)
-        verb_vectors = None
-        if config.verb.representation != "none":
-            vectors = read_verb_vectors(
-                paths.verb_vectors, config.verb.representation, vocabulary.num_verbs
-            )
-            verb_vectors = torch.from_numpy(vectors)
-        tables = Tables(
-            torch.from_numpy(text.hoi),
-            torch.from_numpy(text.object_classifier),
-            torch.from_numpy(vocabulary.verb_to_hoi),
-            verb_vectors,
-        )
-        network = HOICLIP(config, tables, clip.visual_projection)
-        if load(TrainConfig, "train", params).warm_start:
-            warm_start_from_detr(
-                network, read_detr(paths.detector, config.detector), paths.detector
-            )
-        return cls(network, clip, vocabulary, config)
 
     @classmethod
     def restore(
@@ -139,10 +100,10 @@ class Hoiclip(SetPrediction):
         similarity = outputs.clip_similarity.cpu().numpy()
         return postprocess.enhancement(similarity, scoring.k, scoring.weight, scoring.kind)
 
-    def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
+    def parameter_groups(self, rates: DetectorRates) -> list[dict[str, Any]]:
         """See `Method.parameter_groups`."""
         backbone = self.network.encoder.backbone
-        return parameter_groups(self.network, backbone, config.lr, config.lr_backbone)
+        return parameter_groups(self.network, backbone, rates)
 
     @classmethod
     def scorings(cls, params: Path) -> list[Scoring]:
