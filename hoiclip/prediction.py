@@ -104,8 +104,9 @@ def with_scoring(
         WeightsError: an unknown key, or a value of another type or out of range.
     """
     scoring = detector.method.scoring
+    cls = type(scoring)
     try:
-        merged = from_mapping(type(scoring), {**asdict(scoring), **asked}, "scoring")
+        merged = from_mapping(cls, {**asdict(scoring), **asked}, "scoring")
     except ParamsError as error:
         title = detector.method.title
         raise WeightsError(f"{who} states {error}, of a model of {title}") from None

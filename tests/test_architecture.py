@@ -441,7 +441,6 @@ EDITS = {
     "stages/evaluate.py": {"evaluate", "report"},
     "hoiclip/errors.py": set(),
     "hoiclip/progress.py": set(),
-    "docs/architecture.md": set(),
     "pipelines/reproduce.py": set(),
 }
 EVALUATION = sorted(

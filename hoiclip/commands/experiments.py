@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     from hoiclip.experiments.crops_alone import score_crops_alone
     from hoiclip.experiments.run import PATHS
     from hoiclip.files import check_output_folder
-    from hoiclip.model.config import ModelConfig
+    from hoiclip.model.config import SetPredictionConfig
 
     check_output_folder(arguments.results)
     experiments = plan_of(arguments.verb, arguments.params)
@@ -49,6 +49,6 @@ def run(arguments: argparse.Namespace) -> None:
     elif arguments.verb == "seeds":
         gather_seeds(experiments, runs, out)
     else:
-        model = load(ModelConfig, "model", arguments.params)
+        model = load(SetPredictionConfig, "model", arguments.params)
         gather_honesty(experiments, score_crops_alone(PATHS, model, Path("data")), runs, out)
     print(out)

@@ -20,7 +20,7 @@ from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import to_tensor
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
-from hoiclip.model.config import ModelConfig
+from hoiclip.model.config import SetPredictionConfig
 from hoiclip.pretraining.detr import DETR_PREFIXES, Detr
 from hoiclip.progress import track
 from hoiclip.set_prediction.files import TrainPaths
@@ -32,7 +32,7 @@ LEAST_SCORE = 0.3  # of a detection that enters pairs
 TEMPERATURE = 100.0  # CLIP's own logit scale is at most that
 
 
-def load_detr(path: Path, config: ModelConfig, num_classes: int) -> Detr:
+def load_detr(path: Path, config: SetPredictionConfig, num_classes: int) -> Detr:
     """The pretrained detector with its own queries and class head, in eval mode."""
     state = read_detr(path, config.detector)
     num_queries = len(state["query_embed.weight"])
@@ -92,7 +92,7 @@ def predict_by_crops(
     return pa.table(rows, schema=schema.PREDICTIONS)
 
 
-def score_crops_alone(paths: TrainPaths, config: ModelConfig, data: Path) -> dict[str, Any]:
+def score_crops_alone(paths: TrainPaths, config: SetPredictionConfig, data: Path) -> dict[str, Any]:
     """Test metrics of `predict_by_crops`, and the seconds it took."""
     started = time.process_time()
     vocabulary = Vocabulary.read(paths.vocabulary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import platform
 import shutil
 import time
@@ -12,34 +13,26 @@ from typing import Any
 import torch
 
 from hoiclip import schema
-from hoiclip.config import from_mapping, read_params
+from hoiclip.config import load, read_params
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import ParamsError
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
+from hoiclip.evaluation.partition import EvaluateConfig
 from hoiclip.experiments.plan import Experiment
 from hoiclip.files import write_json
-from hoiclip.model.config import ModelConfig
-from hoiclip.model_file import load_detector
-from hoiclip.prediction import PredictConfig, choose_k, predict
-from hoiclip.set_prediction.config import TrainConfig
+from hoiclip.methods.hoiclip.build import build_hoiclip
+from hoiclip.methods.hoiclip.method import Hoiclip
+from hoiclip.model_file import load_detector, only
+from hoiclip.prediction import PredictConfig, predict
+from hoiclip.selection import select_from_files
 from hoiclip.set_prediction.files import TrainPaths
-from hoiclip.training.trainer import Trainer
+from hoiclip.set_prediction.training import train
 from hoiclip.vocabulary import Vocabulary
 
 DATA = Path("data")
-PATHS = TrainPaths(
-    vocabulary=DATA / "vocabulary.parquet",
-    train=DATA / "splits/train",
-    validation=DATA / "splits/validation",
-    classes=DATA / "splits/classes.parquet",
-    images=DATA / "images/train",
-    text_embeddings=Path("caches/text_embeddings.parquet"),
-    verb_vectors=Path("caches/verb_vectors.parquet"),
-    clip=Path("caches/weights/clip.safetensors"),
-    detector=Path("caches/weights/detector.safetensors"),
-)
+PATHS = TrainPaths(verb_vectors=Path("caches/verb_vectors.parquet"))
 CHECKPOINTS = Path(".checkpoints")
 
 
@@ -68,22 +61,15 @@ def run_experiment(experiment: Experiment, params_path: Path, result: Path) -> d
     enhancement, `metrics_free` with it (k chosen on validation), `k`, steps and seconds.
     """
     params = with_overrides(read_params(params_path), experiment.overrides)
-    sections = {
-        name: from_mapping(cls, params[name], f"{params_path}: {name}")
-        for name, cls in (
-            ("model", ModelConfig),
-            ("train", TrainConfig),
-            ("predict", PredictConfig),
-        )
-    }
     work = CHECKPOINTS / experiment.name
+    file = work / "params.yaml"
+    write_json(file, params)  # of which YAML is a superset
     started = time.process_time()
-    trainer = Trainer(
-        PATHS, *sections.values(), resume_root=CHECKPOINTS, log=lambda epoch, figures: None
-    )
-    summary = trainer.run(work)
+    said = train(build_hoiclip, file, PATHS, work, CHECKPOINTS, lambda epoch, figures: None)
     cpu_seconds = time.process_time() - started
-    scores, k = score_test(work / "model.safetensors", sections["predict"], params)
+    chosen = select_from_files(Hoiclip, file, work, work / "select")
+    scores = score_test(work / "select/model.safetensors", file)
+    k = chosen["scoring"]["k"]
     shutil.rmtree(work)
     value = {
         "row": experiment.row,
@@ -93,42 +79,39 @@ def run_experiment(experiment: Experiment, params_path: Path, result: Path) -> d
         "metrics": scores[0],
         "metrics_free": scores[k],
         "k": k,
-        "steps": summary["steps"],
-        "seconds": summary["seconds"],
+        "steps": said["steps"],
+        "seconds": said["seconds"],
         "cpu_seconds": round(cpu_seconds, 1),
-        "validation_full": summary["validation_full"],
+        "validation_full": chosen["validation_full"],
         "machine": f"{platform.machine()}, {platform.system()}, torch {torch.__version__}",
     }
     write_json(result, value)
     return value
 
 
-def score_test(
-    model: Path, config: PredictConfig, params: dict[str, Any]
-) -> tuple[dict[int, dict[str, Any]], int]:
-    """Test metrics of a model file without (0) and with the enhancement, and its k."""
-    device = torch.device("cpu")
-    detector = load_detector(model)
-    classes = schema.read_table(PATHS.classes, schema.CLASSES)
-    validation = Annotations.read(PATHS.validation)
-    k = config.enhancement_k
-    if k is None:
-        store = ImageStore(PATHS.images)
-        k = choose_k(detector, validation, store, classes, config, device)["best"]
+def score_test(model: Path, params_path: Path) -> dict[int, dict[str, Any]]:
+    """Test metrics of a model file by k: without the enhancement (0), and with its own."""
+    config = load(PredictConfig, "predict", params_path)
+    evaluation = load(EvaluateConfig, "evaluate", params_path)
+    detector = load_detector(model, only(Hoiclip))
+    own = detector.method.scoring
+    scorings = {0: dataclasses.replace(own, k=0), own.k: own}
     test = Annotations.read(DATA / "annotations/test")
     tables = (test.images, test.instances, test.interactions)
-    ks = sorted({0, k})
     predictions = predict(
-        detector, test.images, ImageStore(DATA / "images/test"), config, ks, device
+        detector,
+        test.images,
+        ImageStore(DATA / "images/test"),
+        config,
+        torch.device("cpu"),
+        list(scorings.values()),
     )
+    classes = schema.read_table(PATHS.classes, schema.CLASSES)
     vocabulary = Vocabulary.read(PATHS.vocabulary)
-    protocol = params["evaluate"]["protocol"]
-    steps = params["evaluate"].get("recall_steps")
     # Rows are compared by HOI class, which V-COCO's own protocol does not score.
-    protocol = "hico" if protocol == "vcoco" else protocol
+    protocol = "hico" if evaluation.protocol == "vcoco" else evaluation.protocol
+    steps = evaluation.recall_steps
     return {
-        k_: metrics(
-            evaluate_hico(table, *tables, vocabulary, classes, protocol, recall_steps=steps)
-        )
-        for k_, table in zip(ks, predictions, strict=True)
-    }, k
+        k: metrics(evaluate_hico(table, *tables, vocabulary, classes, protocol, recall_steps=steps))
+        for k, table in zip(scorings, predictions, strict=True)
+    }

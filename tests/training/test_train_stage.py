@@ -4,33 +4,35 @@ import dataclasses
 import sys
 
 import pytest
+import yaml
 
-from hoiclip.config import from_mapping
 from hoiclip.entry import run_stage
-from hoiclip.model.config import ModelConfig
-from hoiclip.prediction import PredictConfig
-from hoiclip.training.config import TrainConfig
+from hoiclip.training.trainer import Trainer
 from stages.hoiclip import train as stage
+
+SMALL = {"threads": 1, "warm_start": False, "epochs": 1, "lr_drop_epoch": 1, "batch_size": 4}
 
 
 def test_a_damaged_state_is_one_line_and_leaves_earlier_figures(
-    toy, model_config, predict_config, params, tmp_path, monkeypatch, capfd
+    toy, model_config, params, tmp_path, monkeypatch, capfd
 ):
-    config = dataclasses.replace(
-        from_mapping(TrainConfig, params["train"], "train"),
-        threads=1, warm_start=False, epochs=1, lr_drop_epoch=1, batch_size=4,
-    )  # fmt: skip
-    configs = {ModelConfig: model_config, TrainConfig: config, PredictConfig: predict_config}
+    config = dataclasses.asdict(model_config)
+    own = {key: config.pop(key) for key in ("interaction", "verb")}
+    sections = {
+        "model": config,
+        "hoiclip": own | {"enhancement": params["hoiclip"]["enhancement"]},
+        "train": params["train"] | SMALL,
+    }
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(sections))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stage, "PATHS", toy.paths)
-    monkeypatch.setattr(stage, "load", lambda kind, section, path: configs[kind])
     monkeypatch.setattr(sys, "argv", ["train"])
 
     def killed(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(stage.Trainer, "_finish", killed)
+        patched.setattr(Trainer, "_finish", killed)
         with pytest.raises(SystemExit):
             run_stage("hoiclip/train", stage.main)
     (state,) = tmp_path.glob(".checkpoints/*/state.pt")
