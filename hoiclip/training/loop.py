@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-import hoiclip
 from hoiclip import schema
 from hoiclip.errors import NonFiniteLossError, ParamsError
 from hoiclip.evaluation.hico import evaluate_hico
@@ -27,6 +26,8 @@ from hoiclip.runtime import prepare
 from hoiclip.set_prediction.criterion import Criterion
 from hoiclip.set_prediction.dataset import LabelledBatch, TrainingDataset
 from hoiclip.set_prediction.matcher import HungarianMatcher
+from hoiclip.source_code import loaded_code
+from hoiclip.state_file import settings
 from hoiclip.training.clip_features import CachedFeatures, ComputedFeatures
 from hoiclip.training.config import TrainConfig
 from hoiclip.training.inputs import TrainData, TrainPaths, build_detector
@@ -99,13 +100,10 @@ class Trainer:
             else ComputedFeatures(self.detector.clip, self.device)
         )
         self.optimizer, self.schedule = build_optimizer(self.model, config)
-        configs = (model_config, config, predict_config)
-        self.identity = {
-            "params": [dataclasses.asdict(c) for c in configs],
-            "files": file_identity(list(vars(paths).values())),
-            "code": file_identity([Path(hoiclip.__file__).parent]),
-        }
-        self.resume = ResumeFolder(resume_root, self.identity)
+        self.configs = {"model": model_config, "train": config, "predict": predict_config}
+        key = {name: settings(each) for name, each in self.configs.items()}
+        key["files"] = file_identity(list(vars(paths).values()))
+        self.resume = ResumeFolder(resume_root, key, loaded_code())
 
     def run(self, out: Path) -> dict[str, Any]:
         """Trains to the end, going on where an interrupted run of the same inputs stopped.
@@ -228,7 +226,10 @@ class Trainer:
         if self.config.keep == "best" and progress.best_weights is not None:
             self.model.load_state_dict(progress.best_weights)
             kept = progress.best[1]
-        provenance = {"training": self.identity["params"], "epoch": kept, "steps": progress.step}
+        params = {name: dataclasses.asdict(config) for name, config in self.configs.items()}
+        provenance = {"training": params, "epoch": kept, "steps": progress.step}
+        if self.resume.accepted:
+            provenance["accepted_code"] = self.resume.accepted
         detector: Detector = dataclasses.replace(self.detector, provenance=provenance)
         detector.save(out / "model.safetensors")
         columns = [pa.array(column) for column in zip(*progress.history, strict=True)]

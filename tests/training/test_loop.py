@@ -7,11 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hoiclip import schema
+from hoiclip import schema, source_code
 from hoiclip.config import from_mapping
 from hoiclip.errors import InputError, NonFiniteLossError, ParamsError
 from hoiclip.files import file_identity, read_json
 from hoiclip.model_file import load_detector
+from hoiclip.source_code import syntax_sha256
+from hoiclip.state_file import ACCEPT_CODE
 from hoiclip.training import loop
 from hoiclip.training.config import TrainConfig
 from hoiclip.training.loop import Trainer
@@ -321,6 +323,59 @@ def test_whatever_decides_the_result_has_a_resume_folder_of_its_own(trainer, toy
     shutil.copy(toy.paths.text_embeddings, copy)
     changed = dataclasses.replace(toy.paths, text_embeddings=copy)
     assert trainer(paths=changed).resume.folder != folder
+
+
+def test_how_it_is_worked_is_no_part_of_a_training(trainer):
+    assert trainer(workers=1, threads=2).resume.folder == trainer().resume.folder
+
+
+@pytest.fixture
+def one_epoch_of_two(trainer, tmp_path):
+    """One of two epochs was trained; a function that goes on and gives how many steps it did."""
+
+    def killed(epoch, figures):
+        raise Killed
+
+    with pytest.raises(Killed):
+        trainer(log=killed).run(tmp_path / "out")
+
+    def go_on(**changes):
+        made, steps = trainer(**changes), []
+        real = made._step
+        made._step = lambda *rest: (steps.append(1), real(*rest))[1]
+        made.run(tmp_path / "out")
+        return len(steps)
+
+    return go_on
+
+
+def changed_criterion(source: bytes) -> str:
+    """A hash of each module's syntax tree, as if the criterion said something else."""
+    return syntax_sha256(source + b"\nSIDE = 3" * (b"class Criterion" in source))
+
+
+def test_changed_code_starts_a_training_anew(one_epoch_of_two, monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr(source_code, "syntax_sha256", changed_criterion)
+    assert one_epoch_of_two() == 4
+    assert "changed since: hoiclip/set_prediction/criterion.py. " in capfd.readouterr().err
+    assert "accepted_code" not in load_detector(tmp_path / "out/model.safetensors").provenance
+
+
+def test_a_model_trained_over_a_change_of_code_says_so(one_epoch_of_two, monkeypatch, tmp_path):
+    monkeypatch.setattr(source_code, "syntax_sha256", changed_criterion)
+    monkeypatch.setenv(ACCEPT_CODE, "1")
+    assert one_epoch_of_two() == 2
+    provenance = load_detector(tmp_path / "out/model.safetensors").provenance
+    assert provenance["accepted_code"] == ["hoiclip/set_prediction/criterion.py"]
+
+
+def test_a_training_goes_on_with_other_workers(one_epoch_of_two):
+    assert one_epoch_of_two(workers=1) == 2
+
+
+def test_a_training_with_another_rate_says_what_is_other(one_epoch_of_two, capfd):
+    assert one_epoch_of_two(lr=2e-3) == 4
+    assert "state.pt is of other work: train.lr 0.002, was 0.001\n" in capfd.readouterr().err
 
 
 def test_warm_start_is_a_choice(trainer, toy):

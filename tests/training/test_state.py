@@ -21,7 +21,7 @@ def parts():
 def test_a_schedule_of_another_kind_is_refused(tmp_path):
     made = parts()
     made[2].last_epoch = None
-    file = ResumeFolder(tmp_path, {"seed": 0})
+    file = ResumeFolder(tmp_path, {"seed": 0}, {})
     file.save(dataclasses.replace(WHOLE, best=(-1.0, 0)), *made)
     with pytest.raises(InputError, match=r"does not fit this model \(schedule, last_epoch\)"):
         file.load(*parts())
@@ -30,7 +30,7 @@ def test_a_schedule_of_another_kind_is_refused(tmp_path):
 def saved(folder, **changes):
     made = parts()
     whole = dataclasses.replace(WHOLE, best_weights=dict(made[0].state_dict()))
-    file = ResumeFolder(folder, {"seed": 0})
+    file = ResumeFolder(folder, {"seed": 0}, {})
     file.save(dataclasses.replace(whole, **changes), *made)
     return file
 
