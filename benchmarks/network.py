@@ -27,6 +27,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,18 +122,26 @@ def optimizer_of(network: str, model: nn.Module, config: TrainConfig) -> torch.o
     return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
 
 
-class Worker:
-    """One network at one work, in a process of its own."""
+class Process:
+    """A process of its own that does one work, again and again.
 
-    def __init__(self, network: str, work: str, size: str, threads: int) -> None:
+    Args:
+        make: gives the work; called, as `make(*arguments)`, in that process.
+        arguments: picklable.
+        threads: of PyTorch.
+    """
+
+    def __init__(
+        self, make: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...], threads: int
+    ) -> None:
         self.pool = multiprocessing.get_context("spawn").Pool(1)
-        self.held = self.pool.apply(_prepare, (network, work, size, threads))
+        self.held = self.pool.apply(_prepare, (make, arguments, threads))
         self.first, *_ = self.run()
         self.seconds: list[float] = []
         self.cpu_seconds: list[float] = []
 
-    def run(self) -> tuple[dict[str, np.ndarray], float, float]:
-        """Its outputs, and what one run of the work took in seconds and in CPU seconds."""
+    def run(self) -> tuple[Any, float, float]:
+        """What the work returns, and what it took in seconds and in CPU seconds."""
         return self.pool.apply(_run)
 
     def measure(self) -> None:
@@ -154,17 +163,19 @@ class Worker:
         }
 
 
-_work: Callable[[], dict[str, np.ndarray]]
+_work: Callable[[], Any]
 
 
-def _prepare(network: str, work: str, size: str, threads: int) -> float:
+def _prepare(
+    make: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...], threads: int
+) -> float:
     global _work
     torch.set_num_threads(threads)
-    _work = work_of(network, work, SIZES[size])
+    _work = make(*arguments)
     return _peak_mb()
 
 
-def _run() -> tuple[dict[str, np.ndarray], float, float]:
+def _run() -> tuple[Any, float, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     result = _work()
     return result, time.perf_counter() - wall, time.process_time() - cpu
@@ -181,7 +192,7 @@ def compare(work: str, size: str, threads: int, repeat: int) -> dict[str, dict[s
     Raises:
         AssertionError: the outputs of the forward pass differ.
     """
-    workers = {name: Worker(name, work, size, threads) for name in NETWORKS}
+    workers = {name: Process(work_of, (name, work, SIZES[size]), threads) for name in NETWORKS}
     if work == "forward":
         for name, expected in workers["plain"].first.items():
             found = workers["hoiclip"].first[name]

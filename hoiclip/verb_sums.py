@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,19 +40,31 @@ class FeatureSums:
 
 
 class SumsFile:
-    """Where an interrupted pass keeps what it has; another identity has another file.
+    """Where an interrupted pass keeps what it has; a pass with another key has another file.
 
     Args:
         folder: of all such files.
-        identity: JSON value that decides the result: settings and hashes of the inputs.
+        key: JSON mapping of data, CLIP (hashes) and settings, see `StateFile`.
+        code: of `hoiclip.source_code.loaded_code`.
         seconds: least time between two saves.
     """
 
-    def __init__(self, folder: Path, identity: Any, seconds: float = SECONDS_BETWEEN_SAVES) -> None:
-        self._file = StateFile(folder, identity)
+    def __init__(
+        self,
+        folder: Path,
+        key: Mapping[str, Any],
+        code: Mapping[str, str],
+        seconds: float = SECONDS_BETWEEN_SAVES,
+    ) -> None:
+        self._file = StateFile(folder, key, code)
         self._seconds, self._saved = seconds, time.monotonic()
         self.locked = self._file.locked
         self.delete = self._file.delete
+
+    @property
+    def accepted(self) -> list[str]:
+        """Files with whose changed code the pass went on because it was told to; sorted."""
+        return self._file.accepted
 
     def load(self, fresh: dict[str, Tensor]) -> dict[str, Tensor]:
         """What was saved last; `fresh`, the state of a pass not begun, where nothing was.

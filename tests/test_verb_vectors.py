@@ -263,8 +263,8 @@ def test_going_on_equals_never_having_stopped(tmp_path, after):
                 raise Killed
             yield image
 
-    def resume(identity="a"):
-        return SumsFile(tmp_path, identity, seconds=0)
+    def resume():
+        return SumsFile(tmp_path, {}, {}, seconds=0)
 
     with pytest.raises(Killed):
         total(partition, batch_size=4, resume=resume(), progress=killed)
@@ -285,11 +285,11 @@ def test_going_on_equals_never_having_stopped(tmp_path, after):
     assert not list(tmp_path.iterdir())
 
 
-def test_another_identity_starts_anew(tmp_path):
+def test_another_key_starts_anew(tmp_path):
     kept, fresh = {"images": torch.ones(1)}, {"images": torch.zeros(1)}
-    SumsFile(tmp_path, "a").save(kept)
-    assert SumsFile(tmp_path, "a").load(fresh) == kept
-    assert SumsFile(tmp_path, "b").load(fresh) is fresh
+    SumsFile(tmp_path, {"seed": 0}, {}).save(kept)
+    assert SumsFile(tmp_path, {"seed": 0}, {}).load(fresh) == kept
+    assert SumsFile(tmp_path, {"seed": 1}, {}).load(fresh) is fresh
 
 
 @pytest.mark.parametrize(
@@ -298,9 +298,9 @@ def test_another_identity_starts_anew(tmp_path):
      {"images": 1}, [1], 0.5, {"images": torch.ones(1).to_sparse()}],
 )  # fmt: skip
 def test_sums_of_another_size_are_refused(tmp_path, other):
-    SumsFile(tmp_path, "a").save(other)
+    SumsFile(tmp_path, {"seed": 0}, {}).save(other)
     with pytest.raises(InputError, match="does not fit"):
-        SumsFile(tmp_path, "a").load({"images": torch.zeros(1)})
+        SumsFile(tmp_path, {"seed": 0}, {}).load({"images": torch.zeros(1)})
 
 
 def test_workers_change_nothing():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,14 +40,20 @@ class ResumeFolder:
 
     Args:
         root: folder of all such folders.
-        identity: JSON value that decides the result of the training: params and input hashes.
+        key: JSON mapping of data (hashes), method and optimisation, see `StateFile`.
+        code: of `hoiclip.source_code.loaded_code`.
     """
 
-    def __init__(self, root: Path, identity: Any) -> None:
-        self._file = StateFile(root, identity)
+    def __init__(self, root: Path, key: Mapping[str, Any], code: Mapping[str, str]) -> None:
+        self._file = StateFile(root, key, code)
         self.folder = self._file.folder
         self.locked = self._file.locked
         self.delete = self._file.delete
+
+    @property
+    def accepted(self) -> list[str]:
+        """Files with whose changed code the training went on because it was told to; sorted."""
+        return self._file.accepted
 
     def save(
         self,
@@ -95,7 +101,7 @@ class ResumeFolder:
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> Progress | None:
-        """Restores the state into the arguments; None where there is nothing to go on from.
+        """Restores the state into the arguments; None, and a line why, where the training starts.
 
         Raises:
             InputError: the file is damaged, of another version or training, or does not fit the

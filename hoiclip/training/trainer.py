@@ -13,20 +13,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-import hoiclip
 from hoiclip import schema
 from hoiclip.errors import NonFiniteLossError, ParamsError
 from hoiclip.files import file_identity
 from hoiclip.methods.contract import FrozenFeatures, Method, TrainingBatch, TrainingData
 from hoiclip.progress import say, track
 from hoiclip.runtime import prepare
+from hoiclip.source_code import loaded_code
+from hoiclip.state_file import settings
 from hoiclip.training.config import OptimizationConfig
 from hoiclip.training.optimizer import build_optimizer
 from hoiclip.training.state import Progress, ResumeFolder
 
 STEPS_PER_RECORD = 20
-# What decides how fast a training is and not what it learns.
-_WITHOUT_EFFECT = ("device", "threads", "workers")
 Features = Callable[[TrainingBatch], FrozenFeatures | None]
 Log = Callable[[int, dict[str, float]], None]
 
@@ -90,15 +89,13 @@ class Trainer:
         self.network = method.network
         self.config, self.log = config, log
         self.optimizer, self.schedule = build_optimizer(method.parameter_groups(config), config)
-        optimization = dataclasses.asdict(config)
         self.key = {
             "method": method.name,
-            "network": dataclasses.asdict(method.config),
-            "optimization": {k: v for k, v in optimization.items() if k not in _WITHOUT_EFFECT},
+            "network": settings(method.config),
+            "optimization": settings(config),
         }
-        files = file_identity(inputs)
-        code = file_identity([Path(hoiclip.__file__).parent])
-        self.resume = ResumeFolder(resume_root, {**self.key, "files": files, "code": code})
+        key = {**self.key, "files": file_identity(inputs)}
+        self.resume = ResumeFolder(resume_root, key, loaded_code())
 
     def run(self, out: Path) -> Trained:
         """Trains to the end, going on where an interrupted run of the same inputs stopped.
@@ -213,6 +210,8 @@ class Trainer:
         provenance = {"steps": progress.step}
         schema.write_table(out / "history.parquet", history, schema.HISTORY, provenance)
         provenance = {"training": self.key, "epoch": progress.epoch, "steps": progress.step}
+        if self.resume.accepted:
+            provenance["accepted_code"] = self.resume.accepted
         return Trained(progress.step, round(progress.seconds, 1), provenance)
 
     def finish(self) -> None:

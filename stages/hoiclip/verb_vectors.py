@@ -1,10 +1,8 @@
 """Verb vectors by visual semantic arithmetic on the training crops of seen classes."""
 
-from dataclasses import asdict
 from pathlib import Path
 
-import hoiclip
-import hoiclip.ancestry
+import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip import schema
 from hoiclip.clip_weights import load_clip
 from hoiclip.config import load
@@ -14,15 +12,19 @@ from hoiclip.entry import run_stage
 from hoiclip.files import file_identity, sha256_file, sha256_files
 from hoiclip.progress import track
 from hoiclip.runtime import prepare
+from hoiclip.source_code import loaded_code
+from hoiclip.state_file import settings
 from hoiclip.text_embeddings import read_text_embeddings
 from hoiclip.verb_cache import read_verb_vectors
 from hoiclip.verb_sums import SumsFile, sum_features
 from hoiclip.verb_vectors import VerbVectorsConfig, verb_vectors_table
 from hoiclip.vocabulary import Vocabulary
 
+VOCABULARY = Path("data/vocabulary.parquet")
 CLASSES = Path("data/splits/classes.parquet")
 TRAIN = Path("data/splits/train")
 IMAGES = Path("data/images/train")
+CLIP = Path("caches/weights/clip.safetensors")
 GIVEN = Path("caches/weights/verb_vectors.parquet")
 OUT = Path("caches/verb_vectors.parquet")
 
@@ -31,9 +33,9 @@ def main(params: Path) -> dict:
     """Encodes the crops once and writes every representation."""
     config = load(VerbVectorsConfig, "verb_vectors", params)
     device = prepare(config.device, config.threads)
-    vocabulary = Vocabulary.read("data/vocabulary.parquet")
+    vocabulary = Vocabulary.read(VOCABULARY)
     text = read_text_embeddings("caches/text_embeddings.parquet", vocabulary)
-    encoder = load_clip("caches/weights/clip.safetensors").to(device)
+    encoder = load_clip(CLIP).to(device)
     width = schema.verb_vectors_schema(encoder.embed_dim)
     if len(schema.read_table(GIVEN)):
         read_verb_vectors(GIVEN, "arithmetic", vocabulary.num_verbs)
@@ -47,12 +49,11 @@ def main(params: Path) -> dict:
         "classes_sha256": sha256_file(CLASSES),
         "train_sha256": sha256_files(sorted(TRAIN.glob("*.parquet"))),
     }
-    identity = {
-        "params": asdict(config),
-        "inputs": provenance,
-        "files": file_identity([IMAGES, Path(hoiclip.__file__).parent]),
+    key = {
+        "verb_vectors": settings(config),
+        "files": file_identity([VOCABULARY, CLASSES, TRAIN, IMAGES, CLIP]),
     }
-    resume = SumsFile(Path(".checkpoints/verb_vectors"), identity)
+    resume = SumsFile(Path(".checkpoints/verb_vectors"), key, loaded_code())
     with resume.locked():
         sums = sum_features(
             Annotations.read(TRAIN),
@@ -66,6 +67,8 @@ def main(params: Path) -> dict:
             resume=resume,
             progress=lambda images, total: track(images, "crops", total),
         )
+        if resume.accepted:
+            provenance["accepted_code"] = resume.accepted
         table = verb_vectors_table(sums, vocabulary, text.verb)
         schema.write_table(OUT, table, width, provenance)
         resume.delete()

@@ -133,17 +133,17 @@ def call_overrides(case) -> int:
 
 def call_state(case) -> int:
     """The state of interrupted work, and what it is for."""
-    folder, identity = state_inputs.FOLDER, state_inputs.IDENTITY
+    work = state_inputs.WORK
 
     def training() -> None:
         parts = state_inputs.training()
-        progress = ResumeFolder(folder, identity).load(*parts)
+        progress = ResumeFolder(*work).load(*parts)
         state_inputs.step(*parts)
         list(zip(*progress.history, strict=True))
         range(progress.epoch, progress.step, int(progress.best[0] + progress.seconds) or 1)
 
     def sums() -> None:
-        SumsFile(folder, identity).load(state_inputs.sums())["sums"].add_(1)
+        SumsFile(*work).load(state_inputs.sums())["sums"].add_(1)
 
     return typed({"training": training, "sums": sums}[case.arguments[0]])
 

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from hoiclip.state_file import StateFile
 from hoiclip.training.state import Progress, ResumeFolder
 
-FOLDER, IDENTITY = Path("states"), {"seed": 0}
+# Folder, key and code of the work.
+WORK = (Path("states"), {"seed": 0}, {"hoiclip/a.py": "1"})
+FOLDER = WORK[0]
 
 
 def training():
@@ -44,8 +46,8 @@ def contents():
     step(*parts)
     best = {name: tensor.clone() for name, tensor in parts[0].state_dict().items()}
     progress = Progress(1, 1, 0.5, (20.0, 1), best, [(1, 1.0, "epoch/full", 20.0)])
-    ResumeFolder(FOLDER, IDENTITY).save(progress, *parts)
-    file = StateFile(FOLDER, IDENTITY)
+    ResumeFolder(*WORK).save(progress, *parts)
+    file = StateFile(*WORK)
     made = {"training": file.load(), "sums": sums()}
     file.delete()
     return made
@@ -65,7 +67,7 @@ def states(draw):
             if section == "progress" and content[section]:
                 key = draw(st.sampled_from(sorted(content[section])))
                 content[section][key] = draw(STRANGE)
-    file = StateFile(FOLDER, IDENTITY)
+    file = StateFile(*WORK)
     file.save(content)
     data = draw(damaged_bytes(file.path.read_bytes(), rarely=True))
     file.delete()

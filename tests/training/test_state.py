@@ -21,7 +21,7 @@ def parts():
 def test_a_schedule_of_another_kind_is_refused(tmp_path):
     made = parts()
     made[2].last_epoch = None
-    file = ResumeFolder(tmp_path, {"seed": 0})
+    file = ResumeFolder(tmp_path, {"seed": 0}, {})
     file.save(WHOLE, *made)
     with pytest.raises(InputError, match=r"does not fit this model \(schedule, last_epoch\)"):
         file.load(*parts())
@@ -29,7 +29,7 @@ def test_a_schedule_of_another_kind_is_refused(tmp_path):
 
 def saved(folder, **changes):
     made = parts()
-    file = ResumeFolder(folder, {"seed": 0})
+    file = ResumeFolder(folder, {"seed": 0}, {})
     file.save(dataclasses.replace(WHOLE, **changes), *made)
     return file
 

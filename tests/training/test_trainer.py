@@ -8,13 +8,15 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from hoiclip import schema
+from hoiclip import schema, source_code
 from hoiclip.errors import InputError, NonFiniteLossError, ParamsError
 from hoiclip.files import file_identity
 from hoiclip.methods.hoiclip.build import build_hoiclip
 from hoiclip.methods.registry import method_named
 from hoiclip.model_file import load_detector
 from hoiclip.set_prediction import training
+from hoiclip.source_code import syntax_sha256
+from hoiclip.state_file import ACCEPT_CODE
 from hoiclip.training.trainer import Trainer, weights_name
 
 
@@ -333,14 +335,72 @@ def test_compiled_modules_do_not_decide_the_result(tmp_path):
 def test_whatever_decides_the_result_has_a_resume_folder_of_its_own(trainer, toy, tmp_path):
     folder = trainer().prepared().resume.folder
     assert trainer().prepared().resume.folder == folder
-    assert trainer(workers=1).prepared().resume.folder == folder
-    assert trainer(threads=2).prepared().resume.folder == folder
     assert trainer(lr=2e-3).prepared().resume.folder != folder
     assert trainer(seed=1).prepared().resume.folder != folder
     copy = tmp_path / "verbs.parquet"
     shutil.copy(toy.paths.text_embeddings, copy)
     changed = dataclasses.replace(toy.paths, text_embeddings=copy)
     assert trainer(paths=changed).prepared().resume.folder != folder
+
+
+def test_how_it_is_worked_is_no_part_of_a_training(trainer):
+    first, second = trainer(workers=1, threads=2).prepared(), trainer().prepared()
+    assert first.resume.folder == second.resume.folder
+
+
+@pytest.fixture
+def one_epoch_of_two(trainer, tmp_path):
+    """One of two epochs was trained; a function that goes on and gives how many steps it did."""
+
+    def killed(epoch, figures):
+        raise Killed
+
+    with pytest.raises(Killed):
+        trainer(log=killed).run(tmp_path / "out")
+
+    def go_on(**changes):
+        steps = []
+
+        def count(made):
+            real = made._step
+            made._step = lambda *rest: (steps.append(1), real(*rest))[1]
+
+        trainer(**changes).run(tmp_path / "out", count)
+        return len(steps)
+
+    return go_on
+
+
+def changed_criterion(source: bytes) -> str:
+    """A hash of each module's syntax tree, as if the criterion said something else."""
+    return syntax_sha256(source + b"\nSIDE = 3" * (b"class Criterion" in source))
+
+
+def test_changed_code_starts_a_training_anew(one_epoch_of_two, monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr(source_code, "syntax_sha256", changed_criterion)
+    assert one_epoch_of_two() == 4
+    assert "changed since: hoiclip/set_prediction/criterion.py. " in capfd.readouterr().err
+    assert (
+        "accepted_code"
+        not in load_detector(tmp_path / "out/model.safetensors", method_named).provenance
+    )
+
+
+def test_a_model_trained_over_a_change_of_code_says_so(one_epoch_of_two, monkeypatch, tmp_path):
+    monkeypatch.setattr(source_code, "syntax_sha256", changed_criterion)
+    monkeypatch.setenv(ACCEPT_CODE, "1")
+    assert one_epoch_of_two() == 2
+    provenance = load_detector(tmp_path / "out/model.safetensors", method_named).provenance
+    assert provenance["accepted_code"] == ["hoiclip/set_prediction/criterion.py"]
+
+
+def test_a_training_goes_on_with_other_workers(one_epoch_of_two):
+    assert one_epoch_of_two(workers=1) == 2
+
+
+def test_a_training_with_another_rate_says_what_is_other(one_epoch_of_two, capfd):
+    assert one_epoch_of_two(lr=2e-3) == 4
+    assert "state.pt is of other work: optimization.lr 0.002, was 0.001\n" in capfd.readouterr().err
 
 
 def test_warm_start_is_a_choice(trainer, toy):

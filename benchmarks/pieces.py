@@ -1,0 +1,266 @@
+"""Times pieces of the network, and what memory they take, written by hand and in PyTorch's forms.
+
+Run from the repository root: `python -m benchmarks.pieces [--out benchmarks/pieces.json]`.
+
+Every piece does a forward and a backward pass in training, with dropout 0.1, at the released sizes
+(two images of 800 x 1066: 850 cells, width 256, 8 heads, hidden width 2048, ResNet-50), float32:
+
+- `attention`: self-attention of an encoder layer.
+- `dropout`, `relu + dropout`: of a feed-forward block's hidden features.
+- `backbone`: ResNet-50 in channels_last, frozen as in training, with each form of its frozen norm.
+- `encoder`: six layers with all of these, and with each layer computed again in the backward pass.
+- `network`: HOICLIP after CLIP's tower, to the sum of its squared outputs.
+
+Forms: `hand-made` is `benchmarks/handmade.py`; `plain` PyTorch's modules; `arithmetic` norms by
+x * scale + shift, of which autograd keeps no activation; `in place` does that over the
+convolution's output; `checkpoint` is `torch.utils.checkpoint` around the encoder's layers.
+
+Every form has a process of its own; they take turns, so that other load on the machine falls on all
+alike. Figures are medians; `x plain` is the median of a form's CPU seconds by those of `plain` in
+the same turn. `kept` is what autograd holds between the passes, parameters left out, `peak` the
+highest resident memory above what the process held before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from benchmarks import handmade
+from benchmarks.network import Process, build
+from benchmarks.network_inputs import SIZES, Batch, Size, configs
+from hoiclip.files import write_json
+from hoiclip.model import interaction_decoder, layers, transformer
+from hoiclip.model.detector_encoder import DetectorEncoder
+from hoiclip.ranges import Count, Threads, number
+
+FORMS = {
+    "attention": ("plain", "hand-made"),
+    "dropout": ("plain", "hand-made"),
+    "relu + dropout": ("plain", "hand-made"),
+    "backbone": ("plain", "hand-made", "arithmetic", "in place"),
+    "encoder": ("plain", "hand-made", "checkpoint"),
+    "network": ("plain", "hand-made", "in place", "in place, checkpoint"),
+}
+DROPOUT = 0.1
+COLUMNS = ("seconds", "CPU s", "kept MB", "peak MB")
+
+
+def attend_plainly(
+    module: nn.MultiheadAttention,
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    padding_mask: Tensor | None = None,
+) -> Tensor:
+    return module(queries, keys, values, key_padding_mask=padding_mask, need_weights=False)[0]
+
+
+def feed_forward(
+    block: layers.FeedForwardBlock,
+    x: Tensor,
+    relu_dropout: Callable[[Tensor, float], Tensor],
+    dropout: Callable[[Tensor, float], Tensor],
+) -> Tensor:
+    return dropout(block.linear2(relu_dropout(block.linear1(x), DROPOUT)), DROPOUT)
+
+
+def plain_relu_dropout(x: Tensor, probability: float) -> Tensor:
+    return F.dropout(F.relu(x), probability)
+
+
+def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    shift = norm.bias - norm.running_mean * scale
+    return scale.view(1, -1, 1, 1), shift.view(1, -1, 1, 1)
+
+
+def statistics_of(norm: nn.Module) -> tuple[Tensor, ...]:
+    return norm.running_mean, norm.running_var, norm.weight, norm.bias
+
+
+def arithmetic(norm: nn.Module, x: Tensor) -> Tensor:
+    scale, shift = scale_and_shift(norm)
+    return x * scale + shift
+
+
+def in_place(norm: nn.Module, x: Tensor) -> Tensor:
+    scale, shift = scale_and_shift(norm)
+    return x.mul_(scale).add_(shift)
+
+
+NORMS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
+    "plain": lambda norm, x: F.batch_norm(x, *statistics_of(norm), eps=norm.eps),
+    "hand-made": lambda norm, x: handmade.batch_norm(x, *statistics_of(norm), norm.eps),
+    "arithmetic": arithmetic,
+    "in place": in_place,
+}
+
+
+def use(form: str) -> None:
+    """Makes this process's networks consist of a form's pieces."""
+    by_hand = form == "hand-made"
+    attend = handmade.attend if by_hand else attend_plainly
+    transformer.attend = interaction_decoder.attend = attend
+    dropout = handmade.dropout if by_hand else F.dropout
+    relu_dropout = handmade.relu_dropout if by_hand else plain_relu_dropout
+
+    def of_block(block: layers.FeedForwardBlock, x: Tensor) -> Tensor:
+        return feed_forward(block, x, relu_dropout, dropout)
+
+    layers.FeedForwardBlock.feed_forward = of_block
+    norm = NORMS[form.split(",")[0] if form != "checkpoint" else "plain"]
+    layers.FrozenBatchNorm2d.forward = norm
+    if "checkpoint" in form:
+        layer = transformer.EncoderLayer.forward
+        transformer.EncoderLayer.forward = partial_method(layer)
+
+
+def partial_method(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def checkpointed(self: nn.Module, *arguments: Any) -> Tensor:
+        return checkpoint(partial(forward, self), *arguments, use_reentrant=False)
+
+    return checkpointed
+
+
+def work_of(piece: str, form: str, size: Size) -> Callable[[], Tensor]:
+    """The forward pass of a piece in a form; the function returns what is then differentiated."""
+    torch.manual_seed(0)
+    use(form)
+    config, _ = configs(size)
+    detector, batch = config.detector, Batch.make(size)
+    cells = (size.image[0] // 32) * -(-size.image[1] // 32)
+    tokens, position = torch.randn(2, 2, cells, detector.width)
+    if piece == "attention":
+        module = nn.MultiheadAttention(detector.width, detector.heads, DROPOUT, batch_first=True)
+        tokens.requires_grad_()
+        return lambda: transformer.attend(module, tokens + position, tokens + position, tokens)
+    if piece in ("dropout", "relu + dropout"):
+        hidden = torch.randn(2, cells, detector.feed_forward, requires_grad=True)
+        plain = F.dropout if piece == "dropout" else plain_relu_dropout
+        by_hand = handmade.dropout if piece == "dropout" else handmade.relu_dropout
+        return partial(plain if form == "plain" else by_hand, hidden, DROPOUT)
+    if piece == "network":
+        model, clip = build("hoiclip", size)
+        train_as_released(model.train(), model.encoder)
+        features = clip.encode_image_tokens(batch.pixels)
+
+        def network() -> Tensor:
+            outputs = model(batch.images, batch.mask, *features)
+            return sum(x.square().sum() for x in vars(outputs).values() if x is not None)
+
+        return network
+    encoder = DetectorEncoder(detector).train()
+    if piece == "backbone":
+        train_as_released(encoder, encoder)
+        return partial(encoder.backbone, batch.images)
+    tokens.requires_grad_()
+    return lambda: encoder.transformer(tokens, position, None).tokens
+
+
+def train_as_released(model: nn.Module, encoder: DetectorEncoder) -> None:
+    """Stem and first stage are not trained."""
+    for module in encoder.backbone.frozen_part():
+        module.requires_grad_(False)
+
+
+def step_of(piece: str, form: str, size: str) -> Callable[[], float]:
+    """One forward and backward pass of a piece; returns MB kept between them."""
+    forward = work_of(piece, form, SIZES[size])
+
+    def step() -> float:
+        with kept_tensors() as kept:
+            output = forward()
+        output.backward(torch.ones_like(output))
+        return sum(kept.values()) / 2**20
+
+    return step
+
+
+@contextmanager
+def kept_tensors() -> Iterator[dict[int, int]]:
+    """Bytes by address of what autograd keeps, parameters left out."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield kept
+
+
+def compare(piece: str, size: str, threads: int, repeat: int) -> dict[str, dict[str, float]]:
+    """Figures of every form of a piece."""
+    processes = {form: Process(step_of, (piece, form, size), threads) for form in FORMS[piece]}
+    for _ in range(repeat):
+        for process in processes.values():
+            process.measure()
+    plain = processes["plain"].cpu_seconds
+    rows = {}
+    for form, process in processes.items():
+        ratios = [a / b for a, b in zip(process.cpu_seconds, plain, strict=True)]
+        row = process.finish()
+        rows[form] = {
+            "seconds": row["seconds"],
+            "CPU s": row["CPU s"],
+            "kept MB": process.first,
+            "peak MB": row["peak MB"] - row["held MB"],
+            "x plain": statistics.median(ratios),
+        }
+    for row in rows.values():
+        row["x peak"] = row["peak MB"] / rows["plain"]["peak MB"]
+    return rows
+
+
+def machine() -> dict[str, Any]:
+    """What the figures are of, and the load before the first of them."""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    processor = re.search(r"model name\s*: (.+)", text)
+    return {
+        "processor": processor[1] if processor else "unknown",
+        "vectors": "AVX-512" if "avx512f" in text else "AVX2" if "avx2" in text else "none known",
+        "cores": os.cpu_count(),
+        "load": [round(load, 1) for load in os.getloadavg()],
+        "torch": torch.__version__,
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=number(Threads), default=1, help="(default: 1)")
+    parser.add_argument("--repeat", type=number(Count), default=5, help="turns (default: 5)")
+    parser.add_argument("--piece", choices=FORMS, nargs="+", default=list(FORMS))
+    parser.add_argument("--size", choices=SIZES, default="released")
+    parser.add_argument("--out", type=Path, help="JSON file of the figures")
+    args = parser.parse_args(arguments)
+    found = {"machine": machine(), "threads": args.threads, "repeat": args.repeat, "pieces": {}}
+    columns = (*COLUMNS, "x plain", "x peak")
+    print(f"{'piece':15}{'form':21}", *(f"{name:>8}" for name in columns))
+    for piece in args.piece:
+        rows = compare(piece, args.size, args.threads, args.repeat)
+        for form, row in rows.items():
+            print(f"{piece:15}{form:21}", *(f"{row[c]:8.3f}" for c in columns), flush=True)
+        found["pieces"][piece] = {
+            form: {c: round(value, 4) for c, value in row.items()} for form, row in rows.items()
+        }
+    if args.out:
+        write_json(args.out, found)
+
+
+if __name__ == "__main__":
+    main()
