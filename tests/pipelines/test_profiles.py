@@ -18,10 +18,12 @@ from hoiclip.config import chosen_method, load
 from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.splits import SplitsConfig
 from hoiclip.evaluation.partition import EvaluateConfig
-from hoiclip.model.config import ModelConfig
+from hoiclip.methods.hoiclip.config import HoiclipConfig
+from hoiclip.model.config import SetPredictionConfig
 from hoiclip.prediction import PredictConfig
 from hoiclip.prompts import PromptTemplates
 from hoiclip.report.published import ROWS, ReportConfig
+from hoiclip.selection import SelectConfig
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.verb_vectors import VerbVectorsConfig
 from hoiclip.weights import WeightsConfig
@@ -35,8 +37,10 @@ SECTIONS = {
     "splits": SplitsConfig,
     "text_embeddings": PromptTemplates,
     "verb_vectors": VerbVectorsConfig,
-    "model": ModelConfig,
+    "model": SetPredictionConfig,
+    "hoiclip": HoiclipConfig,
     "train": TrainConfig,
+    "select": SelectConfig,
     "predict": PredictConfig,
     "evaluate": EvaluateConfig,
     "report": ReportConfig,
@@ -100,6 +104,7 @@ HICO = {
     "train.lr_backbone": 1e-5,
     "train.weight_decay": 1e-4,
     "train.clip_norm": 0.1,
+    "train.keep_every": 0,
     "select.weights": "last",
     "train.loss.hoi": 2.0,
     "train.loss.object": 1.0,
