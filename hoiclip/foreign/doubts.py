@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from hoiclip.data.readers.frame import frame_notes
+from hoiclip.evaluation.protocols import V_COCO
 from hoiclip.evaluation.tables import ImageIndex
 from hoiclip.foreign.rows import UNKNOWN_HOI, Rows
-from hoiclip.foreign.truths import V_COCO, Truths
+from hoiclip.foreign.truths import Truths
 from hoiclip.foreign.vcoco_list import PersonDetections
 from hoiclip.overlap import row_iou
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 
 from hoiclip.errors import InputError
-from hoiclip.evaluation.average_precision import RecallSteps
+from hoiclip.evaluation.protocols import V_COCO, ProtocolName, RecallSteps
 from hoiclip.evaluation.vcoco_truth import Actions
 from hoiclip.foreign import hoia, matlab, parquet, vcoco_list
 from hoiclip.foreign.annotation_kinds import ORDER, annotations_in
@@ -21,10 +20,8 @@ from hoiclip.foreign.images import ImageNames
 from hoiclip.foreign.numbering import NumberingName
 from hoiclip.foreign.prediction_formats import PredictionFormat, format_of
 from hoiclip.foreign.scored import Scored, score_people, score_rows
-from hoiclip.foreign.truths import V_COCO, Truths
+from hoiclip.foreign.truths import Truths
 from hoiclip.vocabulary import Vocabulary
-
-ProtocolName = Literal["hico", "hoiclip", "pocket", "vcoco"]
 
 
 @dataclass(frozen=True, kw_only=True)
