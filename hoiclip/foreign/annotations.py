@@ -196,16 +196,13 @@ def _partition(path: Path, options: SourceOptions) -> Source:
         vocabulary = Vocabulary.read(folder / "vocabulary.parquet")
     annotations = Annotations.read(path)
     annotations.check(path, vocabulary)
-    stated = schema.read_provenance(path / "interactions.parquet").get("missing_roles")
-    if stated is None:
-        stated = bool(annotations.interactions["object_instance"].null_count)
     return Source(
         "partition",
         annotations,
         vocabulary,
         REPORT.empty_table(),
         folder,
-        bool(stated) if vocabulary.has_missing_objects else None,
+        annotations.has_missing_roles if vocabulary.has_missing_objects else None,
         _imported_numbering(path, vocabulary),
     )
 
