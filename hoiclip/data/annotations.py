@@ -55,15 +55,15 @@ class Annotations:
         """
         folder = Path(folder)
         people, outside = (folder / f"{name}.parquet" for name in OPTIONAL)
-        stated = schema.read_provenance(folder / "interactions.parquet").get("missing_roles")
-        return cls(
+        tables = (
             schema.read_table(folder / "images.parquet", schema.IMAGES),
             schema.read_table(folder / "instances.parquet", schema.INSTANCES),
             schema.read_table(folder / "interactions.parquet", schema.INTERACTIONS),
             schema.read_unlabelled(people) if people.exists() else None,
             schema.read_table(outside, schema.OUTSIDE_VOCABULARY) if outside.exists() else None,
-            None if stated is None else bool(stated),
         )
+        stated = schema.read_provenance(folder / "interactions.parquet").get("missing_roles")
+        return cls(*tables, missing_roles=None if stated is None else bool(stated))
 
     def write(self, folder: str | Path, provenance: dict[str, Any]) -> None:
         """Writes the tables that there are; the folder appears complete or not at all.

@@ -11,17 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip.data.annotations import Annotations
-from hoiclip.evaluation.matching import order_by_class, pair_recall, true_positives
+from hoiclip.evaluation.matched_pairs import match_pairs
+from hoiclip.evaluation.matching import pair_recall
 from hoiclip.evaluation.oracle import Oracle
-from hoiclip.evaluation.pair_errors import DETECTION_KINDS, find_errors
+from hoiclip.evaluation.pair_errors import DETECTION_KINDS
 from hoiclip.evaluation.protocols import HICO, Protocol
-from hoiclip.evaluation.tables import (
-    BoxConvention,
-    ImageIndex,
-    detections_of,
-    ground_truth_of,
-    offset_of,
-)
+from hoiclip.evaluation.tables import BoxConvention
 from hoiclip.vocabulary import Vocabulary
 
 KINDS = (*DETECTION_KINDS, "missed")
@@ -51,23 +46,16 @@ def diagnose(
         InputError: see `hico.evaluate_hico`.
         ValueError: unknown box convention.
     """
-    index = ImageIndex.of(annotations.images)
-    offset = offset_of(boxes, protocol.offset_xyxy)
-    detections, scores = detections_of(predictions, index, vocabulary, offset)
-    truth = ground_truth_of(annotations, index, vocabulary, protocol.offset_xyxy)
-    # Mending may bring equally scored classes of one query into one class: by class then.
-    rows = np.lexsort((detections.hoi, detections.pair, detections.image))
-    detections, scores = detections.take(rows), scores[rows]
-    order = order_by_class(detections.hoi, scores)
-    correct = true_positives(detections, truth, order, protocol.rule)
+    matched = match_pairs(predictions, annotations, vocabulary, protocol, boxes=boxes)
+    detections, ground_truth = matched.detections, matched.ground_truth
     oracle = Oracle(
         classes=detections.hoi,
-        scores=scores,
-        correct=correct,
-        counted=np.ones(len(scores), bool),
-        truth_classes=truth.hoi,
+        scores=matched.scores,
+        correct=matched.correct,
+        counted=np.ones(len(detections), bool),
+        truth_classes=ground_truth.hoi,
         num_classes=vocabulary.num_hois,
-        errors=find_errors(detections, truth, correct, vocabulary, protocol),
+        errors=matched.errors(vocabulary, protocol),
         average_precision=lambda curves: curves.average_precision(protocol.recall_steps),
     )
-    return oracle.diagnosis(protocol.name, pair_recall(detections, truth, protocol.rule))
+    return oracle.diagnosis(protocol.name, pair_recall(detections, ground_truth, protocol.rule))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hoiclip.evaluation.oracle import Errors
 from hoiclip.report.inputs import VCOCO_PROTOCOL, Run
 
 MEANINGS = {
@@ -57,7 +58,7 @@ def kinds(run: Run) -> list[Kind]:
     meanings = VCOCO_MEANINGS if found["protocol"] == VCOCO_PROTOCOL else MEANINGS
     listed = [
         Kind(
-            key.replace("_", " "),
+            kind_name(key),
             gain,
             found["share"][key],
             found["count"][key],
@@ -66,6 +67,17 @@ def kinds(run: Run) -> list[Kind]:
         for key, gain in found["delta_ap"].items()
     ]
     return sorted(listed, key=lambda kind: (kind.gain is None, -(kind.gain or 0.0)))
+
+
+def kind_name(key: str) -> str:
+    """A kind of error as it is printed."""
+    return key.replace("_", " ")
+
+
+def false_alarms(errors: Errors) -> list[tuple[str, str, int]]:
+    """Name, meaning and number of the wrong detections of each kind."""
+    counts = errors.counts()
+    return [(kind_name(kind), MEANINGS[kind], counts[kind]) for kind in errors.kinds]
 
 
 def measure(run: Run) -> str:

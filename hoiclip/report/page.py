@@ -11,10 +11,13 @@ import jinja2
 
 from hoiclip import pictures
 from hoiclip.data.addresses import told_text
+from hoiclip.evaluation.matched_pairs import match_pairs
+from hoiclip.evaluation.protocols import HICO, PROTOCOLS
 from hoiclip.files import atomic_file
-from hoiclip.report import charts, diagnosis, matching, numbers, results
+from hoiclip.report import charts, diagnosis, numbers, results
 from hoiclip.report.gallery import BY_HASH, STRIP, WORST, Gallery, by_hash
 from hoiclip.report.inputs import RESULTS, STAGES, VCOCO_PROTOCOL, ReportInputs, Run
+from hoiclip.report.operating_point import MISSES, operating_point, without_surplus_objects
 from hoiclip.report.published import HICO_DET, ROWS
 from hoiclip.schema import read_provenance
 
@@ -81,8 +84,13 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
     row = named if named is not None and named.dataset == facts["dataset"] else None
     protocol, steps = run.metrics["protocol"], run.metrics.get("recall_steps")
     counted = protocol if steps is None else f"{protocol} with recall steps {steps}"
-    cut = matching.cut(matching.match(run.predictions, run.annotations, run.vocabulary))
-    gallery = Gallery(run, cut)
+    rules = PROTOCOLS.get(protocol, HICO)
+    predictions = run.predictions
+    if protocol == VCOCO_PROTOCOL:
+        predictions = without_surplus_objects(predictions, run.vocabulary)
+    matched = match_pairs(predictions, run.annotations, run.vocabulary, rules)
+    point = operating_point(matched, run.vocabulary, rules)
+    gallery = Gallery(run, point, rules.offset_xyxy)
     image_ids = run.annotations.images["image_id"].to_numpy()
     committed = {
         name: results.READERS[name](run.results[name], run.inputs.results / f"{name}.json")
@@ -112,9 +120,10 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
         "predictions": len(run.predictions),
         "classes": _classes(run),
         "charts": _charts(run, committed),
-        "cut": cut,
-        "misses": _reasons(cut.miss_reason, matching.MISSES),
-        "false_alarms": _reasons(cut.matches.reason[cut.shown], matching.FALSE_ALARMS),
+        "point": point,
+        "pair_rules": rules.name,
+        "misses": _reasons(point.miss_reason, MISSES),
+        "false_alarms": diagnosis.false_alarms(point.errors),
         "styles": {
             "found": pictures.FOUND,
             "missed": pictures.MISSED,
@@ -122,7 +131,7 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
         },
         "strip": [gallery.named(i) for i in by_hash(image_ids, STRIP)],
         "by_hash": [gallery.card(i) for i in by_hash(image_ids, BY_HASH)],
-        "worst": [gallery.card(i) for i in cut.worst_first(image_ids)[:WORST]],
+        "worst": [gallery.card(i) for i in point.worst_first(image_ids)[:WORST]],
         "committed": {name: committed.get(name) for name in RESULTS},
         "provenance": {
             name: {key: run.results.get(name, {}).get(key) for key in ("commit", "machine")}
