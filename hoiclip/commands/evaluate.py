@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import get_args
 
 from hoiclip.commands.annotation_options import add_annotation_options, source_options
 from hoiclip.entry import named_path
+from hoiclip.evaluation.protocols import ProtocolName, RecallSteps
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
@@ -29,12 +31,12 @@ def add(verbs: argparse._SubParsersAction) -> None:
     )
     verb.add_argument(
         "--protocol",
-        choices=("hico", "hoiclip", "pocket", "vcoco"),
+        choices=get_args(ProtocolName),
         help="default: vcoco for V-COCO, else hico",
     )
     verb.add_argument(
         "--recall-steps",
-        choices=("exact", "matlab", "numpy"),
+        choices=get_args(RecallSteps),
         help="of the AP of HOI classes; default: the protocol's own",
     )
     verb.add_argument(

@@ -22,10 +22,7 @@ from hoiclip.data.zero_shot import published_settings, unseen_hois
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.files import read_json
 from hoiclip.ranges import ClassIndex, Config, Range, Seed
-from hoiclip.vocabulary import Vocabulary
-
-RARE_BELOW = 10
-"""A class with fewer training instances is rare (HICO-DET's definition)."""
+from hoiclip.vocabulary import RARE_BELOW, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hoiclip.evaluation.oracle import Errors
-from hoiclip.report.inputs import VCOCO_PROTOCOL, Run
+from hoiclip.evaluation.protocols import V_COCO
+from hoiclip.report.inputs import Run
 
 MEANINGS = {
     "duplicate": "a better scored prediction has found the pair already",
@@ -55,7 +56,7 @@ class Kind:
 def kinds(run: Run) -> list[Kind]:
     """The kinds of error, the costliest first."""
     found = run.diagnosis
-    meanings = VCOCO_MEANINGS if found["protocol"] == VCOCO_PROTOCOL else MEANINGS
+    meanings = VCOCO_MEANINGS if found["protocol"] == V_COCO else MEANINGS
     listed = [
         Kind(
             kind_name(key),
@@ -82,6 +83,6 @@ def false_alarms(errors: Errors) -> list[tuple[str, str, int]]:
 
 def measure(run: Run) -> str:
     """What the gains are points of."""
-    if run.diagnosis["protocol"] == VCOCO_PROTOCOL:
+    if run.diagnosis["protocol"] == V_COCO:
         return "AP role, scenario 1, 24 roles"
     return "mAP, Default, Full"

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from hoiclip.evaluation.protocols import HICO, V_COCO
 from hoiclip.report import results
-from hoiclip.report.charts import RARE_BELOW
-from hoiclip.report.inputs import VCOCO_PROTOCOL, Run
+from hoiclip.report.inputs import Run
 from hoiclip.report.published import HICO_DET, OF_FRACTION, Published
+from hoiclip.vocabulary import RARE_BELOW
 
 SUBSETS = {**results.SUBSETS, "unseen": "Unseen", "seen": "Seen"}
 FRACTION_SUBSETS = {
@@ -19,12 +20,6 @@ FRACTION_SUBSETS = {
     f"non_rare{OF_FRACTION}": "Non-rare in the fraction",
 }
 SETTINGS = {"default": "Default", "known_object": "Known object"}
-PROTOCOLS = {
-    "hico": "the rules of HICO-DET's original evaluator in Matlab",
-    "hoiclip": "the rules of the Python port in HOICLIP's released code",
-    "pocket": "the rules of the pocket library, which the UPT family's figures use",
-    VCOCO_PROTOCOL: "the rules of V-COCO's evaluator",
-}
 ROLE_MEANS = ["24 roles", "25 roles"]
 
 
@@ -70,7 +65,7 @@ def hoi_table(run: Run, published: Published | None) -> Table:
 
 def role_table(run: Run, published: Published | None) -> Table | None:
     """AP of V-COCO's roles under its two scenarios; None by another protocol."""
-    if run.metrics["protocol"] != VCOCO_PROTOCOL:
+    if run.metrics["protocol"] != V_COCO:
         return None
     rows = []
     for scenario in (1, 2):
@@ -104,7 +99,7 @@ def comparison_notes(protocol: str, published: Published | None) -> list[str]:
         return []
     notes = [f"Published: {published.title}, as in the paper (Ning et al., CVPR 2023)."]
     if published.dataset == HICO_DET:
-        counted = "" if protocol == "hico" else f"; this run is counted by {protocol}"
+        counted = "" if protocol == HICO.name else f"; this run is counted by {protocol}"
         notes.append(
             "By the authors' account their HICO-DET figures come from the Matlab evaluator, whose "
             f"rules are protocol hico{counted}."

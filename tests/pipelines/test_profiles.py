@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from hoiclip.ablation import ABLATION_ROWS
 from hoiclip.config import load
 from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.splits import SplitsConfig
@@ -284,6 +285,15 @@ def test_every_published_row_has_its_profile_and_every_profile_its_row(project: 
     for name, row in rows.items():
         source = flat(read_profile(project, name))["dataset.source"]
         assert ROWS[row].dataset == source
+
+
+@pytest.mark.parametrize("name", list(ABLATION_ROWS))
+def test_a_row_of_the_ablation_switches_what_its_profile_sets(project: Path, name: str) -> None:
+    row = ABLATION_ROWS[name]
+    values = flat(read_profile(project, row.published))
+    overrides = row.overrides or {}
+    assert {key: values[key] for key in overrides} == dict(overrides)
+    assert (values["predict.enhancement_k"] > 0) == (row.overrides is None)
 
 
 def test_a_value_that_a_profile_sets_back_is_told_once(project: Path) -> None:
