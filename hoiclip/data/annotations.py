@@ -189,13 +189,13 @@ class Annotations:
             self.missing_roles,
         )
 
-    def pairs(self) -> Pairs:
+    def pairs(self) -> AnnotatedPairs:
         """The annotated pairs, each with its HOI classes, ordered by image, human, object."""
-        return Pairs.from_annotations(self)
+        return AnnotatedPairs.from_annotations(self)
 
 
 @dataclass(frozen=True)
-class Pairs:
+class AnnotatedPairs:
     """Annotated pairs of a partition; P pairs, R (pair, HOI class) rows.
 
     Attributes:
@@ -215,7 +215,7 @@ class Pairs:
     hoi_of_row: np.ndarray
 
     @classmethod
-    def from_annotations(cls, annotations: Annotations) -> Pairs:
+    def from_annotations(cls, annotations: Annotations) -> AnnotatedPairs:
         """Groups the interaction rows of equal (image, human, object instance)."""
         table = annotations.interactions
         image_ids, human = table["image_id"].to_numpy(), table["human"].to_numpy()

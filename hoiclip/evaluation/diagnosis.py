@@ -16,7 +16,7 @@ from hoiclip.evaluation.matching import pair_recall
 from hoiclip.evaluation.oracle import Oracle
 from hoiclip.evaluation.pair_errors import DETECTION_KINDS
 from hoiclip.evaluation.protocols import HICO, Protocol
-from hoiclip.evaluation.tables import BoxConvention
+from hoiclip.evaluation.tables import BoxFrame
 from hoiclip.vocabulary import Vocabulary
 
 KINDS = (*DETECTION_KINDS, "missed")
@@ -28,7 +28,7 @@ def diagnose(
     vocabulary: Vocabulary,
     protocol: Protocol = HICO,
     *,
-    boxes: BoxConvention = "schema",
+    boxes: BoxFrame = "schema",
 ) -> dict[str, Any]:
     """Explains the Default mAP of a predictions table.
 
@@ -44,7 +44,7 @@ def diagnose(
 
     Raises:
         InputError: see `hico.evaluate_hico`.
-        ValueError: unknown box convention.
+        ValueError: unknown box frame.
     """
     matched = match_pairs(predictions, annotations, vocabulary, protocol, boxes=boxes)
     detections, ground_truth = matched.detections, matched.ground_truth

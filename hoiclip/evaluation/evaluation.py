@@ -23,7 +23,7 @@ from hoiclip.evaluation.protocols import (
     RecallSteps,
     protocol_named,
 )
-from hoiclip.evaluation.tables import BoxConvention
+from hoiclip.evaluation.tables import BoxFrame
 from hoiclip.evaluation.vcoco import VcocoResult, evaluate_vcoco
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import INCLUSIVE_OFFSET
@@ -143,7 +143,7 @@ def evaluate_partition(
     classes: pa.Table,
     config: EvaluateConfig,
     *,
-    boxes: BoxConvention = "schema",
+    boxes: BoxFrame = "schema",
 ) -> Evaluation:
     """Scores and diagnoses predictions against a partition's folder.
 
@@ -160,7 +160,7 @@ def evaluate_partition(
     Raises:
         InputError: a table is absent or malformed, one contradicts another, or the protocol does
             not fit the vocabulary.
-        ValueError: unknown protocol, box convention or recall steps.
+        ValueError: unknown protocol, box frame or recall steps.
     """
     folder = Path(folder)
     annotations = Annotations.read(folder)

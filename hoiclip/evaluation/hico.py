@@ -12,7 +12,7 @@ from hoiclip.evaluation.average_precision import PrecisionCurves, precision_curv
 from hoiclip.evaluation.matching import Pairs, order_by_class, pair_recall, true_positives
 from hoiclip.evaluation.protocols import HICO, Protocol
 from hoiclip.evaluation.tables import (
-    BoxConvention,
+    BoxFrame,
     ImageIndex,
     class_groups,
     detections_of,
@@ -100,7 +100,7 @@ def evaluate_hico(
     classes: pa.Table,
     protocol: Protocol = HICO,
     *,
-    boxes: BoxConvention = "schema",
+    boxes: BoxFrame = "schema",
 ) -> HicoResult:
     """Scores a predictions table against a partition.
 
@@ -121,7 +121,7 @@ def evaluate_hico(
     Raises:
         InputError: a row names an image, instance or class that does not exist, a prediction is
             not finite or lacks its object's box, or `classes` are not the vocabulary's.
-        ValueError: unknown box convention.
+        ValueError: unknown box frame.
     """
     index = ImageIndex.of(annotations.images)
     offset = offset_of(boxes, protocol.offset_xyxy)

@@ -13,7 +13,7 @@ from hoiclip.evaluation.oracle import Errors
 from hoiclip.evaluation.pair_errors import find_errors
 from hoiclip.evaluation.protocols import Protocol
 from hoiclip.evaluation.tables import (
-    BoxConvention,
+    BoxFrame,
     ImageIndex,
     detections_of,
     ground_truth_of,
@@ -59,13 +59,13 @@ def match_pairs(
     vocabulary: Vocabulary,
     protocol: Protocol,
     *,
-    boxes: BoxConvention = "schema",
+    boxes: BoxFrame = "schema",
 ) -> MatchedPairs:
     """Matches a predictions table with a partition; arguments as of `hico.evaluate_hico`.
 
     Raises:
         InputError: see `hico.evaluate_hico`.
-        ValueError: unknown box convention.
+        ValueError: unknown box frame.
     """
     index = ImageIndex.of(annotations.images)
     offset = offset_of(boxes, protocol.offset_xyxy)

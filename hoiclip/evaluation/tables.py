@@ -15,11 +15,11 @@ from hoiclip.evaluation.protocols import Offset
 from hoiclip.schema import fixed_lists_to_numpy
 from hoiclip.vocabulary import Vocabulary
 
-BoxConvention = Literal["schema", "protocol"]
+BoxFrame = Literal["schema", "protocol"]
 """Whose boxes predictions have: the schema's, or already those that the protocol compares."""
 
 
-def offset_of(boxes: BoxConvention, offset_xyxy: Offset) -> Offset:
+def offset_of(boxes: BoxFrame, offset_xyxy: Offset) -> Offset:
     """What is added to predicted boxes so that they become the protocol's.
 
     Args:
@@ -30,7 +30,7 @@ def offset_of(boxes: BoxConvention, offset_xyxy: Offset) -> Offset:
         ValueError: unknown convention.
     """
     if boxes not in ("schema", "protocol"):
-        raise ValueError(f"unknown box convention {boxes!r}, expected 'schema' or 'protocol'")
+        raise ValueError(f"unknown box frame {boxes!r}, expected 'schema' or 'protocol'")
     return offset_xyxy if boxes == "schema" else (0, 0, 0, 0)
 
 

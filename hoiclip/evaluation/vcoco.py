@@ -34,7 +34,7 @@ import pyarrow as pa
 
 from hoiclip.data.annotations import Annotations
 from hoiclip.evaluation.average_precision import precision_curves
-from hoiclip.evaluation.tables import BoxConvention, ImageIndex, detections_of, offset_of
+from hoiclip.evaluation.tables import BoxFrame, ImageIndex, detections_of, offset_of
 from hoiclip.evaluation.vcoco_matching import (
     LEAST_OVERLAP,
     SCENARIOS,
@@ -96,7 +96,7 @@ def evaluate_vcoco(
     annotations: Annotations,
     vocabulary: Vocabulary,
     *,
-    boxes: BoxConvention = "schema",
+    boxes: BoxFrame = "schema",
 ) -> VcocoResult:
     """Scores a predictions table against a V-COCO partition.
 

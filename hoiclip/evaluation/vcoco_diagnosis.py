@@ -15,7 +15,7 @@ from hoiclip.data.annotations import Annotations
 from hoiclip.evaluation.matching import Pairs, pair_recall
 from hoiclip.evaluation.oracle import Oracle
 from hoiclip.evaluation.protocols import V_COCO, OverlapRule
-from hoiclip.evaluation.tables import BoxConvention, ImageIndex, detections_of, offset_of
+from hoiclip.evaluation.tables import BoxFrame, ImageIndex, detections_of, offset_of
 from hoiclip.evaluation.vcoco_errors import DETECTION_KINDS, find_errors
 from hoiclip.evaluation.vcoco_matching import (
     LEAST_OVERLAP,
@@ -36,7 +36,7 @@ def diagnose_vcoco(
     annotations: Annotations,
     vocabulary: Vocabulary,
     *,
-    boxes: BoxConvention = "schema",
+    boxes: BoxFrame = "schema",
 ) -> dict[str, Any]:
     """Explains the AP_role (scenario 1) of a predictions table; arguments as of `evaluate_vcoco`.
 

@@ -24,7 +24,7 @@ ROLE_MEANS = ["24 roles", "25 roles"]
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A line of a table: percent or None for each column.
 
     Attributes:
@@ -43,7 +43,7 @@ class Table:
     """Columns by name, and rows."""
 
     columns: list[str]
-    rows: list[Row]
+    rows: list[TableRow]
 
 
 def hoi_table(run: Run, published: Published | None) -> Table:
@@ -56,10 +56,10 @@ def hoi_table(run: Run, published: Published | None) -> Table:
             metrics[setting] |= fraction_subsets(run, setting)
     rows = []
     for setting, title in SETTINGS.items():
-        rows.append(Row(title, [metrics[setting].get(key) for key in subsets]))
+        rows.append(TableRow(title, [metrics[setting].get(key) for key in subsets]))
         for name, figures in _quoted(published, setting):
             cells = [figures.get(key) for key in subsets]
-            rows.append(Row(f"{title}, published {name}", cells, published=True))
+            rows.append(TableRow(f"{title}, published {name}", cells, published=True))
     return Table(list(subsets.values()), rows)
 
 
@@ -70,9 +70,11 @@ def role_table(run: Run, published: Published | None) -> Table | None:
     rows = []
     for scenario in (1, 2):
         key, title = f"ap_role_scenario_{scenario}", f"Scenario {scenario}"
-        rows.append(Row(title, [run.metrics["vcoco"][name] for name in (key, f"{key}_25")]))
+        rows.append(TableRow(title, [run.metrics["vcoco"][name] for name in (key, f"{key}_25")]))
         for name, figures in _quoted(published, "vcoco"):
-            rows.append(Row(f"{title}, published {name}", [figures[key], None], published=True))
+            rows.append(
+                TableRow(f"{title}, published {name}", [figures[key], None], published=True)
+            )
     return Table(ROLE_MEANS, rows)
 
 

@@ -188,7 +188,7 @@ def test_boxes_in_the_protocols_own_convention(protocol):
         np.testing.assert_array_equal(
             found.scores.average_precision[setting], expected.scores.average_precision[setting]
         )
-    with pytest.raises(ValueError, match="unknown box convention 'file'"):
+    with pytest.raises(ValueError, match="unknown box frame 'file'"):
         evaluate_hico(table, *world.parts, PROTOCOLS[protocol], boxes="file")
 
 
