@@ -124,7 +124,8 @@ def _related(
         ]
         keep = relation != _BACKGROUND
         parts.append((rows[keep], others[keep], relation[keep], overlap[places[keep]]))
-    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+    row, annotation, kind, least = (np.concatenate(c) for c in zip(*parts, strict=True))
+    return row, annotation, kind, least
 
 
 def _relations() -> np.ndarray:

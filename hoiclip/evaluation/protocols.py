@@ -16,7 +16,7 @@ their tenth miss it. Matlab's `0:0.1:1` counts from both ends, and is above 0.3 
 
 Offset = tuple[float, float, float, float]
 
-V_COCO = "vcoco"
+V_COCO: Literal["vcoco"] = "vcoco"
 """The protocol of action-roles, whose rules `vcoco` (the module) has."""
 
 ProtocolName = Literal["hico", "hoiclip", "pocket", "vcoco"]
@@ -53,7 +53,7 @@ class Protocol:
             means over subsets (not out of `full`).
     """
 
-    name: str
+    name: ProtocolName
     title: str
     offset_xyxy: Offset
     rule: OverlapRule
@@ -86,7 +86,7 @@ POCKET = Protocol(
     OverlapRule(inclusive=False, least_extent=0, strict=True),
 )
 
-PROTOCOLS = {protocol.name: protocol for protocol in (HICO, HOICLIP, POCKET)}
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (HICO, HOICLIP, POCKET)}
 """Rules by name, of the protocols that score HOI classes."""
 
 PROTOCOL_TITLES = {

@@ -47,13 +47,13 @@ def ablation_groups(ablation: dict[str, Any], path: Path) -> list[dict[str, Any]
     groups, before = [], None
     for length in sorted({length for length, _ in grouped}):
         before = None
-        for name, row in ABLATION_ROWS.items():
+        for name, listed in ABLATION_ROWS.items():
             if (length, name) not in grouped:
                 before = None
                 continue
             group = _group(grouped[length, name])
-            default = ROWS[row.published].hoiclip["default"]
-            group |= {"label": row.label, "what": row.what, "length": length}
+            default = ROWS[listed.published].hoiclip["default"]
+            group |= {"label": listed.label, "what": listed.what, "length": length}
             group["published"] = [default[subset] for subset in SUBSETS]
             group["beats"] = _beats(group["values"]["full"], before)
             before = group["values"]["full"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -146,7 +146,7 @@ def _score_rows(
     evaluation = task.score_rows(rows)
     if evaluation.is_zero and not doubts:
         annotated = None if source.numbering is None else source.numbering.name
-        key = "verb" if task.is_vcoco else "hoi"
+        key: Literal["verb", "hoi"] = "verb" if task.is_vcoco else "hoi"
         notes += zero_doubts(annotations, rows, key, numbering, annotated)
     return evaluation
 
