@@ -66,10 +66,10 @@ class Validation:
         self, detector: Detector, scorings: Sequence[Config]
     ) -> list[dict[str, float | None]]:
         """Figures of the Default setting, percent, once for each scoring; `full` is mAP."""
-        found = self.annotations
-        tables = predict(detector, found.images, self.store, self.config, self.device, scorings)
-        truth = (found.images, found.instances, found.interactions, detector.vocabulary)
-        results = [evaluate_hico(table, *truth, self.classes) for table in tables]
+        images = self.annotations.images
+        tables = predict(detector, images, self.store, self.config, self.device, scorings)
+        truth = self.annotations, detector.vocabulary, self.classes
+        results = [evaluate_hico(table, *truth) for table in tables]
         return [metrics(result)["default"] for result in results]
 
 

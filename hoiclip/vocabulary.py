@@ -17,6 +17,10 @@ PERSON = "person"
 NO_INTERACTION = "no_interaction"
 
 
+RARE_BELOW = 10
+"""An HOI class with fewer training instances is rare (Chao et al., WACV 2018)."""
+
+
 @dataclass(frozen=True)
 class Verb:
     """A verb (or V-COCO action-role).

@@ -6,7 +6,7 @@ import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip import schema
 from hoiclip.config import chosen_method, load
 from hoiclip.entry import run_stage
-from hoiclip.evaluation.partition import EvaluateConfig, evaluate_partition
+from hoiclip.evaluation.evaluation import EvaluateConfig, evaluate_partition
 from hoiclip.files import write_json
 from hoiclip.vocabulary import Vocabulary
 
@@ -20,10 +20,9 @@ def main(params: Path) -> None:
         "data/annotations/test",
         Vocabulary.read("data/vocabulary.parquet"),
         schema.read_table("data/splits/classes.parquet", schema.CLASSES),
-        config.protocol,
-        recall_steps=config.recall_steps,
+        config,
     )
-    evaluation.write("runs/evaluate")
+    evaluation.write_tables("runs/evaluate")
     write_json("metrics.json", evaluation.metrics())
 
 

@@ -20,7 +20,7 @@ from hoiclip.config import from_mapping, read_params
 from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.splits import SplitsConfig
 from hoiclip.errors import ParamsError
-from hoiclip.evaluation.partition import EvaluateConfig
+from hoiclip.evaluation.evaluation import EvaluateConfig
 from hoiclip.methods.hoiclip.config import HoiclipConfig
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.prediction import PredictConfig

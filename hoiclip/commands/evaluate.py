@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import get_args
 
 from hoiclip.commands.annotation_options import add_annotation_options, source_options
 from hoiclip.entry import named_path
+from hoiclip.evaluation.protocols import ProtocolName, RecallSteps
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
@@ -29,12 +31,12 @@ def add(verbs: argparse._SubParsersAction) -> None:
     )
     verb.add_argument(
         "--protocol",
-        choices=("hico", "hoiclip", "pocket", "vcoco"),
+        choices=get_args(ProtocolName),
         help="default: vcoco for V-COCO, else hico",
     )
     verb.add_argument(
         "--recall-steps",
-        choices=("exact", "matlab", "numpy"),
+        choices=get_args(RecallSteps),
         help="of the AP of HOI classes; default: the protocol's own",
     )
     verb.add_argument(
@@ -67,15 +69,15 @@ def add(verbs: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Scores the predictions; prints the metrics and writes what is asked for."""
+    from hoiclip.commands.summary import metrics_text
     from hoiclip.files import check_output_folder
-    from hoiclip.foreign.score import Request, score
-    from hoiclip.foreign.summary import metrics_text
     from hoiclip.progress import say
+    from hoiclip.scoring.score import Request, score
 
     out = arguments.out
     if out is not None:
         check_output_folder(out)
-    scored = score(
+    evaluation = score(
         Request(
             predictions=arguments.predictions,
             annotations=arguments.annotations,
@@ -90,8 +92,12 @@ def run(arguments: argparse.Namespace) -> None:
         )
     )
     if out is not None:
-        scored.write(out)
-    for note in scored.notes:
+        evaluation.write(out)
+    for note in evaluation.notes:
         say(f"note: {note}")
-    found = scored.metrics()
-    print(metrics_text(found) if sys.stdout.isatty() else json.dumps(found, indent=2))
+    found, diagnosis = evaluation.metrics(), evaluation.diagnosis
+    if sys.stdout.isatty():
+        print(metrics_text(found, diagnosis))
+    else:
+        more = {} if diagnosis is None else {"diagnosis": diagnosis}
+        print(json.dumps(found | more, indent=2))

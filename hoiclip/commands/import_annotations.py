@@ -25,10 +25,10 @@ def add(verbs: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Imports, and prints what was found."""
+    from hoiclip.commands.summary import partition_text
     from hoiclip.errors import InputError
     from hoiclip.foreign.annotations import read_annotations
     from hoiclip.foreign.partition_folder import check_target, write_partition
-    from hoiclip.foreign.summary import partition_text
     from hoiclip.progress import say
 
     check_target(arguments.out)

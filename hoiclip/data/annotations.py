@@ -18,6 +18,9 @@ from hoiclip.errors import InputError
 from hoiclip.files import atomic_folder
 from hoiclip.vocabulary import Vocabulary
 
+OPTIONAL = ("unlabelled_people", "outside_vocabulary")
+"""Tables of a partition that only some sources have."""
+
 
 @dataclass(frozen=True)
 class Annotations:
@@ -27,11 +30,21 @@ class Annotations:
         images: rows of `schema.IMAGES`.
         instances: rows of `schema.INSTANCES`.
         interactions: rows of `schema.INTERACTIONS`.
+        unlabelled_people: rows of `schema.UNLABELLED` or `schema.PLACED_UNLABELLED`: people in
+            these images, crowds included, for whom no interaction was labelled either way; None
+            where they are not known.
+        outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`: interactions whose verb and object
+            are no HOI class; None where there are none.
+        missing_roles: whether the source can say that the object of a role is not visible; None
+            where that is not stated.
     """
 
     images: pa.Table
     instances: pa.Table
     interactions: pa.Table
+    unlabelled_people: pa.Table | None = None
+    outside_vocabulary: pa.Table | None = None
+    missing_roles: bool | None = None
 
     @classmethod
     def read(cls, folder: str | Path) -> Annotations:
@@ -41,38 +54,32 @@ class Annotations:
             InputError: a table is absent or malformed.
         """
         folder = Path(folder)
-        return cls(
+        people, outside = (folder / f"{name}.parquet" for name in OPTIONAL)
+        tables = (
             schema.read_table(folder / "images.parquet", schema.IMAGES),
             schema.read_table(folder / "instances.parquet", schema.INSTANCES),
             schema.read_table(folder / "interactions.parquet", schema.INTERACTIONS),
+            schema.read_unlabelled(people) if people.exists() else None,
+            schema.read_table(outside, schema.OUTSIDE_VOCABULARY) if outside.exists() else None,
         )
+        stated = schema.read_provenance(folder / "interactions.parquet").get("missing_roles")
+        return cls(*tables, missing_roles=None if stated is None else bool(stated))
 
-    def write(
-        self,
-        folder: str | Path,
-        provenance: dict[str, Any],
-        *,
-        unlabelled_people: pa.Table | None = None,
-        outside_vocabulary: pa.Table | None = None,
-    ) -> None:
-        """Writes the three tables; the folder appears complete or not at all.
+    def write(self, folder: str | Path, provenance: dict[str, Any]) -> None:
+        """Writes the tables that there are; the folder appears complete or not at all.
 
         Args:
             folder: replaced if it exists.
             provenance: for the footer of each table.
-            unlabelled_people: rows of `schema.UNLABELLED` or `schema.PLACED_UNLABELLED`: people in
-                these images for whom no interaction was labelled either way; none writes no such
-                file.
-            outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`: interactions whose verb and
-                object are no HOI class; none writes no such file.
         """
-        of_people = () if unlabelled_people is None else unlabelled_people.column_names
+        people = self.unlabelled_people
+        of_people = () if people is None else people.column_names
         tables = {
             "images": (self.images, schema.IMAGES),
             "instances": (self.instances, schema.INSTANCES),
             "interactions": (self.interactions, schema.INTERACTIONS),
-            "unlabelled_people": (unlabelled_people, schema.unlabelled_schema(of_people)),
-            "outside_vocabulary": (outside_vocabulary, schema.OUTSIDE_VOCABULARY),
+            "unlabelled_people": (people, schema.unlabelled_schema(of_people)),
+            "outside_vocabulary": (self.outside_vocabulary, schema.OUTSIDE_VOCABULARY),
         }
         with atomic_folder(folder) as aside:
             for name, (table, columns) in tables.items():
@@ -151,6 +158,13 @@ class Annotations:
         rows_of_pair = np.stack([image_ids, human, object_rows, hoi], 1)
         _refuse(path, "hoi", hoi, _repeated(rows_of_pair), "{} appears twice for its pair")
 
+    @property
+    def has_missing_roles(self) -> bool:
+        """`missing_roles` or, where that is not stated, whether a row has no object."""
+        if self.missing_roles is None:
+            return bool(self.interactions["object_instance"].null_count)
+        return self.missing_roles
+
     @cached_property
     def instance_rows(self) -> InstanceRows:
         """Rows of `instances` by (image_id, instance)."""
@@ -161,20 +175,27 @@ class Annotations:
     def select(self, image_ids: np.ndarray) -> Annotations:
         """The part of the tables that belongs to `image_ids`, in the tables' order."""
         wanted = pa.array(image_ids, pa.int64())
+
+        def of_images(table: pa.Table) -> pa.Table:
+            return table.filter(pc.is_in(table["image_id"], wanted))
+
+        people, outside = self.unlabelled_people, self.outside_vocabulary
         return Annotations(
-            *(
-                table.filter(pc.is_in(table["image_id"], wanted))
-                for table in (self.images, self.instances, self.interactions)
-            )
+            of_images(self.images),
+            of_images(self.instances),
+            of_images(self.interactions),
+            None if people is None else of_images(people),
+            None if outside is None else of_images(outside),
+            self.missing_roles,
         )
 
-    def pairs(self) -> Pairs:
+    def pairs(self) -> AnnotatedPairs:
         """The annotated pairs, each with its HOI classes, ordered by image, human, object."""
-        return Pairs.from_annotations(self)
+        return AnnotatedPairs.from_annotations(self)
 
 
 @dataclass(frozen=True)
-class Pairs:
+class AnnotatedPairs:
     """Annotated pairs of a partition; P pairs, R (pair, HOI class) rows.
 
     Attributes:
@@ -194,7 +215,7 @@ class Pairs:
     hoi_of_row: np.ndarray
 
     @classmethod
-    def from_annotations(cls, annotations: Annotations) -> Pairs:
+    def from_annotations(cls, annotations: Annotations) -> AnnotatedPairs:
         """Groups the interaction rows of equal (image, human, object instance)."""
         table = annotations.interactions
         image_ids, human = table["image_id"].to_numpy(), table["human"].to_numpy()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -22,10 +22,7 @@ from hoiclip.data.zero_shot import published_settings, unseen_hois
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.files import read_json
 from hoiclip.ranges import ClassIndex, Config, Range, Seed
-from hoiclip.vocabulary import Vocabulary
-
-RARE_BELOW = 10
-"""A class with fewer training instances is rare (HICO-DET's definition)."""
+from hoiclip.vocabulary import RARE_BELOW, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +111,8 @@ def make_splits(train: Annotations, vocabulary: Vocabulary, config: SplitsConfig
         InputError: `fraction_file` is not such a file, or names an image that is not in `train`.
         ParamsError: unseen classes of another vocabulary, or nothing left to train on.
     """
+    # What V-COCO's evaluator alone looks at is of the test partition.
+    train = replace(train, unlabelled_people=None, outside_vocabulary=None)
     unseen = config.unseen(vocabulary)
     classes = classes_table(train, vocabulary, unseen)
     if config.fraction_file is not None:

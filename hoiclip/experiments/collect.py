@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hoiclip.ablation import ABLATION_ROWS
 from hoiclip.config import read_params
 from hoiclip.errors import HoiclipError
-from hoiclip.experiments.plan import ROWS, Experiment, ablation_plan, honesty_plan, seeds_plan
+from hoiclip.experiments.plan import Experiment, ablation_plan, honesty_plan, seeds_plan
 from hoiclip.files import read_json, write_json
 from hoiclip.progress import say
 from hoiclip.schema import read_provenance
@@ -83,7 +84,7 @@ def gather_ablation(experiments: list[Experiment], runs: Path, out: Path) -> Non
         rows.append({**common, "row": value["row"], "metrics": value["metrics"]})
         if value["row"] == "verb":
             rows.append({**common, "row": "free", "metrics": value["metrics_free"]})
-    order = [*ROWS, "free"]
+    order = list(ABLATION_ROWS)
     rows.sort(key=lambda row: (row["length"], order.index(row["row"]), row["seed"]))
     write_json(out, {"dataset": read_provenance(VOCABULARY).get("source"), "rows": rows})
 

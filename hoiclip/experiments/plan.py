@@ -5,25 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-# What each row of the paper's ablation (table 5) switches, over the default.
-ROWS: dict[str, dict[str, Any]] = {
-    "base": {
-        "hoiclip.interaction.clip_attention": "none",
-        "hoiclip.verb.representation": "none",
-    },
-    "clip": {
-        "hoiclip.interaction.clip_attention": "separate",
-        "hoiclip.verb.representation": "none",
-    },
-    "integration": {
-        "hoiclip.interaction.clip_attention": "shared",
-        "hoiclip.verb.representation": "none",
-    },
-    "verb": {
-        "hoiclip.interaction.clip_attention": "shared",
-        "hoiclip.verb.representation": "arithmetic",
-    },
+from hoiclip.ablation import ABLATION_ROWS
+
+TRAINED_ROWS = {
+    name: row.overrides for name, row in ABLATION_ROWS.items() if row.overrides is not None
 }
+"""Rows that are trainings, with what they switch."""
 SEEDS = (0, 1, 2)
 QUARTER = 4
 LONG = 3
@@ -38,7 +25,7 @@ class Experiment:
 
     Attributes:
         name: of its result file.
-        row: key of `ROWS`.
+        row: key of `TRAINED_ROWS`.
         length: `full`, `quarter`, or another label.
         seed: train.seed.
         overrides: dotted keys of params.yaml and their values.
@@ -54,7 +41,7 @@ class Experiment:
 def experiment(row: str, length: str, seed: int, epochs: int, drop: int, **more: Any) -> Experiment:
     """An ablation row trained for `epochs` with the rate dropped at epoch `drop`."""
     overrides = {
-        **ROWS[row],
+        **TRAINED_ROWS[row],
         "train.seed": seed,
         "train.epochs": epochs,
         "train.lr_drop_epoch": drop,
@@ -75,7 +62,7 @@ def ablation_plan(epochs: int, drop: int) -> list[Experiment]:
     full = [experiment("base", "full", seed, epochs, drop) for seed in SEEDS]
     quarter = [
         experiment(row, "quarter", seed, epochs // QUARTER, max(drop // QUARTER, 1))
-        for row in ROWS
+        for row in TRAINED_ROWS
         for seed in SEEDS
     ]
     return [*seeds_plan(epochs, drop), *full, *quarter]

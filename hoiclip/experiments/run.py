@@ -17,9 +17,10 @@ from hoiclip.config import load, read_params
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import ParamsError
+from hoiclip.evaluation.evaluation import EvaluateConfig
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
-from hoiclip.evaluation.partition import EvaluateConfig
+from hoiclip.evaluation.protocols import HICO, V_COCO, protocol_named
 from hoiclip.experiments.plan import Experiment
 from hoiclip.files import write_json
 from hoiclip.methods.hoiclip.build import build_hoiclip
@@ -97,7 +98,6 @@ def score_test(model: Path, params_path: Path) -> dict[int, dict[str, Any]]:
     own = detector.method.scoring
     scorings = {0: dataclasses.replace(own, k=0), own.k: own}
     test = Annotations.read(DATA / "annotations/test")
-    tables = (test.images, test.instances, test.interactions)
     predictions = predict(
         detector,
         test.images,
@@ -109,9 +109,9 @@ def score_test(model: Path, params_path: Path) -> dict[int, dict[str, Any]]:
     classes = schema.read_table(PATHS.classes, schema.CLASSES)
     vocabulary = Vocabulary.read(PATHS.vocabulary)
     # Rows are compared by HOI class, which V-COCO's own protocol does not score.
-    protocol = "hico" if evaluation.protocol == "vcoco" else evaluation.protocol
-    steps = evaluation.recall_steps
+    name = HICO.name if evaluation.protocol == V_COCO else evaluation.protocol
+    protocol = protocol_named(name, evaluation.recall_steps)
     return {
-        k: metrics(evaluate_hico(table, *tables, vocabulary, classes, protocol, recall_steps=steps))
+        k: metrics(evaluate_hico(table, test, vocabulary, classes, protocol))
         for k, table in zip(scorings, predictions, strict=True)
     }

@@ -1,1 +1,1 @@
-"""Other projects' predictions and annotation files: read, checked, scored; needs no torch."""
+"""Other projects' predictions and annotation files: read and checked; needs no torch."""

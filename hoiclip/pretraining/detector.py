@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy, xyxy_to_cxcywh
 from hoiclip.config import load
+from hoiclip.data.transforms import MEAN, STD
 from hoiclip.entry import guarded
 from hoiclip.files import atomic_file, write_json
 from hoiclip.model.config import ModelConfig
@@ -33,7 +34,6 @@ from hoiclip.ranges import BatchSize, Count, Images, Seed, Threads, number
 from hoiclip.set_prediction.matcher import hungarian
 from hoiclip.toy.world import OBJECTS, SIZE
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NO_OBJECT_WEIGHT = 0.1
 
 

@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-RARE_BELOW = 10  # training instances
+from hoiclip.vocabulary import RARE_BELOW
+
 MOST_POINTS = 200  # of a line over training steps
 SUBSET_STYLES = {
     "full": ("#4c6fbf", "-", "Full"),

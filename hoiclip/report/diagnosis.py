@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hoiclip.report.inputs import VCOCO_PROTOCOL, Run
+from hoiclip.evaluation.oracle import Errors
+from hoiclip.evaluation.protocols import V_COCO
+from hoiclip.report.inputs import Run
 
 MEANINGS = {
     "duplicate": "a better scored prediction has found the pair already",
@@ -54,10 +56,10 @@ class Kind:
 def kinds(run: Run) -> list[Kind]:
     """The kinds of error, the costliest first."""
     found = run.diagnosis
-    meanings = VCOCO_MEANINGS if found["protocol"] == VCOCO_PROTOCOL else MEANINGS
+    meanings = VCOCO_MEANINGS if found["protocol"] == V_COCO else MEANINGS
     listed = [
         Kind(
-            key.replace("_", " "),
+            kind_name(key),
             gain,
             found["share"][key],
             found["count"][key],
@@ -68,8 +70,19 @@ def kinds(run: Run) -> list[Kind]:
     return sorted(listed, key=lambda kind: (kind.gain is None, -(kind.gain or 0.0)))
 
 
+def kind_name(key: str) -> str:
+    """A kind of error as it is printed."""
+    return key.replace("_", " ")
+
+
+def false_alarms(errors: Errors) -> list[tuple[str, str, int]]:
+    """Name, meaning and number of the wrong detections of each kind."""
+    counts = errors.counts()
+    return [(kind_name(kind), MEANINGS[kind], counts[kind]) for kind in errors.kinds]
+
+
 def measure(run: Run) -> str:
     """What the gains are points of."""
-    if run.diagnosis["protocol"] == VCOCO_PROTOCOL:
+    if run.diagnosis["protocol"] == V_COCO:
         return "AP role, scenario 1, 24 roles"
     return "mAP, Default, Full"

@@ -11,11 +11,14 @@ import numpy as np
 from PIL import Image
 
 from hoiclip import pictures
+from hoiclip.evaluation.matching import Pairs
+from hoiclip.evaluation.oracle import RIGHT
+from hoiclip.evaluation.protocols import Offset
 from hoiclip.pictures import DrawnPair, Style
 from hoiclip.printable import printable
+from hoiclip.report.diagnosis import kind_name
 from hoiclip.report.inputs import Run
-from hoiclip.report.matching import DUPLICATE, FOUND, NO_PAIR, AtThreshold
-from hoiclip.schema import fixed_lists_to_numpy
+from hoiclip.report.operating_point import OperatingPoint
 
 BY_HASH = 24
 WORST = 12
@@ -78,22 +81,25 @@ def by_hash(image_ids: Iterable[int], count: int = BY_HASH) -> list[int]:
 
 
 class Gallery:
-    """Makes cards of a run's images."""
+    """Makes cards of a run's images.
 
-    def __init__(self, run: Run, cut: AtThreshold) -> None:
-        self._run, self._cut = run, cut
+    Args:
+        run: the run.
+        point: what of its predictions is shown.
+        offset_xyxy: what was added to the boxes before they were matched.
+    """
+
+    def __init__(self, run: Run, point: OperatingPoint, offset_xyxy: Offset) -> None:
+        self._run, self._point = run, point
         images = run.annotations.images.to_pydict()
-        self._file_names = dict(zip(images["image_id"], images["file_name"], strict=True))
-        self._matches = matches = cut.matches
-        self._row_image_ids = matches.row_image_ids
-        self._human = fixed_lists_to_numpy(run.predictions["human_box_xyxy"])[matches.order]
-        self._object = fixed_lists_to_numpy(run.predictions["object_box_xyxy"])[matches.order]
-        self._query = run.predictions["query"].to_numpy()[matches.order]
-        self._hoi = run.predictions["hoi"].to_numpy()[matches.order]
+        self._file_names = images["file_name"]
+        self._positions = {image_id: i for i, image_id in enumerate(images["image_id"])}
+        self._detections, self._truth = point.shown.detections, point.shown.ground_truth
+        self._offset = np.asarray(offset_xyxy)
         self._names = [run.vocabulary.hoi_name(i) for i in range(run.vocabulary.num_hois)]
-        self._finder = np.full(len(matches.pairs.hoi_of_row), -1)
-        shown = np.flatnonzero(cut.shown & (matches.found_row >= 0))
-        self._finder[matches.found_row[shown]] = shown
+        self._finder = np.full(len(self._truth), -1)
+        right = np.flatnonzero(point.shown.correct)
+        self._finder[point.errors.target[right]] = right
 
     def card(self, image_id: int) -> Card:
         """Both panels of an image.
@@ -101,25 +107,19 @@ class Gallery:
         Raises:
             InputError: the image is missing or damaged.
         """
-        name = self._file_names[image_id]
+        name = self._file_names[self._positions[image_id]]
         image, name = self._run.images.read(name), printable(name)
-        rows = np.flatnonzero(self._row_image_ids == image_id)
-        places = self._shown(image_id)
+        rows, places = self._annotated(image_id), self._shown(image_id)
         pair_badges, query_badges = self._badges(rows, places)
         truth, truth_lines = [], []
-        pairs = self._matches.pairs
         for pair, badge in pair_badges.items():
-            lines = [
-                self._truth_line(row, query_badges)
-                for row in rows
-                if pairs.pair_of_row[row] == pair
-            ]
+            of_pair = [row for row in rows if self._truth.pair[row] == pair]
+            lines = [self._truth_line(row, query_badges) for row in of_pair]
             style = pictures.FOUND if all(line.good for line in lines) else pictures.MISSED
-            boxes = pairs.human_boxes_xyxy[pair], pairs.object_boxes_xyxy[pair]
-            truth.append(_drawn(*boxes, badge, style))
+            truth.append(self._drawn(self._truth, of_pair[0], badge, style))
             truth_lines.append((badge, lines))
         predicted, predicted_lines = self._predicted(places, pair_badges, query_badges)
-        found = int((self._matches.found_row[places] >= 0).sum())
+        found = int(self._point.shown.correct[places].sum())
         return Card(
             name,
             _panel(image, truth, truth_lines, f"Ground truth of {name}"),
@@ -135,9 +135,9 @@ class Gallery:
         Raises:
             InputError: the image is missing or damaged.
         """
-        name = self._file_names[image_id]
+        name = self._file_names[self._positions[image_id]]
         places = self._shown(image_id)
-        badges = self._badges(np.flatnonzero(self._row_image_ids == image_id), places)
+        badges = self._badges(self._annotated(image_id), places)
         drawn, lines = self._predicted(places, *badges)
         drawn = [
             replace(pair, label=", ".join(line.name for line in lines_of_pair))
@@ -146,16 +146,23 @@ class Gallery:
         image = self._run.images.read(name)
         return _panel(image, drawn, lines, f"Predictions for {printable(name)}")
 
+    def _annotated(self, image_id: int) -> np.ndarray:
+        """Annotations of an image, by human and object."""
+        rows = np.flatnonzero(self._truth.image == self._positions[image_id])
+        return rows[np.argsort(self._truth.pair[rows], kind="stable")]
+
     def _shown(self, image_id: int) -> np.ndarray:
-        first, last = np.searchsorted(self._matches.image_ids, (image_id, image_id + 1))
-        return first + np.flatnonzero(self._cut.shown[first:last])
+        """Shown detections of an image, by falling score."""
+        position = self._positions[image_id]
+        first, last = np.searchsorted(self._detections.image, (position, position + 1))
+        return first + np.argsort(-self._point.shown.scores[first:last], kind="stable")
 
     def _badges(
         self, rows: np.ndarray, places: np.ndarray
     ) -> tuple[dict[int, str], dict[int, str]]:
         """Pair → number and query → letter, in order of appearance."""
-        pairs = _in_order(self._matches.pairs.pair_of_row[rows])
-        queries = _in_order(self._query[places])
+        pairs = _in_order(self._truth.pair[rows])
+        queries = _in_order(self._detections.pair[places])
         return (
             {pair: str(number) for number, pair in enumerate(pairs, 1)},
             {query: letters(index) for index, query in enumerate(queries)},
@@ -166,28 +173,35 @@ class Gallery:
     ) -> tuple[list[DrawnPair], list[tuple[str, list[Line]]]]:
         drawn, entries = [], []
         for query, badge in query_badges.items():
-            mine = [place for place in places if self._query[place] == query]
+            mine = [place for place in places if self._detections.pair[place] == query]
             lines = [self._prediction_line(place, pair_badges) for place in mine]
             style = pictures.FOUND if all(line.good for line in lines) else pictures.FALSE_ALARM
-            drawn.append(_drawn(self._human[mine[0]], self._object[mine[0]], badge, style))
+            drawn.append(self._drawn(self._detections, mine[0], badge, style))
             entries.append((badge, lines))
         return drawn, entries
 
     def _truth_line(self, row: int, query_badges: dict[int, str]) -> Line:
-        name = self._names[self._matches.pairs.hoi_of_row[row]]
+        name = self._names[self._truth.hoi[row]]
         if self._finder[row] >= 0:
-            badge = query_badges[self._query[self._finder[row]]]
+            badge = query_badges[self._detections.pair[self._finder[row]]]
             return Line(name, None, True, f"found by {badge}")
-        return Line(name, None, False, f"missed: {self._cut.miss_reason[row]}")
+        return Line(name, None, False, f"missed: {self._point.miss_reason[row]}")
 
     def _prediction_line(self, place: int, pair_badges: dict[int, str]) -> Line:
-        name, score = self._names[self._hoi[place]], float(self._matches.scores[place])
-        badge = pair_badges.get(int(self._matches.covered_pair[place]))
-        reason = self._matches.reason[place]
-        if reason == FOUND:
-            return Line(name, score, True, f"finds {badge}")
-        where = "" if reason == NO_PAIR else f" {'of' if reason == DUPLICATE else 'for'} {badge}"
-        return Line(name, score, False, f"false alarm: {reason}{where}")
+        name = self._names[self._detections.hoi[place]]
+        score, errors = float(self._point.shown.scores[place]), self._point.errors
+        target, kind = errors.target[place], errors.kind[place]
+        where = "" if target < 0 else f" {pair_badges[int(self._truth.pair[target])]}"
+        if kind == RIGHT:
+            return Line(name, score, True, f"finds{where}")
+        reason = kind_name(errors.kinds[kind])
+        return Line(name, score, False, f"false alarm: {reason}{where and f' of{where}'}")
+
+    def _drawn(self, pairs: Pairs, row: int, badge: str, style: Style) -> DrawnPair:
+        human = pairs.human_boxes_xyxy[row] - self._offset
+        object_ = pairs.object_boxes_xyxy[row] - self._offset
+        missing = bool(np.isnan(object_).any())
+        return DrawnPair(human.tolist(), None if missing else object_.tolist(), badge, style)
 
 
 def letters(index: int) -> str:
@@ -202,11 +216,6 @@ def letters(index: int) -> str:
 
 def _in_order(values: np.ndarray) -> list[int]:
     return list(dict.fromkeys(values.tolist()))
-
-
-def _drawn(human: np.ndarray, object_: np.ndarray, badge: str, style: Style) -> DrawnPair:
-    missing = bool(np.isnan(object_).any())
-    return DrawnPair(human.tolist(), None if missing else object_.tolist(), badge, style)
 
 
 def _panel(

@@ -14,6 +14,7 @@ from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import InputError
+from hoiclip.evaluation.protocols import V_COCO
 from hoiclip.files import sha256_file
 from hoiclip.method_summary import MethodSummary, method_file
 from hoiclip.report.reading import (
@@ -28,7 +29,6 @@ from hoiclip.report.reading import (
 from hoiclip.vocabulary import Vocabulary
 
 METRICS = ("protocol", "default.full", "default.rare", "default.non_rare", "known_object.full")
-VCOCO_PROTOCOL = "vcoco"
 VCOCO_METRICS = (
     "vcoco.ap_role_scenario_1",
     "vcoco.ap_role_scenario_2",
@@ -192,7 +192,7 @@ class Run:
         ]
 
     def _check(self) -> None:
-        is_vcoco = self.metrics.get("protocol") == VCOCO_PROTOCOL
+        is_vcoco = self.metrics.get("protocol") == V_COCO
         keys = METRICS + (VCOCO_METRICS if is_vcoco else ())
         for path, value, needed in (
             (self.inputs.metrics, self.metrics, keys),

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from hoiclip.evaluation.protocols import HICO, V_COCO
 from hoiclip.report import results
-from hoiclip.report.charts import RARE_BELOW
-from hoiclip.report.inputs import VCOCO_PROTOCOL, Run
+from hoiclip.report.inputs import Run
 from hoiclip.report.published import HICO_DET, OF_FRACTION, Published
+from hoiclip.vocabulary import RARE_BELOW
 
 SUBSETS = {**results.SUBSETS, "unseen": "Unseen", "seen": "Seen"}
 FRACTION_SUBSETS = {
@@ -19,17 +20,11 @@ FRACTION_SUBSETS = {
     f"non_rare{OF_FRACTION}": "Non-rare in the fraction",
 }
 SETTINGS = {"default": "Default", "known_object": "Known object"}
-PROTOCOLS = {
-    "hico": "the rules of HICO-DET's original evaluator in Matlab",
-    "hoiclip": "the rules of the Python port in HOICLIP's released code",
-    "pocket": "the rules of the pocket library, which the UPT family's figures use",
-    VCOCO_PROTOCOL: "the rules of V-COCO's evaluator",
-}
 ROLE_MEANS = ["24 roles", "25 roles"]
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A line of a table: percent or None for each column.
 
     Attributes:
@@ -48,7 +43,7 @@ class Table:
     """Columns by name, and rows."""
 
     columns: list[str]
-    rows: list[Row]
+    rows: list[TableRow]
 
 
 def hoi_table(run: Run, published: Published | None) -> Table:
@@ -61,23 +56,25 @@ def hoi_table(run: Run, published: Published | None) -> Table:
             metrics[setting] |= fraction_subsets(run, setting)
     rows = []
     for setting, title in SETTINGS.items():
-        rows.append(Row(title, [metrics[setting].get(key) for key in subsets]))
+        rows.append(TableRow(title, [metrics[setting].get(key) for key in subsets]))
         for name, figures in _quoted(published, setting):
             cells = [figures.get(key) for key in subsets]
-            rows.append(Row(f"{title}, published {name}", cells, published=True))
+            rows.append(TableRow(f"{title}, published {name}", cells, published=True))
     return Table(list(subsets.values()), rows)
 
 
 def role_table(run: Run, published: Published | None) -> Table | None:
     """AP of V-COCO's roles under its two scenarios; None by another protocol."""
-    if run.metrics["protocol"] != VCOCO_PROTOCOL:
+    if run.metrics["protocol"] != V_COCO:
         return None
     rows = []
     for scenario in (1, 2):
         key, title = f"ap_role_scenario_{scenario}", f"Scenario {scenario}"
-        rows.append(Row(title, [run.metrics["vcoco"][name] for name in (key, f"{key}_25")]))
+        rows.append(TableRow(title, [run.metrics["vcoco"][name] for name in (key, f"{key}_25")]))
         for name, figures in _quoted(published, "vcoco"):
-            rows.append(Row(f"{title}, published {name}", [figures[key], None], published=True))
+            rows.append(
+                TableRow(f"{title}, published {name}", [figures[key], None], published=True)
+            )
     return Table(ROLE_MEANS, rows)
 
 
@@ -104,7 +101,7 @@ def comparison_notes(protocol: str, published: Published | None) -> list[str]:
         return []
     notes = [f"Published: {published.title}, as in the paper (Ning et al., CVPR 2023)."]
     if published.dataset == HICO_DET:
-        counted = "" if protocol == "hico" else f"; this run is counted by {protocol}"
+        counted = "" if protocol == HICO.name else f"; this run is counted by {protocol}"
         notes.append(
             "By the authors' account their HICO-DET figures come from the Matlab evaluator, whose "
             f"rules are protocol hico{counted}."

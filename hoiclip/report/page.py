@@ -12,10 +12,13 @@ import pyarrow as pa
 
 from hoiclip import pictures, schema
 from hoiclip.data.addresses import told_text
+from hoiclip.evaluation.matched_pairs import match_pairs
+from hoiclip.evaluation.protocols import HICO, PROTOCOL_TITLES, PROTOCOLS, V_COCO
 from hoiclip.files import atomic_file
-from hoiclip.report import charts, diagnosis, matching, numbers, results
+from hoiclip.report import charts, diagnosis, numbers, results
 from hoiclip.report.gallery import BY_HASH, STRIP, WORST, Gallery, by_hash
-from hoiclip.report.inputs import AFTER, BEFORE, RESULTS, VCOCO_PROTOCOL, ReportInputs, Run
+from hoiclip.report.inputs import AFTER, BEFORE, RESULTS, ReportInputs, Run
+from hoiclip.report.operating_point import MISSES, operating_point, without_surplus_objects
 from hoiclip.report.published import HICO_DET, ROWS
 from hoiclip.schema import read_provenance
 
@@ -58,6 +61,12 @@ def number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def rules_of(protocol: str) -> str:
+    """Whose rules a protocol has."""
+    title = PROTOCOL_TITLES.get(protocol)
+    return "no known rules" if title is None else f"the rules of {title}"
+
+
 def thousands(value: int | None) -> str:
     """12345 → 12,345; a dash for None."""
     return "–" if value is None else f"{value:,}"
@@ -82,8 +91,13 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
     row = named if named is not None and named.dataset == facts["dataset"] else None
     protocol, steps = run.metrics["protocol"], run.metrics.get("recall_steps")
     counted = protocol if steps is None else f"{protocol} with recall steps {steps}"
-    cut = matching.cut(matching.match(run.predictions, run.annotations, run.vocabulary))
-    gallery = Gallery(run, cut)
+    rules = PROTOCOLS.get(protocol, HICO)
+    predictions = run.predictions
+    if protocol == V_COCO:
+        predictions = without_surplus_objects(predictions, run.vocabulary)
+    matched = match_pairs(predictions, run.annotations, run.vocabulary, rules)
+    point = operating_point(matched, run.vocabulary, rules)
+    gallery = Gallery(run, point, rules.offset_xyxy)
     image_ids = run.annotations.images["image_id"].to_numpy()
     committed = {
         name: results.READERS[name](run.results[name], run.inputs.results / f"{name}.json")
@@ -93,12 +107,12 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
     return {
         "source": facts,
         "metrics": run.metrics,
-        "is_vcoco": protocol == VCOCO_PROTOCOL,
-        "protocol": f"{counted}: {numbers.PROTOCOLS.get(protocol, 'no known rules')}",
+        "is_vcoco": protocol == V_COCO,
+        "protocol": f"{counted}: {rules_of(protocol)}",
         "tiles": numbers.tiles(run),
         "hoi_table": numbers.hoi_table(run, row),
         "role_table": numbers.role_table(run, row),
-        "role_notes": numbers.role_notes(run.metrics) if protocol == VCOCO_PROTOCOL else [],
+        "role_notes": numbers.role_notes(run.metrics) if protocol == V_COCO else [],
         "comparison_notes": numbers.comparison_notes(counted, row),
         "published_elsewhere": named if row is None else None,
         "published_name": published,
@@ -113,9 +127,10 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
         "predictions": len(run.predictions),
         "classes": _classes(run),
         "charts": _charts(run, committed),
-        "cut": cut,
-        "misses": _reasons(cut.miss_reason, matching.MISSES),
-        "false_alarms": _reasons(cut.matches.reason[cut.shown], matching.FALSE_ALARMS),
+        "point": point,
+        "pair_rules": rules.name,
+        "misses": _reasons(point.miss_reason, MISSES),
+        "false_alarms": diagnosis.false_alarms(point.errors),
         "styles": {
             "found": pictures.FOUND,
             "missed": pictures.MISSED,
@@ -123,7 +138,7 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
         },
         "strip": [gallery.named(i) for i in by_hash(image_ids, STRIP)],
         "by_hash": [gallery.card(i) for i in by_hash(image_ids, BY_HASH)],
-        "worst": [gallery.card(i) for i in cut.worst_first(image_ids)[:WORST]],
+        "worst": [gallery.card(i) for i in point.worst_first(image_ids)[:WORST]],
         "committed": {name: committed.get(name) for name in RESULTS},
         "provenance": {
             name: {key: run.results.get(name, {}).get(key) for key in ("commit", "machine")}
@@ -174,7 +189,7 @@ def _classes(run: Run) -> list[dict[str, Any]]:
 
 def _verbs(run: Run) -> list[dict[str, Any]]:
     """Rows per verb, lowest AP first (V-COCO: of scenario 1), verbs without one last."""
-    key = "ap_scenario_1" if run.metrics["protocol"] == VCOCO_PROTOCOL else "ap"
+    key = "ap_scenario_1" if run.metrics["protocol"] == V_COCO else "ap"
     return sorted(
         run.per_verb.to_pylist(),
         key=lambda row: (row[key] is None, row[key] or 0.0, row["verb"]),

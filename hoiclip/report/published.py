@@ -125,17 +125,6 @@ ROWS: Mapping[str, Published] = MappingProxyType(
 """Name → row. The profile of that name makes the run that the row is compared with; the five
 profiles `hico-zero-shot-uc0` to `uc4` share `hico-zero-shot-uc`."""
 
-ABLATION = MappingProxyType(
-    {
-        "base": "hico-base",
-        "clip": "hico-clip",
-        "integration": "hico-integration",
-        "verb": "hico-verb",
-        "free": "hico",
-    }
-)
-"""Row of `results/ablation.json` → key of `ROWS`."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:

@@ -6,17 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hoiclip.ablation import ABLATION_ROWS
 from hoiclip.errors import InputError
-from hoiclip.report.published import ABLATION, ROWS
+from hoiclip.report.published import ROWS
 
 SUBSETS = {"full": "Full", "rare": "Rare", "non_rare": "Non-rare"}
-ABLATION_ROWS = {
-    "base": ("Base", "no CLIP features"),
-    "clip": ("+ CLIP", "second cross-attention, weights of its own"),
-    "integration": ("+ integration", "both cross-attentions share weights"),
-    "verb": ("+ verb", "verb classifier from CLIP's arithmetic"),
-    "free": ("+ free", "training-free enhancement"),
-}
 
 
 def spread(values: Sequence[float]) -> dict[str, float] | None:
@@ -53,13 +47,13 @@ def ablation_groups(ablation: dict[str, Any], path: Path) -> list[dict[str, Any]
     groups, before = [], None
     for length in sorted({length for length, _ in grouped}):
         before = None
-        for name, (label, what) in ABLATION_ROWS.items():
+        for name, listed in ABLATION_ROWS.items():
             if (length, name) not in grouped:
                 before = None
                 continue
             group = _group(grouped[length, name])
-            default = ROWS[ABLATION[name]].hoiclip["default"]
-            group |= {"label": label, "what": what, "length": length}
+            default = ROWS[listed.published].hoiclip["default"]
+            group |= {"label": listed.label, "what": listed.what, "length": length}
             group["published"] = [default[subset] for subset in SUBSETS]
             group["beats"] = _beats(group["values"]["full"], before)
             before = group["values"]["full"]

@@ -20,9 +20,9 @@ from test_foreign_vcoco import official_list, random_vcoco
 from test_foreign_vcoco import write as write_vcoco
 
 from hoiclip.errors import InputError
-from hoiclip.foreign import score as score_module
 from hoiclip.foreign.annotations import SourceOptions, read_annotations
-from hoiclip.foreign.score import Request, score
+from hoiclip.scoring import score as score_module
+from hoiclip.scoring.score import Request, score
 
 STRANGE = st.one_of(
     st.sampled_from(

@@ -17,10 +17,10 @@ from hico_worlds import World, classes_table, partition, predictions_table, smal
 from hoiclip.data.readers.vocabularies import hico_det, published_rare, vcoco
 from hoiclip.errors import InputError
 from hoiclip.foreign import hoia, json_list, numbering
-from hoiclip.foreign.classes import UNKNOWN_COUNT, classes_of
 from hoiclip.foreign.images import ImageNames
 from hoiclip.foreign.json_list import list_entries
 from hoiclip.foreign.rows import Places, Rows, number_boxes, number_by_first
+from hoiclip.scoring.classes import UNKNOWN_COUNT, classes_of
 from hoiclip.vocabulary import Hoi
 
 VOCABULARY = small_vocabulary()

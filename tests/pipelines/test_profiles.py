@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
+from hoiclip.ablation import ABLATION_ROWS
 from hoiclip.config import chosen_method, load
 from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.splits import SplitsConfig
-from hoiclip.evaluation.partition import EvaluateConfig
+from hoiclip.evaluation.evaluation import EvaluateConfig
 from hoiclip.methods.hoiclip.config import HoiclipConfig
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.prediction import PredictConfig
@@ -291,6 +292,15 @@ def test_every_published_row_has_its_profile_and_every_profile_its_row(project: 
     for name, row in rows.items():
         source = flat(read_profile(project, name))["dataset.source"]
         assert ROWS[row].dataset == source
+
+
+@pytest.mark.parametrize("name", list(ABLATION_ROWS))
+def test_a_row_of_the_ablation_switches_what_its_profile_sets(project: Path, name: str) -> None:
+    row = ABLATION_ROWS[name]
+    values = flat(read_profile(project, row.published))
+    overrides = row.overrides or {}
+    assert {key: values[key] for key in overrides} == dict(overrides)
+    assert (values["hoiclip.enhancement.k"] > 0) == (row.overrides is None)
 
 
 def test_a_value_that_a_profile_sets_back_is_told_once(project: Path) -> None:

@@ -5,9 +5,11 @@ import pytest
 from report_run import write_run
 
 from hoiclip import pictures
-from hoiclip.report import matching
+from hoiclip.evaluation.matched_pairs import match_pairs
+from hoiclip.evaluation.protocols import HICO
 from hoiclip.report.gallery import Gallery, by_hash, letters
 from hoiclip.report.inputs import Run
+from hoiclip.report.operating_point import operating_point
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +20,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def gallery(run: Run) -> Gallery:
-    matches = matching.match(run.predictions, run.annotations, run.vocabulary)
-    return Gallery(run, matching.cut(matches))
+    matched = match_pairs(run.predictions, run.annotations, run.vocabulary, HICO)
+    return Gallery(run, operating_point(matched, run.vocabulary, HICO), HICO.offset_xyxy)
 
 
 def test_a_card_names_the_same_matches_on_both_sides(gallery):

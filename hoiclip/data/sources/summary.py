@@ -13,10 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip.data.annotations import Annotations
-from hoiclip.vocabulary import Vocabulary
-
-RARE_BELOW = 10
-"""Training instances; HICO-DET calls classes with fewer of them rare."""
+from hoiclip.vocabulary import RARE_BELOW, Vocabulary
 
 
 def count(vocabulary: Vocabulary, partitions: dict[str, Annotations]) -> dict[str, int]:

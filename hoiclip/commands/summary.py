@@ -17,8 +17,8 @@ _VCOCO_NAMES = {
 }
 
 
-def metrics_text(found: dict[str, Any]) -> str:
-    """What `scored.Scored.metrics` gives, for people."""
+def metrics_text(found: dict[str, Any], diagnosis: dict[str, Any] | None) -> str:
+    """The metrics of an evaluation, and its diagnosis where there is one, for people."""
     steps = f", recall steps {found['recall_steps']}" if "recall_steps" in found else ""
     blocks = [f"protocol {found['protocol']}{steps}, percent"]
     if "vcoco" in found:
@@ -34,10 +34,10 @@ def metrics_text(found: dict[str, Any]) -> str:
         ]
         blocks.append(columns(rows))
         blocks.append(f"pairs found, whatever the class: {_percent(found['recall'])}")
-    if "diagnosis" in found:
-        told = found["diagnosis"]
+    if diagnosis is not None:
+        counts, lost = diagnosis["count"], diagnosis["delta_ap"]
         rows = [("error", "count", "AP lost")]
-        rows += [(k, str(told["count"][k]), _percent(v)) for k, v in told["delta_ap"].items()]
+        rows += [(kind, str(counts[kind]), _percent(lost[kind])) for kind in lost]
         blocks.append(columns(rows))
     read = ", ".join(f"{key} {value}" for key, value in found["input"].items())
     return "\n\n".join([*blocks, read.replace("_", " ")])
@@ -57,8 +57,8 @@ def partition_text(source: Source) -> str:
         ("HOI classes", source.vocabulary.num_hois),
         ("HOI classes with interactions", len(interactions["hoi"].unique())),
     ]
-    if source.unlabelled_people is not None:
-        rows.append(("people that V-COCO does not label", len(source.unlabelled_people)))
+    if annotations.unlabelled_people is not None:
+        rows.append(("people that V-COCO does not label", len(annotations.unlabelled_people)))
     blocks = [columns([(f"read as {source.kind}", ""), *((k, str(v)) for k, v in rows)])]
     kinds, kept = (source.findings[key].to_pylist() for key in ("kind", "kept"))
     findings = sorted(Counter(zip(kinds, kept, strict=True)).items())
