@@ -35,7 +35,7 @@ WITHOUT_EFFECT = {
 }
 METHODS = sorted(path.parent.name for path in (ROOT / "methods").glob("*/dvc.yaml"))
 # Outside its own folder, all that may know a method by its name.
-KNOW_METHODS = ("hoiclip.methods.registry", "hoiclip.convert")
+KNOW_METHODS = ("hoiclip.methods.registry", "hoiclip.convert", "hoiclip.experiments")
 
 
 def source_files(*packages: str) -> list[Path]:

@@ -161,7 +161,8 @@ def test_every_class_with_numbers_checks_them(cls):
 
 def test_every_class_that_is_read_is_walked():
     """`load(SomeConfig, ...)` and `from_mapping(SomeConfig, ...)` name no class left out here."""
-    known, calls = {cls.__name__ for cls in CLASSES}, 0
+    # Made of sections that are walked: `model` and `hoiclip` make the network's.
+    known, calls = {cls.__name__ for cls in CLASSES} | {"ModelConfig", "Scoring"}, 0
     folders = [ROOT / name for name in ("hoiclip", "stages", "benchmarks")]
     for path in [path for folder in folders for path in folder.rglob("*.py")]:
         text = path.read_text(encoding="utf-8")

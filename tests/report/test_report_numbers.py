@@ -127,7 +127,7 @@ def test_a_fraction_counts_rare_by_what_it_trained_on(hico):
 def test_vcoco_shows_roles_first(vcoco):
     page = Page(build(vcoco, "vcoco"))
     text = page.text
-    assert "HOICLIP on vcoco: 61.25 AP role, scenario 1" in text
+    assert "A method on vcoco: 61.25 AP role, scenario 1" in text
     assert "Setting24 roles25 roles" in text
     assert "Scenario 161.2559.50" in text
     assert "Scenario 1, published HOICLIP63.50–" in text
