@@ -18,6 +18,7 @@ from checkpoint_inputs import CLIP
 from doors import DOORS
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as hypothesis_seed
+from hypothesis.errors import FlakyStrategyDefinition
 from meeting import check, keep, limit_memory, workplace
 
 REAL_SHARE = 1 / 300
@@ -55,7 +56,14 @@ def run_chunk(seed: int, count: int, kinds: list[str] | None, failures: Path) ->
                     phases=[Phase.generate],
                     suppress_health_check=list(HealthCheck),
                 )(given(strategy())(meet))
-                hypothesis_seed(seed * 100 + counts[kind])(run)()
+                # Of equal tensors, torch.save's older form does not always make equal bytes, which
+                # Hypothesis takes for a fault of the strategy; what it met until then counts.
+                before = counts[kind]
+                try:
+                    hypothesis_seed(seed * 100 + before)(run)()
+                except FlakyStrategyDefinition:
+                    if counts[kind] == before:
+                        raise
     return {"counts": counts, "valid": valid, "failures": found, "slowest": slowest}
 
 

@@ -26,10 +26,20 @@ from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 SCRIPT = "<script>alert(1)</script>"
 QUOTES = "\"quoted'<b>.png"
+VALIDATION = {
+    str(epoch): {
+        name: top * (1 - float(np.exp(-epoch / 9))) for name, top in (("full", 67), ("rare", 41))
+    }
+    for epoch in range(2, 31, 2)
+}
 METHOD = MethodSummary(
     "mine",
     "A method",
-    {"train": {"best_epoch": 28, "steps": 3000, "threads": 2}, "predict": {"predictions": 4150}},
+    {
+        "train": {"steps": 3000, "threads": 2},
+        "select": {"epoch": 28, "epochs": VALIDATION},
+        "predict": {"predictions": 4150},
+    },
 )
 
 
@@ -212,17 +222,6 @@ def write_optional(paths: ReportInputs, *, seeds: int = 3) -> None:
         for name, scale in (("total", 9), ("hoi", 4), ("object", 2), ("l1", 1.5), ("giou", 1.2)):
             value = scale * (0.15 + np.exp(-epoch / 8)) * rng.uniform(0.85, 1.15)
             rows.append({"step": step, "epoch": epoch, "name": f"loss/{name}", "value": value})
-    for epoch in range(2, 31, 2):
-        for name, top in (("full", 67), ("rare", 41)):
-            value = top * (1 - np.exp(-epoch / 9))
-            rows.append(
-                {
-                    "step": 100 * epoch,
-                    "epoch": epoch,
-                    "name": f"epoch/validation/{name}",
-                    "value": value,
-                }
-            )
     table = pa.Table.from_pylist(rows, schema=schema.HISTORY)
     schema.write_table(paths.history, table, schema.HISTORY, {})
     counts = {"train images": 3000, "test images": 800, "HOI classes": 44}
