@@ -126,8 +126,8 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
     from hoiclip.clip_encoder import build_clip
     from hoiclip.clip_weights import save_clip
     from hoiclip.data.toy import toy_vocabulary, write_toy_partition
+    from hoiclip.set_prediction.warm_start import DETR_KEY_MAP
     from hoiclip.training.inputs import TrainPaths
-    from hoiclip.training.warm_start import DETR_KEY_MAP
 
     folder = tmp_path_factory.mktemp("toy")
     vocabulary = toy_vocabulary()

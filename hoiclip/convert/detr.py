@@ -19,8 +19,9 @@ from hoiclip.files import atomic_file, sha256_file
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.instance_decoder import InstanceDecoder
 from hoiclip.model_file import HEADER_KEY as MODEL_HEADER_KEY
+from hoiclip.set_prediction.warm_start import DETR_FRESH, DETR_KEY_MAP
 from hoiclip.tensors import read_safetensors
-from hoiclip.training.warm_start import DETR_FRESH, DETR_HEADER, DETR_KEY_MAP
+from hoiclip.training.warm_start import DETR_HEADER
 
 START_WEIGHTS_HEADS = ("class_embed.", "obj_class_embed.")
 """Heads that start weights have both of: DETR's own, and the one made of it."""
@@ -38,10 +39,10 @@ _DROPPED = {
 
 
 def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
-    """Writes what HOICLIP starts from: backbone, projection, encoder, decoder, box head.
+    """Writes what networks start from: backbone, projection, encoder, decoder, box head.
 
-    Names stay DETR's, which `hoiclip.training.warm_start` maps; all decoder layers are kept. The
-    header's `model_detector` is the `model.detector` of params.yaml that fits.
+    Names stay DETR's, which `hoiclip.set_prediction.warm_start` maps; all decoder layers are kept.
+    The header's `model_detector` is the `model.detector` of params.yaml that fits.
 
     Args:
         checkpoint: of a DETR for boxes, e.g. DETR-R50 or DETR-R101 trained on COCO.
@@ -68,7 +69,7 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
         "model_detector": dataclasses.asdict(config),
         "arguments": arguments.provenance(),
         "dropped": sorted(dropped),
-        "fresh": DETR_FRESH,
+        "fresh": dict(DETR_FRESH),
     }
     tensors = {
         name: tensor.detach().float().clone().contiguous()
@@ -78,7 +79,7 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
     with atomic_file(dst) as aside:
         save_file(tensors, aside, {DETR_HEADER: json.dumps(provenance, sort_keys=True)})
         aside.chmod(0o644)  # which safetensors makes private
-    return Conversion(Path(dst), "detr", None, dropped, DETR_FRESH, provenance)
+    return Conversion(Path(dst), "detr", None, dropped, dict(DETR_FRESH), provenance)
 
 
 def check_detr_file(path: str | Path) -> None:

@@ -102,19 +102,28 @@ class VerbConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(Config):
-    """The network (`model` in params.yaml).
+class SetPredictionConfig(Config):
+    """What every network has that predicts a set of pairs.
 
     Attributes:
         num_queries: pairs of queries (paper: 64).
         decoder_layers: of the instance and of the interaction decoder alike (3).
         detector: encoder and instance decoder.
-        interaction: interaction decoder.
-        verb: verb adapter and classifier.
     """
 
     num_queries: Annotated[int, Range(1, 10_000)]
     decoder_layers: Layers
     detector: DetectorConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(SetPredictionConfig):
+    """The network of HOICLIP (`model` in params.yaml).
+
+    Attributes:
+        interaction: interaction decoder.
+        verb: verb adapter and classifier.
+    """
+
     interaction: InteractionConfig
     verb: VerbConfig

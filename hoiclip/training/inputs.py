@@ -15,10 +15,11 @@ from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.model.config import ModelConfig
-from hoiclip.model.hoiclip import HOICLIP, Tables
+from hoiclip.model.hoiclip import HOICLIP, WARM_START, Tables
 from hoiclip.model_file import LARGEST_SCALE, Detector
+from hoiclip.set_prediction.warm_start import warm_start_from_detr
 from hoiclip.text_embeddings import read_text_embeddings
-from hoiclip.training.warm_start import read_detr, warm_start_from_detr
+from hoiclip.training.warm_start import read_detr
 from hoiclip.verb_vectors import read_verb_vectors
 from hoiclip.vocabulary import Vocabulary
 
@@ -121,7 +122,8 @@ def build_detector(
     )
     model = HOICLIP(config, tables, clip.visual_projection)
     if warm_start:
-        warm_start_from_detr(model, read_detr(paths.detector, config.detector), paths.detector)
+        detr = read_detr(paths.detector, config.detector)
+        warm_start_from_detr(model, detr, paths.detector, WARM_START)
     return Detector(
         model, clip, vocabulary, config, transforms, {}, {}, inference_scale=inference_scale
     )

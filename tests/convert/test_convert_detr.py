@@ -13,9 +13,10 @@ from hoiclip.data.toy import toy_vocabulary
 from hoiclip.errors import WeightsError
 from hoiclip.model.config import DetectorConfig, InteractionConfig, ModelConfig, VerbConfig
 from hoiclip.model.detector_encoder import DetectorEncoder
-from hoiclip.model.hoiclip import HOICLIP, Tables
+from hoiclip.model.hoiclip import HOICLIP, WARM_START, Tables
+from hoiclip.set_prediction.warm_start import DETR_FRESH, DETR_KEY_MAP, warm_start_from_detr
 from hoiclip.tensors import read_safetensors
-from hoiclip.training.warm_start import DETR_FRESH, DETR_KEY_MAP, read_detr, warm_start_from_detr
+from hoiclip.training.warm_start import read_detr
 
 SPEC = Path(__file__).parents[3] / "shared" / "spec"
 LAYERS = 3
@@ -119,7 +120,7 @@ def check_warm_start(state, path, detector, decoder_layers, queries, clip_width,
     )
     model = HOICLIP(config, tables, torch.randn(clip_width, embed))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    dropped = warm_start_from_detr(model, read_detr(path, config.detector), path)
+    dropped = warm_start_from_detr(model, read_detr(path, config.detector), path, WARM_START)
     backbone = dataclasses.replace(config.detector.backbone, stride=8)
     other = dataclasses.replace(config.detector, backbone=backbone)
     with pytest.raises(WeightsError, match=r"a DETR with backbone .*model\.detector\.backbone"):

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from hoiclip.config import from_mapping
+from hoiclip.set_prediction.parameter_groups import parameter_groups
 from hoiclip.training.config import TrainConfig
-from hoiclip.training.optimizer import build_optimizer, parameter_groups
+from hoiclip.training.optimizer import build_optimizer
 
 
 @pytest.fixture
@@ -18,13 +19,18 @@ def model(make_detector):
     return make_detector().model.train()
 
 
+def groups_of(model, config):
+    rates = {"lr": config.lr, "lr_backbone": config.lr_backbone}
+    return parameter_groups(model, model.encoder.backbone, rates)
+
+
 def names_in(model, parameters):
     name_of = {id(p): name for name, p in model.named_parameters()}
     return {name_of[id(p)] for p in parameters}
 
 
 def test_every_trained_parameter_is_in_exactly_one_group(model, config):
-    groups = parameter_groups(model, config)
+    groups = groups_of(model, config)
     grouped = [id(p) for group in groups for p in group["params"]]
     trained = [id(p) for p in model.parameters() if p.requires_grad]
     assert sorted(grouped) == sorted(trained)
@@ -37,7 +43,7 @@ def test_every_trained_parameter_is_in_exactly_one_group(model, config):
 
 
 def test_stem_and_first_stage_are_frozen_and_nothing_else(model, config):
-    parameter_groups(model, config)
+    groups_of(model, config)
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     stages = {name.removeprefix("encoder.backbone.body.").split(".")[0] for name in frozen}
     assert stages == {"conv1", "layer1"}
@@ -46,7 +52,7 @@ def test_stem_and_first_stage_are_frozen_and_nothing_else(model, config):
 
 
 def test_backbone_rate_zero_freezes_the_whole_backbone(model, config):
-    groups = parameter_groups(model, dataclasses.replace(config, lr_backbone=0.0))
+    groups = groups_of(model, dataclasses.replace(config, lr_backbone=0.0))
     assert len(groups) == 1
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     assert frozen == {n for n, _ in model.named_parameters() if n.startswith("encoder.backbone.")}

@@ -1,0 +1,36 @@
+"""What GEN-VLKT starts from, and what of it learns at which rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hoiclip.methods.gen_vlkt.config import GenVlktConfig
+from hoiclip.methods.gen_vlkt.network import GenVlkt
+from hoiclip.set_prediction.parameter_groups import parameter_groups
+from hoiclip.set_prediction.warm_start import DETR_FRESH, DETR_KEY_MAP, WarmStart
+
+WARM_START = WarmStart(
+    {
+        **DETR_KEY_MAP,
+        "transformer.decoder.": ("instance_decoder.decoder.", "interaction_decoder."),
+    },
+    {
+        **DETR_FRESH,
+        "interaction_queries.": "pairs bring their own queries",
+        "hoi_projection.": "DETR knows no interactions",
+    },
+)
+"""Both decoders start from DETR's, encoder and box heads from its own."""
+
+
+def gen_vlkt_groups(
+    network: GenVlkt, rates: Mapping[str, float], config: GenVlktConfig
+) -> list[dict[str, Any]]:
+    """Parameters at `lr`, at `lr_backbone`, and tables with their biases at `lr_classifiers`.
+
+    See `hoiclip.set_prediction.parameter_groups.parameter_groups`.
+    """
+    tables = {"lr_classifiers": network.classifier_parameters()}
+    all_rates = {**rates, "lr_classifiers": config.lr_classifiers}
+    return parameter_groups(network, network.encoder.backbone, all_rates, tables)
