@@ -139,6 +139,9 @@ def conversions(draw):
     data, suffix = draw(damaged_checkpoint())
     options = ["--clip-model", "tiny"] * draw(st.booleans())
     if draw(st.integers(0, 3)) == 0:
-        options += ["--kind", draw(st.sampled_from(["official", "detr", "clip", "verb"]))]
+        options += [
+            "--kind",
+            draw(st.sampled_from(["official", "gen_vlkt", "detr", "clip", "verb"])),
+        ]
     arguments = ["convert", "a.pth", f"out.{suffix}", *options]
     return Case("checkpoints", "hoiclip", arguments, {"a.pth": data})
