@@ -19,18 +19,6 @@ from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.instance_decoder import InstanceDecoder
 from hoiclip.model.interaction_decoder import InteractionDecoder
 from hoiclip.set_prediction.outputs import Outputs
-from hoiclip.set_prediction.warm_start import DETR_FRESH, DETR_KEY_MAP, WarmStart
-
-WARM_START = WarmStart(
-    DETR_KEY_MAP,
-    {
-        **DETR_FRESH,
-        "interaction_decoder.": "DETR knows no interactions",
-        "visual_projection": "CLIP's own",
-        "verb_classifier.": "starts from verb vectors, its adapter from random numbers",
-    },
-)
-"""What of it starts from DETR: encoder, instance decoder and box heads."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.model.config import ModelConfig
-from hoiclip.model.hoiclip import HOICLIP, WARM_START, Tables
+from hoiclip.model.hoiclip import HOICLIP, Tables
+from hoiclip.model.warm_start import WARM_START
 from hoiclip.model_file import LARGEST_SCALE, Detector
 from hoiclip.set_prediction.warm_start import warm_start_from_detr
 from hoiclip.text_embeddings import read_text_embeddings

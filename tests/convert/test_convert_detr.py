@@ -13,7 +13,8 @@ from hoiclip.data.toy import toy_vocabulary
 from hoiclip.errors import WeightsError
 from hoiclip.model.config import DetectorConfig, InteractionConfig, ModelConfig, VerbConfig
 from hoiclip.model.detector_encoder import DetectorEncoder
-from hoiclip.model.hoiclip import HOICLIP, WARM_START, Tables
+from hoiclip.model.hoiclip import HOICLIP, Tables
+from hoiclip.model.warm_start import WARM_START
 from hoiclip.set_prediction.warm_start import DETR_FRESH, DETR_KEY_MAP, warm_start_from_detr
 from hoiclip.tensors import read_safetensors
 from hoiclip.training.warm_start import read_detr

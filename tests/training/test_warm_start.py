@@ -6,7 +6,7 @@ import torch
 from hoiclip.config import from_mapping
 from hoiclip.errors import WeightsError
 from hoiclip.model.config import ModelConfig
-from hoiclip.model.hoiclip import WARM_START
+from hoiclip.model.warm_start import WARM_START
 from hoiclip.set_prediction.warm_start import DETR_KEY_MAP, warm_start_from_detr
 from hoiclip.training.warm_start import read_detr
 from hoiclip.weights import WeightsConfig
