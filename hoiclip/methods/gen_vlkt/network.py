@@ -34,10 +34,6 @@ class Tables:
         """The tables that the network's state dict carries."""
         return cls(state["hoi_classifier.table"], state["object_classifier.classifier.table"])
 
-    def random(self) -> Tables:
-        """Random rows in place of the embeddings, all directions equally likely."""
-        return Tables(*(torch.randn_like(table) for table in vars(self).values()))
-
 
 class GenVlkt(nn.Module):
     """Guided embedding network: instances in one branch, their interactions in another.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig
-from hoiclip.methods.gen_vlkt.network import GenVlkt
+from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
 from hoiclip.set_prediction.parameter_groups import parameter_groups
 from hoiclip.set_prediction.warm_start import DETR_FRESH, DETR_KEY_MAP, WarmStart
 
@@ -22,6 +24,13 @@ WARM_START = WarmStart(
     },
 )
 """Both decoders start from DETR's, encoder and box heads from its own."""
+
+
+def starting_tables(texts: Tables, config: GenVlktConfig) -> Tables:
+    """What a fresh network's classifiers start from: CLIP's embeddings, or random directions."""
+    if config.text_classifiers == "text":
+        return texts
+    return Tables(*(torch.randn_like(table) for table in vars(texts).values()))
 
 
 def gen_vlkt_groups(

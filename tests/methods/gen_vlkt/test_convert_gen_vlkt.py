@@ -246,3 +246,19 @@ def test_names_and_shapes_at_the_real_size():
     frozen = re.compile(r"backbone\..*(bn\d|downsample\.1)\.")
     parameters = {name: shape for name, shape in shapes.items() if not frozen.match(name)}
     assert sum(math.prod(shape) for shape in parameters.values()) == 42_272_371
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_the_real_size_says_the_same(tmp_path):
+    content = gen_vlkt_file(REAL)
+    _, config, state = read(convert_content(tmp_path, content).path)
+    network = GenVlkt(config, Tables.of_state(state))
+    network.load_state_dict(state)
+    images, mask = batch()
+    found = network.eval()(images, mask)
+    expected = reference_outputs(content["model"], REAL.heads, images, mask)
+    for name in ("human_boxes_cxcywh", "object_boxes_cxcywh", "object_logits", "hoi_logits"):
+        atol = 1e-4 if "boxes" in name else 1e-3
+        values, wanted = getattr(found, name), getattr(expected, name)
+        torch.testing.assert_close(values, wanted, atol=atol, rtol=0, msg=name)

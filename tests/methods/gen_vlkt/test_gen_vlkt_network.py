@@ -15,7 +15,7 @@ from hoiclip.convert.key_map import gen_vlkt_key_map, inverted
 from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
-from hoiclip.methods.gen_vlkt.training import gen_vlkt_groups
+from hoiclip.methods.gen_vlkt.training import gen_vlkt_groups, starting_tables
 from hoiclip.set_prediction.criterion import focal_loss
 
 ROOT = Path(__file__).parents[3]
@@ -181,10 +181,11 @@ def test_trained_tables_are_not_normalised_again():
     torch.testing.assert_close(after.hoi_logits, 2 * before.hoi_logits)
 
 
-def test_random_tables_are_other_tables_of_the_same_shape():
+def test_tables_start_from_texts_or_from_random_directions():
     tables = Tables(torch.ones(5, 3), torch.ones(2, 3))
+    assert starting_tables(tables, PAPER) is tables
     torch.manual_seed(0)
-    drawn = tables.random()
+    drawn = starting_tables(tables, dataclasses.replace(PAPER, text_classifiers="random"))
     assert drawn.hoi_embeddings.shape == (5, 3)
     assert drawn.object_embeddings.shape == (2, 3)
     assert drawn.hoi_embeddings.unique().numel() == 15
