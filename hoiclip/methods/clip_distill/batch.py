@@ -1,11 +1,12 @@
 """What the student sees of images and their detected pairs, and what the teacher says of them.
 
-Shapes: B images, G patches, W width of CLIP's tokens, E of its shared space, P pairs of all images,
-D width of the detector, C HOI classes, K the most HOI classes of one object.
+Shapes: B images, P pairs of all of them, D width of the detector, C HOI classes, K the most HOI
+classes of one object.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -24,16 +25,13 @@ class _Tensors:
 
 @dataclass(frozen=True)
 class PairBatch(_Tensors):
-    """B images as frozen networks see them, and their detected pairs one after another.
+    """The detected pairs of B images, one after another.
 
     Boxes are in [0, 1] of the square view that CLIP has of the image. A pair without an object has
     zero object box and feature, the human's box as union, and the geometry of that box with itself.
 
     Attributes:
-        tokens: (B, 1 + G, W) of CLIP: CLS first, then a square grid of patches by row; after the
-            final LayerNorm, before the visual projection.
-        global_feature: (B, E) of CLIP.
-        image: (P,) int64, position of each pair's image in the batch, ascending.
+        image: (P,) int64, position of each pair's image in the batch.
         human_boxes_xyxy: (P, 4).
         object_boxes_xyxy: (P, 4).
         union_boxes_xyxy: (P, 4).
@@ -41,12 +39,10 @@ class PairBatch(_Tensors):
         object_features: (P, D) likewise.
         geometry: (P, 36) numbers of both boxes.
         objects: (P,) int64, object class; the number of objects stands for 'no object'.
-        instances: (P,) int64, which detected object of the batch it is: equal for the pairs that
-            share it. A pair without an object has a number of its own.
+        instances: (P,) int64, which detected object of the batch it is, below the number of
+            pairs: equal for those that share it. A pair without an object has a number of its own.
     """
 
-    tokens: Tensor
-    global_feature: Tensor
     image: Tensor
     human_boxes_xyxy: Tensor
     object_boxes_xyxy: Tensor
@@ -56,6 +52,19 @@ class PairBatch(_Tensors):
     geometry: Tensor
     objects: Tensor
     instances: Tensor
+
+
+def join_pairs(images: Sequence[PairBatch]) -> PairBatch:
+    """One batch of the pairs of several images, each a batch of one image."""
+    joined = {
+        field.name: torch.cat([getattr(image, field.name) for image in images])
+        for field in fields(PairBatch)
+    }
+    counts = torch.tensor([len(image.image) for image in images])
+    joined["image"] = torch.arange(len(images)).repeat_interleave(counts)
+    # Numbers of an image are below its number of pairs, so those of two images never meet.
+    joined["instances"] += (counts.cumsum(0) - counts).repeat_interleave(counts)
+    return PairBatch(**joined)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class DistillationLossConfig(Config):
 def distillation_losses(
     outputs: StudentOutputs,
     targets: TeacherTargets,
-    batch: PairBatch,
+    pairs: PairBatch,
     config: DistillationLossConfig,
     *,
     relate: bool,
@@ -53,7 +53,7 @@ def distillation_losses(
     Args:
         outputs: of the student.
         targets: of the teacher.
-        batch: what the student saw.
+        pairs: what the student saw of them.
         config: weights.
         relate: whether relatedness is learnt yet; its labels mean nothing before the student has
             learnt something. Otherwise its term is 0.
@@ -71,9 +71,9 @@ def distillation_losses(
     if outputs.global_logits is not None:
         terms["image"] = config.image * image_loss(outputs.global_logits, targets)
     if outputs.union_logits is not None or outputs.instance_logits is not None:
-        terms["tie"] = config.tie * tie_loss(outputs, targets, batch.image)
+        terms["tie"] = config.tie * tie_loss(outputs, targets, pairs.image)
     if outputs.relatedness_logits is not None:
-        labels = most_related(outputs, batch.instances)
+        labels = most_related(outputs, pairs.instances)
         term = F.binary_cross_entropy_with_logits(
             outputs.relatedness_logits, labels, reduction="sum"
         )

@@ -1,7 +1,8 @@
 """The student: three branches that score HOI classes against CLIP's texts.
 
 Which branches there are is published (Wan & Tuytelaars, WACV 2024, abstract); what is inside them
-is ours. Shapes as in `hoiclip.methods.clip_distill.batch`.
+is ours. Shapes as in `hoiclip.methods.clip_distill.batch`, and G patches, W width of CLIP's tokens,
+E of its shared space.
 """
 
 from __future__ import annotations
@@ -149,17 +150,17 @@ class InstanceBranch(nn.Module):
         self.dropout = nn.Dropout(_DROPOUT)
         self.score = RelativeScore(_INSTANCE_TEMPERATURE)
 
-    def forward(self, batch: PairBatch, humans: Tensor, objects: Tensor, bank: Tensor) -> Tensor:
+    def forward(self, pairs: PairBatch, humans: Tensor, objects: Tensor, bank: Tensor) -> Tensor:
         """Features (P, E) of pairs.
 
         Args:
-            batch: detector's features and geometry.
+            pairs: detector's features and geometry.
             humans: (P, E) CLIP's feature of each human's box.
             objects: (P, E) of each object's box.
             bank: (C, E) text embeddings.
         """
-        geometry = self.geometry(batch.geometry)
-        joint = (humans, objects, batch.human_features, batch.object_features, geometry)
+        geometry = self.geometry(pairs.geometry)
+        joint = (humans, objects, pairs.human_features, pairs.object_features, geometry)
         y = self.joint_norm(self.joint(torch.cat(joint, -1)))
         knowledge, _ = self.bank(y[None], bank[None], bank[None], need_weights=False)
         y = self.bank_norm(y + self.dropout(knowledge[0]))
@@ -210,26 +211,33 @@ class Student(nn.Module):
         )
         self.relatedness = nn.Linear(width, 1) if relatedness else None
 
-    def forward(self, batch: PairBatch) -> StudentOutputs:
-        """Logits of a batch; also where no image has a pair."""
-        patches = patch_grid(batch.tokens) @ self.visual_projection
+    def forward(self, tokens: Tensor, global_feature: Tensor, pairs: PairBatch) -> StudentOutputs:
+        """Logits of a batch; also where no image has a pair.
+
+        Args:
+            tokens: (B, 1 + G, W) of CLIP: CLS first, then a square grid of patches by row; after
+                the final LayerNorm, before the visual projection.
+            global_feature: (B, E) of CLIP.
+            pairs: of these images.
+        """
+        patches = patch_grid(tokens) @ self.visual_projection
         global_logits = union_logits = instance_logits = relatedness_logits = None
         if self.global_ is not None:
-            global_logits = self.global_(batch.global_feature, self.texts)
+            global_logits = self.global_(global_feature, self.texts)
         if self.union is not None:
-            unions = region_features(patches, batch.image, batch.union_boxes_xyxy)
-            union_logits = self.texts.of_objects(self.union(unions, self.texts), batch.objects)
+            unions = region_features(patches, pairs.image, pairs.union_boxes_xyxy)
+            union_logits = self.texts.of_objects(self.union(unions, self.texts), pairs.objects)
         if self.instance is not None:
-            humans = region_features(patches, batch.image, batch.human_boxes_xyxy)
-            objects = region_features(patches, batch.image, batch.object_boxes_xyxy)
-            pairs = self.instance(batch, humans, objects, self.texts.embeddings)
-            scores = self.instance.score(pairs, self.texts)
-            instance_logits = self.texts.of_objects(scores, batch.objects)
+            humans = region_features(patches, pairs.image, pairs.human_boxes_xyxy)
+            objects = region_features(patches, pairs.image, pairs.object_boxes_xyxy)
+            features = self.instance(pairs, humans, objects, self.texts.embeddings)
+            scores = self.instance.score(features, self.texts)
+            instance_logits = self.texts.of_objects(scores, pairs.objects)
             if self.relatedness is not None:
-                relatedness_logits = self.relatedness(pairs).squeeze(-1)
+                relatedness_logits = self.relatedness(features).squeeze(-1)
         return StudentOutputs(
-            self.texts.index[batch.objects],
-            self.texts.mask[batch.objects],
+            self.texts.index[pairs.objects],
+            self.texts.mask[pairs.objects],
             global_logits,
             union_logits,
             instance_logits,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 
@@ -46,7 +49,18 @@ def shake(student: Student) -> Student:
     return student
 
 
-def make_batch(image=(0, 0, 0, 1, 1), objects=(0, 1, 1, 3, 0), images=2, seed=1) -> PairBatch:
+class World(NamedTuple):
+    """What the student takes, in its order."""
+
+    tokens: torch.Tensor
+    global_feature: torch.Tensor
+    pairs: PairBatch
+
+    def with_pairs(self, **changes) -> World:
+        return self._replace(pairs=dataclasses.replace(self.pairs, **changes))
+
+
+def make_world(image=(0, 0, 0, 1, 1), objects=(0, 1, 1, 3, 0), images=2, seed=1) -> World:
     torch.manual_seed(seed)
     pairs = len(image)
 
@@ -54,9 +68,8 @@ def make_batch(image=(0, 0, 0, 1, 1), objects=(0, 1, 1, 3, 0), images=2, seed=1)
         low = torch.rand(pairs, 2) * 0.5
         return torch.cat([low, low + 0.1 + torch.rand(pairs, 2) * 0.4], 1)
 
-    return PairBatch(
-        torch.randn(images, 1 + GRID**2, CLIP_WIDTH),
-        unit(images, EMBED),
+    tokens, global_feature = torch.randn(images, 1 + GRID**2, CLIP_WIDTH), unit(images, EMBED)
+    batch = PairBatch(
         torch.tensor(image, dtype=torch.long),
         boxes(),
         boxes(),
@@ -67,19 +80,21 @@ def make_batch(image=(0, 0, 0, 1, 1), objects=(0, 1, 1, 3, 0), images=2, seed=1)
         torch.tensor(objects, dtype=torch.long),
         torch.arange(pairs),
     )
+    return World(tokens, global_feature, batch)
 
 
-def make_targets(batch: PairBatch, seed=2) -> TeacherTargets:
+def make_targets(world: World, seed=2) -> TeacherTargets:
     """Random soft targets; classes of the pairs' objects, and one object more, are detected."""
     torch.manual_seed(seed)
-    union = torch.rand(len(batch.image), MOST)
-    mask = torch.zeros(len(batch.tokens), HOIS, dtype=torch.bool)
+    tokens, _, pairs = world
+    union = torch.rand(len(pairs.image), MOST)
+    mask = torch.zeros(len(tokens), HOIS, dtype=torch.bool)
     for row, (image, object_) in enumerate(
-        zip(batch.image.tolist(), batch.objects.tolist(), strict=True)
+        zip(pairs.image.tolist(), pairs.objects.tolist(), strict=True)
     ):
         union[row, len(CLASSES[object_]) :] = 0
         mask[image, CLASSES[object_]] = True
     if len(mask) > 1:
         mask[1, CLASSES[1]] = True
-    image = torch.rand(len(batch.tokens), HOIS) * mask
-    return TeacherTargets(union, torch.rand(len(batch.image)), image, mask)
+    image = torch.rand(len(tokens), HOIS) * mask
+    return TeacherTargets(union, torch.rand(len(pairs.image)), image, mask)

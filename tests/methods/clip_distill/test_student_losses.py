@@ -11,9 +11,10 @@ from student_world import (
     CLASSES,
     HOIS,
     MOST,
-    make_batch,
+    World,
     make_student,
     make_targets,
+    make_world,
     shake,
 )
 
@@ -39,9 +40,9 @@ def sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-logit))
 
 
-def slow_losses(outputs: StudentOutputs, targets: TeacherTargets, batch) -> dict[str, float]:
+def slow_losses(outputs: StudentOutputs, targets: TeacherTargets, pairs) -> dict[str, float]:
     """Pair by pair and class by class, in Python's numbers."""
-    objects, images = batch.objects.tolist(), batch.image.tolist()
+    objects, images = pairs.objects.tolist(), pairs.image.tolist()
     sums = {"union": 0.0, "instance": 0.0}
     weights, best = 0.0, {}
     for row, (object_, image) in enumerate(zip(objects, images, strict=True)):
@@ -70,7 +71,7 @@ def slow_losses(outputs: StudentOutputs, targets: TeacherTargets, batch) -> dict
     ]
     ties = [cross_entropy(best[key], float(targets.image[key])) for key in detected if key in best]
     related = {}
-    for row, number in enumerate(batch.instances.tolist()):
+    for row, number in enumerate(pairs.instances.tolist()):
         both = (outputs.union_logits[row], outputs.instance_logits[row])
         total = sum(
             math.sqrt(math.prod(sigmoid(float(logits[place])) for logits in both))
@@ -95,14 +96,14 @@ def slow_losses(outputs: StudentOutputs, targets: TeacherTargets, batch) -> dict
 @pytest.mark.parametrize("seed", range(3))
 def test_losses_are_what_a_slow_loop_gives(seed):
     image, objects = (0, 0, 0, 0, 1, 1, 3), (0, 1, 1, 0, 3, 0, 1)
-    batch = make_batch(image, objects, images=4, seed=seed)
-    batch = dataclasses.replace(batch, instances=torch.tensor([5, 7, 7, 5, 9, 2, 3]))
-    targets = make_targets(batch, seed + 1)
+    world = make_world(image, objects, images=4, seed=seed)
+    world = world.with_pairs(instances=torch.tensor([5, 7, 7, 5, 9, 2, 3]))
+    targets = make_targets(world, seed + 1)
     with torch.no_grad():
-        outputs = shake(make_student(relatedness=True, seed=seed))(batch)
-    found = distillation_losses(outputs, targets, batch, CONFIG, relate=True)
+        outputs = shake(make_student(relatedness=True, seed=seed))(*world)
+    found = distillation_losses(outputs, targets, world.pairs, CONFIG, relate=True)
     found = {name: float(value) for name, value in found.items()}
-    assert found == pytest.approx(slow_losses(outputs, targets, batch), rel=1e-5)
+    assert found == pytest.approx(slow_losses(outputs, targets, world.pairs), rel=1e-5)
 
 
 def test_pair_loss_by_hand():
@@ -168,8 +169,8 @@ def test_a_tie_of_large_logits_has_the_gradient_of_a_cross_entropy(logit, target
 
 def test_classes_of_other_objects_and_undetected_ones_get_no_gradient():
     logits = torch.zeros(2, HOIS, requires_grad=True)
-    batch = make_batch()
-    targets = make_targets(batch)
+    world = make_world()
+    targets = make_targets(world)
     image_loss(logits, targets).backward()
     assert torch.equal(logits.grad != 0, targets.image_mask)
 
@@ -184,8 +185,10 @@ def gradients(student, loss) -> dict[str, float]:
 
 
 def test_the_tie_trains_pairs_and_not_the_global_branch():
-    student, batch = shake(make_student(relatedness=True)), make_batch()
-    terms = distillation_losses(student(batch), make_targets(batch), batch, CONFIG, relate=True)
+    student, world = shake(make_student(relatedness=True)), make_world()
+    terms = distillation_losses(
+        student(*world), make_targets(world), world.pairs, CONFIG, relate=True
+    )
     found = gradients(student, terms["tie"])
     assert all(value == 0 for name, value in found.items() if name.startswith("global_"))
     for part in ("union.", "instance.", "relatedness."):
@@ -194,8 +197,10 @@ def test_the_tie_trains_pairs_and_not_the_global_branch():
 
 @pytest.mark.parametrize("term", ["union", "instance"])
 def test_pair_terms_train_their_own_branch(term):
-    student, batch = shake(make_student()), make_batch()
-    terms = distillation_losses(student(batch), make_targets(batch), batch, CONFIG, relate=True)
+    student, world = shake(make_student()), make_world()
+    terms = distillation_losses(
+        student(*world), make_targets(world), world.pairs, CONFIG, relate=True
+    )
     for name, value in gradients(student, terms[term]).items():
         assert (value > 0) <= name.startswith(f"{term}.")
 
@@ -211,33 +216,33 @@ def test_pair_terms_train_their_own_branch(term):
     ids=str,
 )
 def test_terms_of_the_branches_there_are(branches, expected):
-    batch = make_batch()
-    outputs = make_student(branches)(batch)
-    terms = distillation_losses(outputs, make_targets(batch), batch, CONFIG, relate=True)
+    world = make_world()
+    outputs = make_student(branches)(*world)
+    terms = distillation_losses(outputs, make_targets(world), world.pairs, CONFIG, relate=True)
     assert set(terms) == expected
 
 
 def test_weights_are_factors():
-    student, batch = shake(make_student(relatedness=True)), make_batch()
+    student, world = shake(make_student(relatedness=True)), make_world()
     config = DistillationLossConfig(union=2, instance=3, image=4, tie=5, relatedness=6)
     one = DistillationLossConfig(union=1, instance=1, image=1, tie=1, relatedness=1)
-    outputs, targets = student(batch), make_targets(batch)
+    outputs, targets = student(*world), make_targets(world)
     with torch.no_grad():
-        terms = distillation_losses(outputs, targets, batch, config, relate=True)
-        plain = distillation_losses(outputs, targets, batch, one, relate=True)
+        terms = distillation_losses(outputs, targets, world.pairs, config, relate=True)
+        plain = distillation_losses(outputs, targets, world.pairs, one, relate=True)
     for name, factor in vars(config).items():
         assert terms[name].item() == pytest.approx(factor * plain[name].item())
 
 
 def test_without_pairs_their_terms_are_zero_and_train_nothing():
     student = shake(make_student(relatedness=True))
-    batch = make_batch((), (), images=2)
+    world = make_world((), (), images=2)
     targets = TeacherTargets(
         torch.zeros(0, MOST), torch.zeros(0), torch.zeros(2, HOIS),
         torch.zeros(2, HOIS, dtype=torch.bool),
     )  # fmt: skip
     for relate in (False, True):
-        terms = distillation_losses(student(batch), targets, batch, CONFIG, relate=relate)
+        terms = distillation_losses(student(*world), targets, world.pairs, CONFIG, relate=relate)
         assert {name: value.item() for name, value in terms.items()} == dict.fromkeys(
             ("union", "instance", "image", "tie", "relatedness"), 0.0
         )
@@ -249,16 +254,11 @@ def test_without_pairs_their_terms_are_zero_and_train_nothing():
 
 def test_images_without_pairs_leave_the_terms_of_the_others_alone():
     student = shake(make_student())
-    alone, beside = make_batch((0, 0), (0, 1), images=1), make_batch((1, 1), (0, 1), images=3)
-    beside = dataclasses.replace(
-        beside,
-        tokens=torch.cat([torch.randn_like(alone.tokens), alone.tokens, alone.tokens + 1]),
-        global_feature=alone.global_feature.repeat(3, 1),
-        **{
-            name: getattr(alone, name)
-            for name in vars(alone)
-            if name not in ("tokens", "global_feature", "image")
-        },
+    alone = make_world((0, 0), (0, 1), images=1)
+    beside = World(
+        torch.cat([torch.randn_like(alone.tokens), alone.tokens, alone.tokens + 1]),
+        alone.global_feature.repeat(3, 1),
+        dataclasses.replace(alone.pairs, image=torch.tensor([1, 1])),
     )
     targets = make_targets(alone)
     nothing = torch.zeros(1, HOIS)
@@ -267,16 +267,16 @@ def test_images_without_pairs_leave_the_terms_of_the_others_alone():
         image=torch.cat([nothing, targets.image, nothing]),
         image_mask=torch.cat([nothing.bool(), targets.image_mask, nothing.bool()]),
     )
-    first = distillation_losses(student(alone), targets, alone, CONFIG, relate=False)
-    second = distillation_losses(student(beside), widened, beside, CONFIG, relate=False)
+    first = distillation_losses(student(*alone), targets, alone.pairs, CONFIG, relate=False)
+    second = distillation_losses(student(*beside), widened, beside.pairs, CONFIG, relate=False)
     for name, value in first.items():
         torch.testing.assert_close(second[name], value)
 
 
 def test_pairs_without_any_weight_are_zero():
-    student, batch = shake(make_student()), make_batch()
-    targets = dataclasses.replace(make_targets(batch), weight=torch.zeros(5))
-    terms = distillation_losses(student(batch), targets, batch, CONFIG, relate=True)
+    student, world = shake(make_student()), make_world()
+    targets = dataclasses.replace(make_targets(world), weight=torch.zeros(5))
+    terms = distillation_losses(student(*world), targets, world.pairs, CONFIG, relate=True)
     assert terms["union"].item() == terms["instance"].item() == 0
     sum(terms.values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in student.parameters())
@@ -317,22 +317,26 @@ def test_the_most_related_pair_of_each_object():
 
 
 def test_relatedness_is_not_learnt_at_first():
-    student, batch = shake(make_student(relatedness=True)), make_batch()
-    terms = distillation_losses(student(batch), make_targets(batch), batch, CONFIG, relate=False)
+    student, world = shake(make_student(relatedness=True)), make_world()
+    terms = distillation_losses(
+        student(*world), make_targets(world), world.pairs, CONFIG, relate=False
+    )
     assert terms["relatedness"].item() == 0
-    terms = distillation_losses(student(batch), make_targets(batch), batch, CONFIG, relate=True)
+    terms = distillation_losses(
+        student(*world), make_targets(world), world.pairs, CONFIG, relate=True
+    )
     assert terms["relatedness"].item() > 0
 
 
 def test_a_student_learns_its_teacher():
     """Descent brings the probabilities near soft targets that a student can reach."""
     torch.manual_seed(0)
-    student, batch = make_student(), make_batch()
-    targets = make_targets(batch)
+    student, world = make_student(), make_world()
+    targets = make_targets(world)
     optimizer = torch.optim.Adam(student.parameters(), lr=0.01)
     losses = []
     for _ in range(60):
-        terms = distillation_losses(student(batch), targets, batch, CONFIG, relate=False)
+        terms = distillation_losses(student(*world), targets, world.pairs, CONFIG, relate=False)
         loss = sum(terms.values())
         optimizer.zero_grad()
         loss.backward()

@@ -13,9 +13,9 @@ from student_world import (
     GRID,
     HOIS,
     MOST,
-    make_batch,
     make_student,
     make_tables,
+    make_world,
     shake,
 )
 
@@ -46,20 +46,17 @@ def real_clip(clip_config) -> tuple[ClipVisual, torch.Tensor]:
     return clip, torch.randn(2, 3, clip.image_size, clip.image_size)
 
 
-def with_clip(clip: ClipVisual, pixels: torch.Tensor, batch):
-    features = clip.encode_image_tokens(pixels)
-    return dataclasses.replace(
-        batch, tokens=features.tokens, global_feature=features.global_feature
-    )
+def with_clip(clip: ClipVisual, pixels: torch.Tensor, world):
+    return world._replace(**clip.encode_image_tokens(pixels)._asdict())
 
 
 def test_untrained_union_branch_ranks_as_clip_does(clip_config):
     """Of the mean patch of the union in CLIP's shared space, within the classes of the object."""
     clip, pixels = real_clip(clip_config)
     student = make_student(visual_projection=clip.visual_projection, temperature=100.0)
-    batch = with_clip(clip, pixels, make_batch((0, 1), (1, 1)))
+    world = with_clip(clip, pixels, make_world((0, 1), (1, 1)))
     whole = torch.tensor([[0.0, 0, 1, 1]] * 2)
-    logits = student(dataclasses.replace(batch, union_boxes_xyxy=whole)).union_logits
+    logits = student(*world.with_pairs(union_boxes_xyxy=whole)).union_logits
     # What the tower does with CLS, done with the patches: its last norm, then its projection.
     blocks = clip.tower.forward_intermediates(
         pixels, indices=1, normalize_intermediates=False, output_fmt="NLC"
@@ -74,7 +71,7 @@ def test_untrained_union_branch_ranks_as_clip_does(clip_config):
 def test_untrained_global_branch_ranks_as_clip_does(clip_config):
     clip, pixels = real_clip(clip_config)
     student = make_student(visual_projection=clip.visual_projection, temperature=100.0)
-    logits = student(with_clip(clip, pixels, make_batch())).global_logits
+    logits = student(*with_clip(clip, pixels, make_world())).global_logits
     cosines = F.normalize(clip.encode_image(pixels), dim=-1) @ student.texts.embeddings.T
     for image, classes in itertools.product(range(2), CLASSES.values()):
         expected = cosines[image, classes].argsort().tolist()
@@ -128,13 +125,13 @@ def test_a_restored_student_says_the_same():
         visual_projection=torch.zeros(16, EMBED), seed=9,
     )  # fmt: skip
     other.load_state_dict(student.state_dict())
-    assert torch.equal(other(make_batch()).probability, student(make_batch()).probability)
+    assert torch.equal(other(*make_world()).probability, student(*make_world()).probability)
 
 
 @pytest.mark.parametrize("branches", SUBSETS, ids="+".join)
 def test_every_choice_of_branches(branches):
     student = shake(make_student(branches))
-    outputs = student(make_batch())
+    outputs = student(*make_world())
     found = {name: value for name, value in vars(outputs).items() if value is not None}
     assert {f"{name}_logits" for name in branches} == {n for n in found if n.endswith("_logits")}
     factors = [
@@ -151,13 +148,13 @@ def test_every_choice_of_branches(branches):
 
 
 def test_the_probability_is_the_geometric_mean_of_both_branches():
-    outputs = shake(make_student())(make_batch())
+    outputs = shake(make_student())(*make_world())
     u, p = outputs.union_logits[1, 2].sigmoid(), outputs.instance_logits[1, 2].sigmoid()
-    assert float(outputs.probability[1, 2]) == pytest.approx(float((u * p) ** 0.5))
+    assert outputs.probability[1, 2].item() == pytest.approx(((u * p) ** 0.5).item())
 
 
 def test_relatedness_multiplies_the_probability():
-    outputs = shake(make_student(relatedness=True))(make_batch())
+    outputs = shake(make_student(relatedness=True))(*make_world())
     related = outputs.relatedness_logits.sigmoid()
     assert related.shape == (5,)
     agreement = outputs.log_agreement.exp() * outputs.mask
@@ -178,8 +175,8 @@ def test_impossible_branches_are_refused(branches, relatedness, problem):
 
 
 def test_only_classes_of_the_object_have_a_probability():
-    outputs = shake(make_student())(make_batch())
-    for row, object_ in enumerate(make_batch().objects.tolist()):
+    outputs = shake(make_student())(*make_world())
+    for row, object_ in enumerate(make_world().pairs.objects.tolist()):
         assert outputs.classes[row][outputs.mask[row]].tolist() == CLASSES[object_]
     assert (outputs.probability[outputs.mask] > 0).all()
     for values in (outputs.probability, outputs.union_logits, outputs.instance_logits):
@@ -188,20 +185,20 @@ def test_only_classes_of_the_object_have_a_probability():
 
 
 def test_pairs_in_another_order_give_the_same_in_that_order():
-    student, batch = shake(make_student(relatedness=True)), make_batch()
+    student, world = shake(make_student(relatedness=True)), make_world()
     order = torch.tensor([3, 0, 4, 2, 1])
-    moved = dataclasses.replace(batch, **{f: getattr(batch, f)[order] for f in PAIR_FIELDS})
-    before, after = student(batch), student(moved)
+    moved = world.with_pairs(**{f: getattr(world.pairs, f)[order] for f in PAIR_FIELDS})
+    before, after = student(*world), student(*moved)
     for name in ("classes", "union_logits", "instance_logits", "probability"):
         torch.testing.assert_close(getattr(after, name), getattr(before, name)[order])
     torch.testing.assert_close(after.global_logits, before.global_logits)
 
 
 def test_a_pair_depends_on_its_own_image_alone():
-    student, batch = shake(make_student()), make_batch()
-    tokens = batch.tokens.clone()
+    student, world = shake(make_student()), make_world()
+    tokens = world.tokens.clone()
     tokens[1] += 1
-    before, after = student(batch), student(dataclasses.replace(batch, tokens=tokens))
+    before, after = student(*world), student(*world._replace(tokens=tokens))
     changed = (before.union_logits != after.union_logits).any(1)
     assert changed[:3].sum() == 0
     assert changed[3:].all()
@@ -209,9 +206,9 @@ def test_a_pair_depends_on_its_own_image_alone():
 
 @pytest.mark.parametrize("field", PAIR_FIELDS[1:7])
 def test_every_input_of_a_pair_matters(field):
-    student, batch = shake(make_student()), make_batch()
-    other = dataclasses.replace(batch, **{field: getattr(batch, field) * 0.7})
-    before, after = student(batch), student(other)
+    student, world = shake(make_student()), make_world()
+    other = world.with_pairs(**{field: getattr(world.pairs, field) * 0.7})
+    before, after = student(*world), student(*other)
     moved = "union_logits" if field.startswith("union") else "instance_logits"
     still = "instance_logits" if field.startswith("union") else "union_logits"
     assert not torch.allclose(getattr(before, moved), getattr(after, moved))
@@ -219,16 +216,16 @@ def test_every_input_of_a_pair_matters(field):
 
 
 def test_the_bank_of_texts_reaches_the_instance_branch():
-    student, batch = shake(make_student()), make_batch()
+    student, world = shake(make_student()), make_world()
     zeros = torch.zeros(5, EMBED)
-    seen = student.instance(batch, zeros, zeros, student.texts.embeddings)
-    other = student.instance(batch, zeros, zeros, student.texts.embeddings.roll(1, 1))
+    seen = student.instance(world.pairs, zeros, zeros, student.texts.embeddings)
+    other = student.instance(world.pairs, zeros, zeros, student.texts.embeddings.roll(1, 1))
     assert not torch.allclose(seen, other)
 
 
 def test_images_without_pairs():
     student = shake(make_student(relatedness=True))
-    outputs = student(make_batch((), (), images=3))
+    outputs = student(*make_world((), (), images=3))
     assert outputs.global_logits.shape == (3, HOIS)
     for values in (outputs.union_logits, outputs.instance_logits, outputs.probability):
         assert values.shape == (0, MOST)
@@ -236,9 +233,9 @@ def test_images_without_pairs():
 
 
 def test_a_pair_without_object_is_scored_on_its_own_classes():
-    batch = make_batch((0,), (3,), images=1)
+    world = make_world((0,), (3,), images=1)
     zero = {"object_boxes_xyxy": torch.zeros(1, 4), "object_features": torch.zeros(1, 8)}
-    outputs = shake(make_student())(dataclasses.replace(batch, **zero))
+    outputs = shake(make_student())(*world.with_pairs(**zero))
     assert outputs.classes[outputs.mask].tolist() == [5]
     assert torch.isfinite(outputs.instance_logits).all()
 
