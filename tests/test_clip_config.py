@@ -16,9 +16,9 @@ from hoiclip import schema
 from hoiclip.clip_config import check_clip_config
 from hoiclip.clip_encoder import build_clip
 from hoiclip.clip_weights import load_clip, save_clip
+from hoiclip.detr_file import DETR_HEADER, read_detr
 from hoiclip.errors import InputError, ParamsError, WeightsError
 from hoiclip.tensors import read_safetensors
-from hoiclip.training.warm_start import DETR_HEADER, read_detr
 
 NAN = float("nan")
 

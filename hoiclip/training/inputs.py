@@ -14,11 +14,12 @@ from hoiclip.clip_weights import load_clip
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import TransformsConfig
+from hoiclip.detr_file import read_detr
 from hoiclip.model.config import ModelConfig
 from hoiclip.model.hoiclip import HOICLIP, Tables
 from hoiclip.model_file import LARGEST_SCALE, Detector
 from hoiclip.text_embeddings import read_text_embeddings
-from hoiclip.training.warm_start import read_detr, warm_start_from_detr
+from hoiclip.training.warm_start import warm_start_from_detr
 from hoiclip.verb_vectors import read_verb_vectors
 from hoiclip.vocabulary import Vocabulary
 
