@@ -10,34 +10,13 @@ Shapes as in `hoiclip.methods.clip_distill.batch`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from hoiclip.methods.clip_distill.batch import PairBatch, TeacherTargets
+from hoiclip.methods.clip_distill.config import DistillationLossConfig
 from hoiclip.methods.clip_distill.network import StudentOutputs
-from hoiclip.ranges import Config, Weight
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillationLossConfig(Config):
-    """Weights of the loss terms.
-
-    Attributes:
-        union: the union branch against the teacher's scores of unions (1).
-        instance: the instance branch against the same (1).
-        image: the global branch against the teacher's scores of images (1).
-        tie: the best pair of an image against the teacher's scores of images (0.5).
-        relatedness: the relatedness logit against the student's own best pairs (0.5).
-    """
-
-    union: Weight = 1.0
-    instance: Weight = 1.0
-    image: Weight = 1.0
-    tie: Weight = 0.5
-    relatedness: Weight = 0.5
 
 
 def distillation_losses(

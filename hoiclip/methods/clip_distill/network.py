@@ -8,7 +8,6 @@ E of its shared space.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -16,16 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
+from hoiclip.config import check
 from hoiclip.methods.clip_distill.batch import PairBatch
+from hoiclip.methods.clip_distill.config import StudentConfig
 from hoiclip.methods.clip_distill.texts import ClassTexts, TextTables
 from hoiclip.model.layers import xavier_uniform_matrices
 
-BRANCHES = ("global", "union", "instance")
 GEOMETRY = 36
 _GEOMETRY_WIDTHS = (128, 256)
 _ROI_SIDE = 7
 _INSTANCE_TEMPERATURE = 1 / 0.07
-_DROPOUT = 0.1
 
 
 @dataclass(frozen=True)
@@ -127,9 +126,10 @@ class InstanceBranch(nn.Module):
         width: E.
         detector_width: D.
         bank_heads: of the attention to the knowledge bank.
+        dropout: probability.
     """
 
-    def __init__(self, width: int, detector_width: int, bank_heads: int) -> None:
+    def __init__(self, width: int, detector_width: int, bank_heads: int, dropout: float) -> None:
         super().__init__()
         inner, outer = _GEOMETRY_WIDTHS
         self.geometry = nn.Sequential(
@@ -137,17 +137,17 @@ class InstanceBranch(nn.Module):
         )
         self.joint = nn.Linear(2 * width + 2 * detector_width + outer, width)
         self.joint_norm = nn.LayerNorm(width)
-        self.bank = nn.MultiheadAttention(width, bank_heads, dropout=_DROPOUT, batch_first=True)
+        self.bank = nn.MultiheadAttention(width, bank_heads, dropout=dropout, batch_first=True)
         xavier_uniform_matrices(self.bank)
         self.bank_norm = nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(
             nn.Linear(width, 2 * width),
             nn.ReLU(),
-            nn.Dropout(_DROPOUT),
+            nn.Dropout(dropout),
             nn.Linear(2 * width, width),
         )
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(_DROPOUT)
+        self.dropout = nn.Dropout(dropout)
         self.score = RelativeScore(_INSTANCE_TEMPERATURE)
 
     def forward(self, pairs: PairBatch, humans: Tensor, objects: Tensor, bank: Tensor) -> Tensor:
@@ -174,13 +174,11 @@ class Student(nn.Module):
         tables: CLIP's text embeddings; frozen.
         visual_projection: (W, E) of CLIP; frozen.
         detector_width: D.
-        branches: one or more of `BRANCHES`.
-        bank_heads: of the attention to the knowledge bank; divides E.
-        relatedness: whether a further logit says that human and object belong together.
+        config: branches, heads, relatedness and dropout.
         temperature: factor on CLIP's cosines in global and union branch to begin with.
 
     Raises:
-        ValueError: no branch, an unknown one, or relatedness without the instance branch.
+        ValueError: the heads do not divide E.
     """
 
     def __init__(
@@ -188,28 +186,26 @@ class Student(nn.Module):
         tables: TextTables,
         visual_projection: Tensor,
         detector_width: int,
-        *,
-        branches: Collection[str],
-        bank_heads: int,
-        relatedness: bool,
+        config: StudentConfig,
         temperature: float,
     ) -> None:
         super().__init__()
-        if not branches or (strange := set(branches) - set(BRANCHES)):
-            unknown = f"unknown {min(strange)!r}" if branches else "none"
-            raise ValueError(f"branches: {unknown}, expected some of {', '.join(BRANCHES)}")
-        if relatedness and "instance" not in branches:
-            raise ValueError("relatedness: it is read from the instance branch, which is left out")
         width = visual_projection.shape[1]
         self.register_buffer("visual_projection", visual_projection.detach())
         self.texts = ClassTexts(tables)
-        has = {name: name in branches for name in BRANCHES}
-        self.global_ = AdaptedBranch(width, temperature) if has["global"] else None
-        self.union = AdaptedBranch(width, temperature) if has["union"] else None
-        self.instance = (
-            InstanceBranch(width, detector_width, bank_heads) if has["instance"] else None
+        check(
+            width % config.bank_heads == 0,
+            f"bank_heads: {config.bank_heads} do not divide the width {width} of CLIP's texts",
         )
-        self.relatedness = nn.Linear(width, 1) if relatedness else None
+        self.global_ = self.union = self.instance = self.relatedness = None
+        if "global" in config.branches:
+            self.global_ = AdaptedBranch(width, temperature)
+        if "union" in config.branches:
+            self.union = AdaptedBranch(width, temperature)
+        if "instance" in config.branches:
+            self.instance = InstanceBranch(width, detector_width, config.bank_heads, config.dropout)
+        if config.relatedness == "self":
+            self.relatedness = nn.Linear(width, 1)
 
     def forward(self, tokens: Tensor, global_feature: Tensor, pairs: PairBatch) -> StudentOutputs:
         """Logits of a batch; also where no image has a pair.

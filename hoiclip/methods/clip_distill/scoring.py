@@ -6,20 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hoiclip.ranges import Config, Power
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillScoring(Config):
-    """How a score is joined from its parts, which are multiplied.
-
-    Attributes:
-        detection_power: exponent of the pair's detection score (1).
-        global_power: exponent of the probability that the global branch gives the class (0.5).
-    """
-
-    detection_power: Power
-    global_power: Power
+from hoiclip.methods.clip_distill.config import DistillScoring
 
 
 @dataclass(frozen=True)

@@ -8,46 +8,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hoiclip.methods.clip_distill.teacher import ObjectClasses
+
 
 @dataclass(frozen=True)
 class TextTables:
-    """L2-normalised text embeddings, and whose they are.
+    """L2-normalised text embeddings, and which belong together.
 
     Attributes:
         hoi: (C, E).
         null: (O, E), a person and the object that do nothing together.
-        has_null: (O,) bool; false where an HOI class of the object says the same already.
-        object_of_hoi: (C,) int64, row of each class's object.
+        classes: the HOI classes of each object, and whether the null prompt competes with them.
     """
 
     hoi: Tensor
     null: Tensor
-    has_null: Tensor
-    object_of_hoi: Tensor
-
-
-def classes_of_objects(object_of_hoi: Tensor, num_objects: int) -> tuple[Tensor, Tensor]:
-    """HOI classes of each object, ascending.
-
-    Args:
-        object_of_hoi: (C,) int64.
-        num_objects: O.
-
-    Returns:
-        (O, K) int64, filled up with 0, and (O, K) bool, which of them are classes of the object.
-    """
-    rows = [(object_of_hoi == row).nonzero().flatten() for row in range(num_objects)]
-    width = max((len(row) for row in rows), default=0)
-    index = torch.zeros(num_objects, width, dtype=torch.long)
-    mask = torch.zeros(num_objects, width, dtype=torch.bool)
-    for place, classes in enumerate(rows):
-        index[place, : len(classes)] = classes
-        mask[place, : len(classes)] = True
-    return index, mask
+    classes: ObjectClasses
 
 
 class ClassTexts(nn.Module):
@@ -63,16 +44,18 @@ class ClassTexts(nn.Module):
 
     def __init__(self, tables: TextTables) -> None:
         super().__init__()
-        index, mask = classes_of_objects(tables.object_of_hoi, len(tables.null))
+        index, mask = tables.classes.indices, tables.classes.mask
+        object_of_hoi = np.zeros(len(tables.hoi), np.int64)
+        object_of_hoi[index[mask]] = np.nonzero(mask)[0]
         members = torch.cat([tables.hoi[index], tables.null[:, None]], 1)
-        counted = torch.cat([mask, tables.has_null[:, None]], 1).to(members.dtype)
+        competing = np.concatenate([mask, tables.classes.has_null[:, None]], 1)
+        counted = torch.from_numpy(competing).to(members.dtype)
         centres = torch.einsum("okd,ok->od", members, counted)
         self.register_buffer("embeddings", tables.hoi)
         self.register_buffer("centres", centres / counted.sum(1, keepdim=True).clamp(min=1))
         # These follow from the vocabulary.
-        self.register_buffer("object_of_hoi", tables.object_of_hoi, persistent=False)
-        self.register_buffer("index", index, persistent=False)
-        self.register_buffer("mask", mask, persistent=False)
+        for name, values in (("object_of_hoi", object_of_hoi), ("index", index), ("mask", mask)):
+            self.register_buffer(name, torch.from_numpy(values), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, E) → (N, C) relative cosines, each class among those of its own object."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from hoiclip.methods.clip_distill.batch import PairBatch, TeacherTargets
-from hoiclip.methods.clip_distill.network import BRANCHES, GEOMETRY, Student
+from hoiclip.methods.clip_distill.config import StudentConfig
+from hoiclip.methods.clip_distill.network import GEOMETRY, Student
+from hoiclip.methods.clip_distill.teacher import ObjectClasses
 from hoiclip.methods.clip_distill.texts import TextTables
 
+BRANCHES = ("global", "union", "instance")
 EMBED, CLIP_WIDTH, DETECTOR_WIDTH, GRID = 12, 16, 8, 2
 # Object 2 has no class; object 3 stands for "no object".
 OBJECT_OF_HOI = [0, 1, 0, 1, 1, 3]
@@ -23,20 +27,25 @@ def unit(*shape: int) -> torch.Tensor:
     return F.normalize(torch.randn(*shape), dim=-1)
 
 
+def make_classes() -> ObjectClasses:
+    indices = np.array([[0, 2, 0], [1, 3, 4], [0, 0, 0], [5, 0, 0]])
+    mask = np.arange(MOST) < np.array([[2], [3], [0], [1]])
+    return ObjectClasses(indices, mask, np.array([True, False, True, True]))
+
+
 def make_tables() -> TextTables:
-    has_null = torch.tensor([True, False, True, True])
-    return TextTables(
-        unit(HOIS, EMBED), unit(OBJECTS, EMBED), has_null, torch.tensor(OBJECT_OF_HOI)
-    )
+    return TextTables(unit(HOIS, EMBED), unit(OBJECTS, EMBED), make_classes())
 
 
-def make_student(branches=BRANCHES, relatedness=False, seed=0, **changes) -> Student:
+def make_student(branches=BRANCHES, relatedness="none", seed=0, **changes) -> Student:
     """In eval mode, so without dropout."""
     torch.manual_seed(seed)
+    config = StudentConfig(
+        branches=list(branches), bank_heads=2, relatedness=relatedness, dropout=0.1
+    )
     settings = {
         "tables": make_tables(), "visual_projection": torch.randn(CLIP_WIDTH, EMBED),
-        "detector_width": DETECTOR_WIDTH, "branches": branches, "bank_heads": 2,
-        "relatedness": relatedness, "temperature": 10.0,
+        "detector_width": DETECTOR_WIDTH, "config": config, "temperature": 10.0,
     }  # fmt: skip
     return Student(**(settings | changes)).eval()
 

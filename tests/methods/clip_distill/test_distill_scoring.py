@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoiclip.methods.clip_distill.scoring import DistillScoring, PairScores, best_rows
+from hoiclip.methods.clip_distill.config import DistillScoring
+from hoiclip.methods.clip_distill.scoring import PairScores, best_rows
 
 PLAIN = DistillScoring(detection_power=1.0, global_power=0.5)
 

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from student_world import (
+    BRANCHES,
     CLASSES,
     HOIS,
     MOST,
@@ -19,15 +20,15 @@ from student_world import (
 )
 
 from hoiclip.methods.clip_distill.batch import TeacherTargets
+from hoiclip.methods.clip_distill.config import DistillationLossConfig
 from hoiclip.methods.clip_distill.losses import (
-    DistillationLossConfig,
     distillation_losses,
     image_loss,
     most_related,
     pair_loss,
     tie_loss,
 )
-from hoiclip.methods.clip_distill.network import BRANCHES, StudentOutputs
+from hoiclip.methods.clip_distill.network import StudentOutputs
 
 CONFIG = DistillationLossConfig()
 
@@ -100,7 +101,7 @@ def test_losses_are_what_a_slow_loop_gives(seed):
     world = world.with_pairs(instances=torch.tensor([5, 7, 7, 5, 9, 2, 3]))
     targets = make_targets(world, seed + 1)
     with torch.no_grad():
-        outputs = shake(make_student(relatedness=True, seed=seed))(*world)
+        outputs = shake(make_student(relatedness="self", seed=seed))(*world)
     found = distillation_losses(outputs, targets, world.pairs, CONFIG, relate=True)
     found = {name: float(value) for name, value in found.items()}
     assert found == pytest.approx(slow_losses(outputs, targets, world.pairs), rel=1e-5)
@@ -185,7 +186,7 @@ def gradients(student, loss) -> dict[str, float]:
 
 
 def test_the_tie_trains_pairs_and_not_the_global_branch():
-    student, world = shake(make_student(relatedness=True)), make_world()
+    student, world = shake(make_student(relatedness="self")), make_world()
     terms = distillation_losses(
         student(*world), make_targets(world), world.pairs, CONFIG, relate=True
     )
@@ -223,7 +224,7 @@ def test_terms_of_the_branches_there_are(branches, expected):
 
 
 def test_weights_are_factors():
-    student, world = shake(make_student(relatedness=True)), make_world()
+    student, world = shake(make_student(relatedness="self")), make_world()
     config = DistillationLossConfig(union=2, instance=3, image=4, tie=5, relatedness=6)
     one = DistillationLossConfig(union=1, instance=1, image=1, tie=1, relatedness=1)
     outputs, targets = student(*world), make_targets(world)
@@ -235,7 +236,7 @@ def test_weights_are_factors():
 
 
 def test_without_pairs_their_terms_are_zero_and_train_nothing():
-    student = shake(make_student(relatedness=True))
+    student = shake(make_student(relatedness="self"))
     world = make_world((), (), images=2)
     targets = TeacherTargets(
         torch.zeros(0, MOST), torch.zeros(0), torch.zeros(2, HOIS),
@@ -317,7 +318,7 @@ def test_the_most_related_pair_of_each_object():
 
 
 def test_relatedness_is_not_learnt_at_first():
-    student, world = shake(make_student(relatedness=True)), make_world()
+    student, world = shake(make_student(relatedness="self")), make_world()
     terms = distillation_losses(
         student(*world), make_targets(world), world.pairs, CONFIG, relate=False
     )

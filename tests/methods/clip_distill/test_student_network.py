@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from student_world import (
+    BRANCHES,
     CLASSES,
     EMBED,
     GRID,
@@ -20,14 +21,12 @@ from student_world import (
 )
 
 from hoiclip.clip_encoder import ClipVisual
+from hoiclip.methods.clip_distill.config import StudentConfig
 from hoiclip.methods.clip_distill.network import (
-    BRANCHES,
     Adapter,
-    Student,
     patch_grid,
     region_features,
 )
-from hoiclip.methods.clip_distill.texts import TextTables
 
 PAIR_FIELDS = (
     "image", "human_boxes_xyxy", "object_boxes_xyxy", "union_boxes_xyxy", "human_features",
@@ -91,14 +90,8 @@ def test_adapter_starts_as_identity_and_learns():
 
 def test_parameters_at_the_size_of_vit_b_32():
     """Adapters 2 · 262,912; geometry 37,760; joint 1,792 → 512; attention; feed-forward; norms."""
-    tables = TextTables(
-        torch.randn(5, 512), torch.randn(2, 512), torch.ones(2, dtype=torch.bool),
-        torch.tensor([0, 0, 1, 1, 1]),
-    )  # fmt: skip
-    student = Student(
-        tables, torch.randn(768, 512), 256,
-        branches=BRANCHES, bank_heads=8, relatedness=False, temperature=100.0,
-    )  # fmt: skip
+    wide = dataclasses.replace(make_tables(), hoi=torch.randn(6, 512), null=torch.randn(4, 512))
+    student = make_student(tables=wide, visual_projection=torch.randn(768, 512), detector_width=256)
     assert sum(p.numel() for p in student.parameters()) == 3_585_408 + 6
 
 
@@ -119,9 +112,9 @@ def test_texts_and_projection_are_frozen():
 
 
 def test_a_restored_student_says_the_same():
-    student = shake(make_student(relatedness=True))
+    student = shake(make_student(relatedness="self"))
     other = make_student(
-        tables=dataclasses.replace(make_tables(), hoi=torch.zeros(HOIS, EMBED)), relatedness=True,
+        tables=dataclasses.replace(make_tables(), hoi=torch.zeros(HOIS, EMBED)), relatedness="self",
         visual_projection=torch.zeros(16, EMBED), seed=9,
     )  # fmt: skip
     other.load_state_dict(student.state_dict())
@@ -154,24 +147,26 @@ def test_the_probability_is_the_geometric_mean_of_both_branches():
 
 
 def test_relatedness_multiplies_the_probability():
-    outputs = shake(make_student(relatedness=True))(*make_world())
+    outputs = shake(make_student(relatedness="self"))(*make_world())
     related = outputs.relatedness_logits.sigmoid()
     assert related.shape == (5,)
     agreement = outputs.log_agreement.exp() * outputs.mask
     torch.testing.assert_close(outputs.probability, agreement * related[:, None])
 
 
-@pytest.mark.parametrize(
-    ("branches", "relatedness", "problem"),
-    [
-        ((), False, "none"),
-        (("union", "pairs"), False, "pairs"),
-        (("union", "global"), True, "relatedness"),
-    ],
-)
-def test_impossible_branches_are_refused(branches, relatedness, problem):
-    with pytest.raises(ValueError, match=problem):
-        make_student(branches, relatedness)
+def test_heads_have_to_divide_the_width():
+    config = StudentConfig(branches=["instance"], bank_heads=5, relatedness="none", dropout=0.1)
+    with pytest.raises(ValueError, match="bank_heads: 5"):
+        make_student(config=config)
+
+
+def test_dropout_is_for_training_alone():
+    student, world = shake(make_student()), make_world()
+    quiet = [student(*world).instance_logits for _ in range(2)]
+    assert torch.equal(*quiet)
+    student.train()
+    assert not torch.equal(*[student(*world).instance_logits for _ in range(2)])
+    assert torch.equal(student(*world).union_logits, student.eval()(*world).union_logits)
 
 
 def test_only_classes_of_the_object_have_a_probability():
@@ -185,7 +180,7 @@ def test_only_classes_of_the_object_have_a_probability():
 
 
 def test_pairs_in_another_order_give_the_same_in_that_order():
-    student, world = shake(make_student(relatedness=True)), make_world()
+    student, world = shake(make_student(relatedness="self")), make_world()
     order = torch.tensor([3, 0, 4, 2, 1])
     moved = world.with_pairs(**{f: getattr(world.pairs, f)[order] for f in PAIR_FIELDS})
     before, after = student(*world), student(*moved)
@@ -224,7 +219,7 @@ def test_the_bank_of_texts_reaches_the_instance_branch():
 
 
 def test_images_without_pairs():
-    student = shake(make_student(relatedness=True))
+    student = shake(make_student(relatedness="self"))
     outputs = student(*make_world((), (), images=3))
     assert outputs.global_logits.shape == (3, HOIS)
     for values in (outputs.union_logits, outputs.instance_logits, outputs.probability):

@@ -2,26 +2,20 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from student_world import CLASSES, HOIS, MOST, OBJECT_OF_HOI, OBJECTS, make_tables
+from student_world import CLASSES, HOIS, MOST, OBJECT_OF_HOI, make_tables
 
-from hoiclip.methods.clip_distill.texts import ClassTexts, TextTables, classes_of_objects
+from hoiclip.methods.clip_distill.teacher import ObjectClasses
+from hoiclip.methods.clip_distill.texts import ClassTexts, TextTables
 
 
 @pytest.fixture
 def tables():
     torch.manual_seed(0)
     return make_tables()
-
-
-def test_classes_of_objects_ascend_and_are_filled_up():
-    index, mask = classes_of_objects(torch.tensor(OBJECT_OF_HOI), OBJECTS)
-    assert index.tolist() == [[0, 2, 0], [1, 3, 4], [0, 0, 0], [5, 0, 0]]
-    assert mask.sum(1).tolist() == [2, 3, 0, 1]
-    for row, classes in CLASSES.items():
-        assert index[row][mask[row]].tolist() == classes
 
 
 def test_relative_cosines_by_hand():
@@ -31,8 +25,7 @@ def test_relative_cosines_by_hand():
     tables = TextTables(
         torch.stack([axes[0], axes[1], axes[2], torch.tensor([0.6, 0.8, 0])]),
         torch.stack([axes[2], axes[0]]),
-        torch.tensor([True, False]),
-        torch.tensor([0, 0, 1, 1]),
+        ObjectClasses(np.array([[0, 1], [2, 3]]), np.ones((2, 2), bool), np.array([True, False])),
     )
     relative = ClassTexts(tables)(2 * axes[:1])
     torch.testing.assert_close(relative, torch.tensor([[2 / 3, -1 / 3, -0.3, 0.3]]))
@@ -45,7 +38,7 @@ def test_relative_cosines_are_what_a_loop_gives(tables):
         for hoi in range(HOIS):
             object_ = OBJECT_OF_HOI[hoi]
             meant = [tables.hoi[c] for c in CLASSES[object_]]
-            meant += [tables.null[object_]] if tables.has_null[object_] else []
+            meant += [tables.null[object_]] if tables.classes.has_null[object_] else []
             mean = sum(float(feature @ text) for text in meant) / len(meant)
             expected = float(feature @ tables.hoi[hoi]) - mean
             assert float(found[row, hoi]) == pytest.approx(expected, abs=1e-6)
@@ -64,6 +57,10 @@ def test_an_offset_of_all_cosines_of_an_image_changes_nothing(tables):
     features = F.normalize(features - (features @ shared.T) * shared, dim=1)
     length = (1 + 0.25) ** 0.5
     torch.testing.assert_close(texts(features + 0.5 * shared) * length, texts(features))
+
+
+def test_the_object_of_each_class(tables):
+    assert ClassTexts(tables).object_of_hoi.tolist() == OBJECT_OF_HOI
 
 
 def test_classes_of_each_row(tables):
