@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 
+@dataclass(frozen=True)
 class _Tensors:
     """Base of dataclasses of tensors."""
 

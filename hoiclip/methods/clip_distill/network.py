@@ -197,7 +197,10 @@ class Student(nn.Module):
             width % config.bank_heads == 0,
             f"bank_heads: {config.bank_heads} do not divide the width {width} of CLIP's texts",
         )
-        self.global_ = self.union = self.instance = self.relatedness = None
+        self.global_: AdaptedBranch | None = None
+        self.union: AdaptedBranch | None = None
+        self.instance: InstanceBranch | None = None
+        self.relatedness: nn.Linear | None = None
         if "global" in config.branches:
             self.global_ = AdaptedBranch(width, temperature)
         if "union" in config.branches:
