@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from hoiclip.data.images import ImageStore
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.experiments.crops_alone import LEAST_SCORE, TEMPERATURE
+from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
 from hoiclip.methods.clip_distill.config import ClipDistillConfig, DetectionsConfig, TeacherConfig
 from hoiclip.methods.clip_distill.detect import ObjectDetector
+from hoiclip.methods.clip_distill.detections import Detections
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
 from hoiclip.methods.clip_distill.pairs import make_pairs
 from hoiclip.methods.clip_distill.passes import clip_scores, detect_images
@@ -65,36 +68,45 @@ def teacher_rows(config: ClipDistillConfig) -> list[TeacherRow]:
     ]
 
 
-def predict_row(
-    row: TeacherRow, paths: DistillPaths, settings: DistillSettings, images: pa.Table
-) -> pa.Table:
-    """Predictions of a row; images, and the files but for the caches, are those of `paths`."""
+def predict_rows(
+    rows: Sequence[TeacherRow],
+    paths: DistillPaths,
+    settings: DistillSettings,
+    images: pa.Table,
+) -> Iterator[pa.Table]:
+    """Predictions of each row; images, and the files but for the caches, are those of `paths`.
+
+    Rows that see the same share one pass of detector and CLIP.
+    """
     vocabulary = Vocabulary.read(paths.vocabulary)
     classes = classes_of_object(vocabulary)
     clip = load_clip(paths.clip).visual()
-    detector = ObjectDetector.read(
-        paths.detector, settings.detector, row.detections.num_queries, vocabulary
-    )
+    text = read_text_embeddings(paths.text_embeddings, vocabulary)
     store, passes = ImageStore(paths.images), replace(settings.method.caches, batch_size=1)
-    found = detect_images(detector, images, store, row.detections, passes)
-    whole, unions = clip_scores(
-        clip,
-        clip_view(clip, row.teacher.view),
-        read_text_embeddings(paths.text_embeddings, vocabulary),
-        images,
-        store,
-        [make_pairs(each, vocabulary) for each in found],
-        classes,
-        passes,
-    )
     ids = images["image_id"].to_pylist()
-    return predict_by_teacher(ids, unions, whole, classes, row.teacher, row.global_power)
+
+    @cache
+    def detected(rule: DetectionsConfig) -> list[Detections]:
+        detector = ObjectDetector.read(
+            paths.detector, settings.detector, rule.num_queries, vocabulary
+        )
+        return detect_images(detector, images, store, rule, passes)
+
+    @cache
+    def scored(rule: DetectionsConfig, view: str) -> tuple[ImageCosines, list[PairCosines]]:
+        pairs = [make_pairs(each, vocabulary) for each in detected(rule)]
+        look = clip_view(clip, view)
+        return clip_scores(clip, look, text, images, store, pairs, classes, passes)
+
+    for row in rows:
+        whole, unions = scored(row.detections, row.teacher.view)
+        yield predict_by_teacher(ids, unions, whole, classes, row.teacher, row.global_power)
 
 
 def score_teacher_alone(
     paths: DistillPaths, settings: DistillSettings, test: Path, classes: Path
-) -> list[dict[str, Any]]:
-    """Test metrics of each of `teacher_rows`, and the seconds it took.
+) -> Iterator[dict[str, Any]]:
+    """Test metrics of each of `teacher_rows`.
 
     Args:
         paths: with the table and the folder of the test images.
@@ -105,13 +117,9 @@ def score_teacher_alone(
     vocabulary = Vocabulary.read(paths.vocabulary)
     annotations = Annotations.read(test)
     tables = (annotations.images, annotations.instances, annotations.interactions)
-    results = []
-    for row in teacher_rows(settings.method):
-        started = time.process_time()
-        predictions = predict_row(row, paths, settings, annotations.images)
-        result = evaluate_hico(
-            predictions, *tables, vocabulary, schema.read_table(classes, schema.CLASSES)
-        )
-        seconds = round(time.process_time() - started, 1)
-        results.append({"name": row.name, "metrics": metrics(result), "cpu_seconds": seconds})
-    return results
+    rare = schema.read_table(classes, schema.CLASSES)
+    rows = teacher_rows(settings.method)
+    found = predict_rows(rows, paths, settings, annotations.images)
+    for row, predictions in zip(rows, found, strict=True):
+        result = evaluate_hico(predictions, *tables, vocabulary, rare)
+        yield {"name": row.name, "metrics": metrics(result)}
