@@ -18,13 +18,13 @@ from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.experiments.crops_alone import LEAST_SCORE, TEMPERATURE
 from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
+from hoiclip.methods.clip_distill.classes import classes_of_object
+from hoiclip.methods.clip_distill.clip_scores import clip_scores
 from hoiclip.methods.clip_distill.config import ClipDistillConfig, DetectionsConfig, TeacherConfig
-from hoiclip.methods.clip_distill.detect import ObjectDetector
+from hoiclip.methods.clip_distill.detect import ObjectDetector, detect_images
 from hoiclip.methods.clip_distill.detections import Detections
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
 from hoiclip.methods.clip_distill.pairs import make_pairs
-from hoiclip.methods.clip_distill.passes import clip_scores, detect_images
-from hoiclip.methods.clip_distill.teacher import classes_of_object
 from hoiclip.methods.clip_distill.teacher_alone import predict_by_teacher
 from hoiclip.methods.clip_distill.view import clip_view
 from hoiclip.text_embeddings import read_text_embeddings

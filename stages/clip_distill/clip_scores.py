@@ -12,6 +12,8 @@ from hoiclip.methods.clip_distill.caches import (
     read_detections,
     union_scores_table,
 )
+from hoiclip.methods.clip_distill.classes import classes_of_object
+from hoiclip.methods.clip_distill.clip_scores import clip_scores
 from hoiclip.methods.clip_distill.inputs import (
     DistillPaths,
     DistillSettings,
@@ -19,8 +21,6 @@ from hoiclip.methods.clip_distill.inputs import (
     scores_origin,
 )
 from hoiclip.methods.clip_distill.pairs import make_pairs
-from hoiclip.methods.clip_distill.passes import clip_scores
-from hoiclip.methods.clip_distill.teacher import classes_of_object
 from hoiclip.methods.clip_distill.view import clip_view
 from hoiclip.runtime import prepare
 from hoiclip.text_embeddings import read_text_embeddings

@@ -7,9 +7,8 @@ from hoiclip import schema
 from hoiclip.data.images import ImageStore
 from hoiclip.entry import run_stage
 from hoiclip.methods.clip_distill.caches import detections_table
-from hoiclip.methods.clip_distill.detect import ObjectDetector
+from hoiclip.methods.clip_distill.detect import ObjectDetector, detect_images
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings, detections_origin
-from hoiclip.methods.clip_distill.passes import detect_images
 from hoiclip.runtime import prepare
 from hoiclip.vocabulary import Vocabulary
 

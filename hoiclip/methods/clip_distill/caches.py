@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from hoiclip import schema
 from hoiclip.errors import InputError
+from hoiclip.methods.clip_distill.classes import ObjectClasses
 from hoiclip.methods.clip_distill.detections import Detections
 from hoiclip.methods.clip_distill.pairs import NO_OBJECT, ImagePairs, pairs_of
-from hoiclip.methods.clip_distill.teacher import ObjectClasses
 
 Origin = Mapping[str, Any]
 """What a cache is made of, by name: JSON values, of files their SHA-256."""

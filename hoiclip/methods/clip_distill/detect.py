@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
+from torch.utils.data import DataLoader
 
 from hoiclip.boxes import cxcywh_to_xyxy
-from hoiclip.data.batch import Batch
+from hoiclip.data.batch import Batch, InferenceDataset, collate
+from hoiclip.data.images import ImageStore
 from hoiclip.detr_file import PretrainedDetr, load_detr
 from hoiclip.errors import WeightsError
-from hoiclip.methods.clip_distill.config import DetectionsConfig
+from hoiclip.methods.clip_distill.config import DetectionsConfig, PassConfig
 from hoiclip.methods.clip_distill.detections import Detections, keep_detections
 from hoiclip.model.config import DetectorConfig
 from hoiclip.model.detr import Detr
+from hoiclip.progress import track
 from hoiclip.vocabulary import Vocabulary
 
 
@@ -106,4 +110,34 @@ def detect(detector: ObjectDetector, batch: Batch, config: DetectionsConfig) -> 
             config,
         )
         for box, score, place, feature in zip(*columns_of, strict=True)
+    ]
+
+
+def detect_images(
+    detector: ObjectDetector,
+    images: pa.Table,
+    store: ImageStore,
+    config: DetectionsConfig,
+    settings: PassConfig,
+) -> list[Detections]:
+    """What is kept of the detections in each image.
+
+    Args:
+        detector: frozen, on the device to compute on.
+        images: rows of `schema.IMAGES`.
+        store: where the images are.
+        config: which detections are kept.
+        settings: batch size and workers.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    dataset = InferenceDataset(images, store, config.transforms, None)
+    loader = DataLoader(
+        dataset, settings.batch_size, collate_fn=collate, num_workers=settings.workers
+    )
+    return [
+        found
+        for batch in track(loader, "detections", len(loader))
+        for found in detect(detector, batch, config)
     ]

@@ -19,9 +19,9 @@ from hoiclip.methods.clip_distill.caches import (
     read_image_scores,
     read_union_scores,
 )
+from hoiclip.methods.clip_distill.classes import ObjectClasses, classes_of_object
 from hoiclip.methods.clip_distill.config import ClipDistillConfig
 from hoiclip.methods.clip_distill.detections import Detections
-from hoiclip.methods.clip_distill.teacher import ObjectClasses, classes_of_object
 from hoiclip.model.config import DetectorConfig
 from hoiclip.vocabulary import Vocabulary
 

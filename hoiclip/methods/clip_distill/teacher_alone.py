@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from hoiclip import schema
 from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
+from hoiclip.methods.clip_distill.classes import ObjectClasses
 from hoiclip.methods.clip_distill.config import TeacherConfig
-from hoiclip.methods.clip_distill.teacher import ObjectClasses, image_targets, union_targets
+from hoiclip.methods.clip_distill.teacher import image_targets, union_targets
 
 
 def predict_by_teacher(

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoiclip.data.readers.vocabularies import hico_det, vcoco
+from hoiclip.methods.clip_distill.classes import classes_of_object
 from hoiclip.methods.clip_distill.config import TeacherConfig
 from hoiclip.methods.clip_distill.teacher import (
-    classes_of_object,
     image_targets,
     shuffled_within_objects,
     union_targets,

@@ -1,4 +1,4 @@
-"""The passes of detector and CLIP over a set of images that fill the caches."""
+"""CLIP's cosines of images and of the unions of their pairs, as the caches hold them."""
 
 from __future__ import annotations
 
@@ -14,46 +14,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from hoiclip.clip_encoder import ClipVisual
 from hoiclip.crops import crop
-from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
-from hoiclip.methods.clip_distill.config import DetectionsConfig, PassConfig
-from hoiclip.methods.clip_distill.detect import ObjectDetector, detect
-from hoiclip.methods.clip_distill.detections import Detections
+from hoiclip.methods.clip_distill.classes import ObjectClasses
+from hoiclip.methods.clip_distill.config import PassConfig
 from hoiclip.methods.clip_distill.pairs import ImagePairs
-from hoiclip.methods.clip_distill.teacher import ObjectClasses
 from hoiclip.progress import track
 from hoiclip.text_embeddings import TextEmbeddings
-
-
-def detect_images(
-    detector: ObjectDetector,
-    images: pa.Table,
-    store: ImageStore,
-    config: DetectionsConfig,
-    settings: PassConfig,
-) -> list[Detections]:
-    """What is kept of the detections in each image.
-
-    Args:
-        detector: frozen, on the device to compute on.
-        images: rows of `schema.IMAGES`.
-        store: where the images are.
-        config: which detections are kept.
-        settings: batch size and workers.
-
-    Raises:
-        InputError: an image cannot be read.
-    """
-    dataset = InferenceDataset(images, store, config.transforms, None)
-    loader = DataLoader(
-        dataset, settings.batch_size, collate_fn=collate, num_workers=settings.workers
-    )
-    return [
-        found
-        for batch in track(loader, "detections", len(loader))
-        for found in detect(detector, batch, config)
-    ]
 
 
 def clip_scores(
