@@ -8,8 +8,8 @@ import torch
 
 from hoiclip import schema
 from hoiclip.convert.sniff import convert
-from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import InputError
+from hoiclip.formats.vocabularies import hico_det
 from stages import verb_vectors as stage
 
 ROOT = stage.Path(__file__).parents[1]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hoiclip.data.readers.frame import frame_notes
 from hoiclip.evaluation.tables import ImageIndex
-from hoiclip.foreign.rows import UNKNOWN_HOI, Rows
 from hoiclip.foreign.truths import V_COCO, Truths
-from hoiclip.foreign.vcoco_list import PersonDetections
+from hoiclip.formats.annotations.frame import frame_notes
+from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
+from hoiclip.formats.predictions.vcoco_list import PersonDetections
 from hoiclip.overlap import row_iou
 
 _LEAST_IOU = 0.5

@@ -11,17 +11,17 @@ import pyarrow as pa
 from hoiclip.errors import InputError
 from hoiclip.evaluation.average_precision import RecallSteps
 from hoiclip.evaluation.vcoco_truth import Actions
-from hoiclip.foreign import hoia, matlab, parquet, vcoco_list
-from hoiclip.foreign.annotation_kinds import ORDER, annotations_in
-from hoiclip.foreign.annotations import Source, SourceOptions, read_annotations
 from hoiclip.foreign.boxes import BoxConvention
 from hoiclip.foreign.classes import classes_of
 from hoiclip.foreign.doubts import box_doubts, people_doubts, zero_doubts
-from hoiclip.foreign.images import ImageNames
-from hoiclip.foreign.numbering import NumberingName
-from hoiclip.foreign.prediction_formats import PredictionFormat, format_of
 from hoiclip.foreign.scored import Scored, score_people, score_rows
 from hoiclip.foreign.truths import V_COCO, Truths
+from hoiclip.formats.annotations.detection import ORDER, annotations_in
+from hoiclip.formats.annotations.reading import Source, SourceOptions, read_annotations
+from hoiclip.formats.predictions import hoia, matlab, parquet, vcoco_list
+from hoiclip.formats.predictions.detection import PredictionFormat, format_of
+from hoiclip.formats.predictions.hoia_numbering import NumberingName
+from hoiclip.formats.predictions.image_names import ImageNames
 from hoiclip.vocabulary import Vocabulary
 
 ProtocolName = Literal["hico", "hoiclip", "pocket", "vcoco"]

@@ -21,9 +21,9 @@ from hoiclip.evaluation.vcoco_diagnosis import diagnose_roles, diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import truth_of
 from hoiclip.files import atomic_file, write_json
 from hoiclip.foreign.boxes import BoxConvention, protocol_offset
-from hoiclip.foreign.rows import UNKNOWN_HOI, Rows
 from hoiclip.foreign.truths import V_COCO, Truths
-from hoiclip.foreign.vcoco_list import PersonDetections
+from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
+from hoiclip.formats.predictions.vcoco_list import PersonDetections
 
 
 @dataclass(frozen=True, kw_only=True)

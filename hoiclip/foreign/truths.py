@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from hoiclip.evaluation.vcoco_truth import Actions
-from hoiclip.foreign.annotations import Source
+from hoiclip.formats.annotations.reading import Source
 from hoiclip.vocabulary import Hoi, Vocabulary
 
 V_COCO = "vcoco"

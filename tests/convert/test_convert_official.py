@@ -25,8 +25,8 @@ from hoiclip.convert.sizes import clip_config, model_config
 from hoiclip.convert.sniff import convert
 from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
-from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import WeightsError
+from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.model.hoiclip import HOICLIP
 from hoiclip.model_file import load_detector, tables_of_state
 from hoiclip.prediction import predict

@@ -12,10 +12,10 @@ from hico_worlds import World
 
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.readers.vocabularies import COCO_IDS
-from hoiclip.foreign.annotations import SourceOptions
 from hoiclip.foreign.score import Request, score
 from hoiclip.foreign.scored import Scored
+from hoiclip.formats.annotations.reading import SourceOptions
+from hoiclip.formats.vocabularies import COCO_IDS
 from hoiclip.vocabulary import Vocabulary
 
 

@@ -12,13 +12,13 @@ import vcoco_worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoiclip.data.readers.vocabularies import vcoco
 from hoiclip.errors import InputError
 from hoiclip.evaluation.average_precision import floating_needed
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import PROTOCOLS, SETTINGS, evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.tables import ImageIndex, detections_of
+from hoiclip.formats.vocabularies import vcoco
 
 NAMES = sorted(PROTOCOLS)
 BOX = (0.0, 0.0, 10.0, 10.0)

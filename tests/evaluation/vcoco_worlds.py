@@ -10,7 +10,7 @@ import pyarrow as pa
 from hico_worlds import FLOAT64
 
 from hoiclip import schema
-from hoiclip.data.readers.vocabularies import vcoco
+from hoiclip.formats.vocabularies import vcoco
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

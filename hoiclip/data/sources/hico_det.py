@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from hoiclip.data.readers import hico_instances, hico_mat, hoia
-from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.data.sources.partition import SourcePartition, provenance, stored_sizes
+from hoiclip.formats.annotations import hico_instances, hico_mat, hoia
+from hoiclip.formats.vocabularies import hico_det
 
 _UNPACKED = Path("hico_20160224_det")
 _VALID_PAIRS = Path("annotations/corre_hico.npy")

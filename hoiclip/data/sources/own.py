@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from hoiclip.data.readers import own, own_csv
 from hoiclip.data.sources.partition import SourcePartition, provenance
+from hoiclip.formats.annotations import own, own_csv
 
 
 @dataclass(frozen=True, kw_only=True)

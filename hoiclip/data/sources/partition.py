@@ -13,10 +13,10 @@ import pyarrow as pa
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.image_checks import stored_size
 from hoiclip.data.images import ImageStore
-from hoiclip.data.readers.image_table import ImageSize
-from hoiclip.data.readers.report import ReadReport
 from hoiclip.errors import InputError
 from hoiclip.files import sha256_file
+from hoiclip.formats.annotations.findings import ReadReport
+from hoiclip.formats.annotations.image_table import ImageSize
 from hoiclip.vocabulary import Vocabulary
 
 UNKNOWN_SIZE = 2**31 - 1

@@ -14,7 +14,6 @@ from hoiclip.data import download
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.download import State, Step
 from hoiclip.data.images import ImageStore
-from hoiclip.data.readers.report import WHOLE_FILE, ReadReport
 from hoiclip.data.sources import hico_det, own, vcoco
 from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.sources.partition import SourcePartition
@@ -22,6 +21,7 @@ from hoiclip.data.sources.summary import compare, count, count_findings
 from hoiclip.data.sources.write import write_partition
 from hoiclip.data.toy import toy_vocabulary, write_toy_partition
 from hoiclip.errors import InputError, printable
+from hoiclip.formats.annotations.findings import WHOLE_FILE, ReadReport
 
 PARTITIONS = ("train", "test")
 
@@ -159,7 +159,7 @@ def _finish(
 
 
 def _of_partition(name: str, report: pa.Table) -> pa.Table:
-    """Rows of `readers.report.REPORT` as rows of `schema.FINDINGS`."""
+    """Rows of `findings.REPORT` as rows of `schema.FINDINGS`."""
     names = pa.array([name] * report.num_rows, pa.string())
     return report.add_column(0, "partition", names).cast(schema.FINDINGS)
 

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from hoiclip.data.readers import vcoco, vcoco_instances
-from hoiclip.data.readers.coco import CocoInstances
 from hoiclip.data.sources.partition import SourcePartition, provenance, stored_sizes
+from hoiclip.formats.annotations import vcoco, vcoco_instances
+from hoiclip.formats.annotations.coco import CocoInstances
 
 _COCO_PART = {"train": "train2014", "test": "val2014"}
 _NAME = {"train": "trainval", "test": "test"}

@@ -15,9 +15,9 @@ from hoiclip.data.annotations import Annotations
 from hoiclip.data.image_checks import BAD, ListedImage, Verdict, examine_all
 from hoiclip.data.images import write_shards
 from hoiclip.data.orientation import UPRIGHT, turned_rows, turned_sizes
-from hoiclip.data.readers.report import ReadReport
 from hoiclip.data.sources.partition import SourcePartition
 from hoiclip.errors import InputError
+from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.progress import track
 
 _TOLD = 5
@@ -44,7 +44,7 @@ def write_partition(
         bad_images: `drop` leaves out bad images with all their rows, as findings.
 
     Returns:
-        The tables as written, and rows of `readers.report.REPORT`.
+        The tables as written, and rows of `findings.REPORT`.
 
     Raises:
         InputError: some images are bad and `bad_images` is `error`; the message counts them all.
