@@ -164,12 +164,10 @@ def with_hois(
         InputError: an interaction outside the vocabulary, or one whose stated HOI class is another,
             when `drop_unknown` is false.
     """
-    hoi_of = np.full((vocabulary.num_verbs, vocabulary.num_objects + 1), UNKNOWN, np.int64)
-    hoi_of[vocabulary.verb_of_hoi, vocabulary.object_of_hoi] = np.arange(vocabulary.num_hois)
     has_object = interactions.object != NO_OBJECT
     objects = np.full(len(has_object), vocabulary.num_objects)
     objects[has_object] = boxes.object[interactions.object[has_object]]
-    hoi, stated = hoi_of[interactions.verb, objects], interactions.hoi
+    hoi, stated = vocabulary.hoi_of[interactions.verb, objects], interactions.hoi
     unknown = hoi == UNKNOWN
     differs = ~unknown & (stated != UNKNOWN) & (stated != hoi)
     object_names = [*vocabulary.objects, "(no object)"]

@@ -183,9 +183,8 @@ def _misfits(numbers: PairNumbers, vocabulary: Vocabulary, numbering: Numbering)
 def _reasons(numbers: PairNumbers, vocabulary: Vocabulary, numbering: Numbering) -> np.ndarray:
     """(R,) why each pair does not fit, 0 where it does."""
     verb, object_ = _classes(numbers, vocabulary, numbering)
-    hoi_of = np.full((vocabulary.num_verbs + 1, vocabulary.num_objects + 2), UNKNOWN, np.int64)
-    hoi_of[vocabulary.verb_of_hoi, vocabulary.object_of_hoi] = np.arange(vocabulary.num_hois)
-    hoi = hoi_of[verb, object_]
+    # Without meaning where verb or object is no class, which is the reason then.
+    hoi = vocabulary.hoi_of[verb, object_]
     subject = numbering.object_classes(numbers.subject)
     return np.select(
         [

@@ -282,8 +282,7 @@ def _hois(
     annotated: Numbering | None,
 ) -> np.ndarray:
     """(N,) HOI class of verb and object; of a verb without objects, that of the verb alone."""
-    hoi_of = np.full((vocabulary.num_verbs, vocabulary.num_objects + 1), UNKNOWN, np.int64)
-    hoi_of[vocabulary.verb_of_hoi, vocabulary.object_of_hoi] = np.arange(vocabulary.num_hois)
+    hoi_of = vocabulary.hoi_of.copy()
     alone = (hoi_of[:, :-1] == UNKNOWN).all(axis=1)
     hoi_of[alone] = hoi_of[alone, -1:]
     object_ = _numbering(vocabulary, numbering, annotated).object_classes(raw.object)
