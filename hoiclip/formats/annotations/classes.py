@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hoiclip.errors import InputError
-from hoiclip.formats import json_columns
+from hoiclip.formats import json_columns, json_values
 
 
 def listed_ids(
@@ -23,7 +23,7 @@ def listed_ids(
     ids = {name: index for index, name in enumerate(names)}
     for row, name in enumerate(listed):
         if name not in ids:
-            problem = f"{name!r} is not in the vocabulary{json_columns.like(name, names)}"
+            problem = f"{name!r} is not in the vocabulary{json_values.like(name, names)}"
             raise InputError(path, problem, row=row, key=key, fix=fix)
     return np.array([ids[name] for name in listed], np.int64)
 
@@ -31,8 +31,8 @@ def listed_ids(
 def names_of(path: Path, document: dict[str, Any], key: str) -> list[str]:
     """The list of names under `key`."""
     return [
-        json_columns.text(path, i, key, value)
-        for i, value in json_columns.entries(path, document, key)
+        json_values.text(path, i, key, value)
+        for i, value in json_values.entries(path, document, key)
     ]
 
 

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 
 from hoiclip.errors import InputError
 from hoiclip.files import read_json
-from hoiclip.formats import json_columns
+from hoiclip.formats import json_columns, json_values
 
 PERSON_ID = 1
 """COCO's category id of people."""
@@ -105,7 +105,7 @@ def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
 
 
 def _index(path: Path) -> COCO:
-    document = json_columns.mapping(path, None, "document", read_json(path))
+    document = json_values.mapping(path, None, "document", read_json(path))
     coco = COCO()
     # COCO's categories are known, and files without a list of them are in use.
     coco.dataset = {
@@ -113,13 +113,13 @@ def _index(path: Path) -> COCO:
         "annotations": _listed(path, document, "annotations", ("id", "image_id", "category_id")),
     }
     for row, image in enumerate(coco.dataset["images"]):
-        image["file_name"] = json_columns.file_name(path, row, image.get("file_name"))
+        image["file_name"] = json_values.file_name(path, row, image.get("file_name"))
     annotations = coco.dataset["annotations"]
     boxes = json_columns.number_rows(path, "bbox", [[entry.get("bbox")] for entry in annotations])
     for row, (entry, box) in enumerate(zip(annotations, xywh_to_xyxy(boxes), strict=True)):
         entry["bbox"] = box
         if "area" in entry:
-            entry["area"] = json_columns.number(path, row, "area", entry["area"])
+            entry["area"] = json_values.number(path, row, "area", entry["area"])
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
@@ -131,11 +131,11 @@ def _listed(
     """The JSON objects of the list `key`, with whole numbers under `numbers` and unique ids."""
     entries: list[dict[str, Any]] = []
     rows: dict[int, int] = {}
-    for row, value in json_columns.entries(path, document, key):
-        value = json_columns.mapping(path, row, key, value)
+    for row, value in json_values.entries(path, document, key):
+        value = json_values.mapping(path, row, key, value)
         entry = {name: value[name] for name in _KEPT if name in value}
         for name in numbers:
-            entry[name] = json_columns.integer(path, row, f"{key}.{name}", value.get(name))
+            entry[name] = json_values.integer(path, row, f"{key}.{name}", value.get(name))
         if rows.setdefault(entry["id"], row) != row:
             problem = f"{entry['id']} is also row {rows[entry['id']]}"
             raise InputError(path, problem, row=row, key=f"{key}.id")

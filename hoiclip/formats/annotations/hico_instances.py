@@ -12,7 +12,7 @@ import numpy as np
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.files import read_json
-from hoiclip.formats import json_columns
+from hoiclip.formats import json_columns, json_values
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.classes import listed_ids, mapped, names_of
 from hoiclip.formats.annotations.findings import ReadReport
@@ -42,7 +42,7 @@ def read(
     """
     fix = _OTHER_CLASSES if vocabulary is None else None
     path, vocabulary = Path(path), vocabulary or hico_det()
-    document = json_columns.mapping(path, None, "document", read_json(path))
+    document = json_values.mapping(path, None, "document", read_json(path))
     objects, verbs = (
         listed_ids(path, key, names_of(path, document, key), names, fix)
         for key, names in (
@@ -51,9 +51,9 @@ def read(
         )
     )
     hois = _hois(path, document, objects, verbs, vocabulary)
-    rows = [value for _, value in json_columns.entries(path, document, "annotation")]
-    names = [value for _, value in json_columns.entries(path, document, "filenames")]
-    sizes = [[value] for _, value in json_columns.entries(path, document, "size")]
+    rows = [value for _, value in json_values.entries(path, document, "annotation")]
+    names = [value for _, value in json_values.entries(path, document, "filenames")]
+    sizes = [[value] for _, value in json_values.entries(path, document, "size")]
     if not len(rows) == len(names) == len(sizes):
         lengths = f"{len(names)}, {len(rows)}, {len(sizes)}"
         raise InputError(path, f"filenames, annotation and size differ in length: {lengths}")
@@ -92,7 +92,7 @@ def _hois(
     """
     published = vocabulary == hico_det()
     hois = np.arange(vocabulary.num_hois)
-    lists = [[value] for _, value in json_columns.entries(path, document, "correspondence")]
+    lists = [[value] for _, value in json_values.entries(path, document, "correspondence")]
     rows = json_columns.number_rows(path, "correspondence", lists, width=3)
     if len(rows) and not published:
         hois = np.full(_MOST_HOIS, vocabulary.num_hois)

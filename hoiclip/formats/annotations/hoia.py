@@ -11,7 +11,7 @@ import numpy as np
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.files import read_json
-from hoiclip.formats import json_columns
+from hoiclip.formats import json_columns, json_values
 from hoiclip.formats.annotations import hoia_numbering
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.findings import ReadReport
@@ -66,10 +66,10 @@ def read(
     path = Path(path)
     if valid_pairs is not None:
         _check_valid_pairs(valid_pairs, vocabulary)
-    rows = json_columns.items(path, None, "document", read_json(path))
+    rows = json_values.items(path, None, "document", read_json(path))
     boxes_of = json_columns.column(path, rows, "annotations", "image")
     pairs_of = json_columns.column(path, rows, "hoi_annotation", "image")
-    names = [json_columns.file_name(path, i, row.get("file_name")) for i, row in enumerate(rows)]
+    names = [json_values.file_name(path, i, row.get("file_name")) for i, row in enumerate(rows)]
     sizes = [image_size(name) for name in names]
     images = image_table(path, names, np.array(sizes, np.float64).reshape(-1, 2))
     report = ReadReport(path)

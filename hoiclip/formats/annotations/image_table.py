@@ -12,7 +12,7 @@ import pyarrow as pa
 from hoiclip import schema
 from hoiclip.data.images import ImageStore, opened
 from hoiclip.errors import InputError
-from hoiclip.formats.json_columns import file_name
+from hoiclip.formats.json_values import file_name
 
 ImageSize = Callable[[str], tuple[int, int]]
 """File name → (width, height) of the pixels that the boxes are in; raises `InputError`."""

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from hoiclip.errors import InputError
-from hoiclip.formats import json_columns
+from hoiclip.formats import json_values
 from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.formats.annotations.source_rows import SourceBoxes, SourceInteractions
 from hoiclip.formats.vocabularies import hico_det
@@ -60,7 +60,7 @@ def collect(path: Path, key: str) -> MatPartition:
     _check_actions(path, content[_ACTIONS], vocabulary)
     entries = _structs(content[key])
     names = [
-        json_columns.file_name(path, row, _get(path, row, entry, "filename"))
+        json_values.file_name(path, row, _get(path, row, entry, "filename"))
         for row, entry in enumerate(entries)
     ]
     sizes = [_size(path, row, entry) for row, entry in enumerate(entries)]
@@ -167,7 +167,7 @@ def _get(path: Path, row: int, struct: Any, key: str) -> Any:
 
 def _whole(path: Path, row: int, key: str, value: Any) -> int:
     number = value.item() if isinstance(value, np.generic) else value
-    return json_columns.integer(path, row, key, number)
+    return json_values.integer(path, row, key, number)
 
 
 def _size(path: Path, row: int, entry: Any) -> list[int]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.files import read_json
-from hoiclip.formats import json_columns
+from hoiclip.formats import json_columns, json_values
 from hoiclip.formats.annotations import own_csv
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.coco import xywh_to_xyxy
@@ -64,13 +64,13 @@ def read(
 def _read_json(
     path: Path, vocabulary: Vocabulary
 ) -> tuple[pa.Table, SourceBoxes, SourceInteractions]:
-    document = json_columns.mapping(path, None, "document", read_json(path))
+    document = json_values.mapping(path, None, "document", read_json(path))
     images = _Listed(path, document, "images")
     sizes = np.stack([images.numbers("width"), images.numbers("height")], 1).astype(np.float64)
     image_ids = images.numbers("id")
     table = image_table(path, images.values("file_name"), sizes, image_ids)
     categories = _Listed(path, document, "categories")
-    names = [json_columns.text(path, i, "name", v) for i, v in enumerate(categories.values("name"))]
+    names = [json_values.text(path, i, "name", v) for i, v in enumerate(categories.values("name"))]
     annotations = _Listed(path, document, "annotations")
     category = annotations.find("category_id", categories.rows_by_id())
     object_ids = {name: index for index, name in enumerate(vocabulary.objects)}
@@ -98,11 +98,11 @@ def _interactions(
     listed = _Listed(path, document, "interactions")
     verb_ids = {verb.name: index for index, verb in enumerate(vocabulary.verbs)}
     verbs = [
-        json_columns.text(path, i, "verb", value) for i, value in enumerate(listed.values("verb"))
+        json_values.text(path, i, "verb", value) for i, value in enumerate(listed.values("verb"))
     ]
     for row, name in enumerate(verbs):
         if name not in verb_ids:
-            problem = f"{name!r} is not a verb of the vocabulary{json_columns.like(name, verb_ids)}"
+            problem = f"{name!r} is not a verb of the vocabulary{json_values.like(name, verb_ids)}"
             raise InputError(path, problem, row=row, key="verb")
     human, object_ = listed.find("human", annotations), listed.find("object", annotations)
     apart = (object_ != NO_OBJECT) & (boxes.image[human] != boxes.image[object_])
@@ -119,7 +119,7 @@ class _Listed:
 
     def __init__(self, path: Path, document: dict[str, Any], key: str) -> None:
         self._path, self._key = path, key
-        self._rows = [[value] for _, value in json_columns.entries(path, document, key)]
+        self._rows = [[value] for _, value in json_values.entries(path, document, key)]
 
     def values(self, key: str) -> list[Any]:
         """The value under `key` of each."""
@@ -146,7 +146,7 @@ class _Listed:
             if value is None and key == "object":
                 found.append(NO_OBJECT)
                 continue
-            id_ = json_columns.integer(self._path, row, f"{self._key}.{key}", value)
+            id_ = json_values.integer(self._path, row, f"{self._key}.{key}", value)
             if id_ not in rows:
                 problem = f"there is no {id_}"
                 raise InputError(self._path, problem, row=row, key=f"{self._key}.{key}")

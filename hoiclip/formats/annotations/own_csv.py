@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from hoiclip.errors import InputError
 from hoiclip.files import not_utf8
-from hoiclip.formats import json_columns
+from hoiclip.formats import json_values
 from hoiclip.formats.annotations.image_table import image_table
 from hoiclip.formats.annotations.source_rows import (
     NO_OBJECT,
@@ -75,7 +75,7 @@ class _Collected:
             return
         verb = self._text(row, fields, "verb")
         if verb not in self._verb_ids:
-            known = json_columns.like(verb, self._verb_ids)
+            known = json_values.like(verb, self._verb_ids)
             problem = f"{verb!r} is not a verb of the vocabulary{known}"
             raise InputError(self._path, problem, row=row, key="verb")
         person = self._vocabulary.person
@@ -108,9 +108,9 @@ class _Collected:
     def _image(self, row: int, fields: dict[str, str]) -> int:
         stated = tuple(map(fields.__getitem__, _IMAGE))
         if stated not in self._stated:
-            name = json_columns.file_name(self._path, row, fields["file_name"])
+            name = json_values.file_name(self._path, row, fields["file_name"])
             width, height = (
-                json_columns.integer(self._path, row, key, fields[key])
+                json_values.integer(self._path, row, key, fields[key])
                 for key in ("width", "height")
             )
             position = self._positions.setdefault(name, len(self._sizes))
@@ -127,7 +127,7 @@ class _Collected:
         self, row: int, fields: dict[str, str], image: int, object_: int, names: Sequence[str]
     ) -> int:
         for name in names:
-            self._values.append(json_columns.number(self._path, row, name, fields[name]))
+            self._values.append(json_values.number(self._path, row, name, fields[name]))
         self._boxes.extend((image, object_, row))
         return len(self._boxes) // 3 - 1
 
@@ -190,4 +190,4 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
 
 
 def _like(name: str) -> str:
-    return json_columns.like(name, COLUMNS)
+    return json_values.like(name, COLUMNS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hoiclip.formats import json_columns
+from hoiclip.formats import json_values
 from hoiclip.vocabulary import Vocabulary
 
 NO_OBJECT = -1
@@ -100,6 +100,6 @@ def positions(index: np.ndarray, image: np.ndarray, counts: np.ndarray) -> np.nd
 def named(unknown: Mapping[int, str], vocabulary: Vocabulary) -> dict[int, str]:
     """`SourceBoxes.unknown` of names, with the nearest class that the vocabulary has."""
     told = {
-        name: f"{name!r}{json_columns.like(name, vocabulary.objects)}" for name in unknown.values()
+        name: f"{name!r}{json_values.like(name, vocabulary.objects)}" for name in unknown.values()
     }
     return {position: told[name] for position, name in unknown.items()}

@@ -14,7 +14,7 @@ from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.files import not_utf8, read_json
-from hoiclip.formats import json_columns
+from hoiclip.formats import json_values
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.coco import CocoAnnotation, CocoInstances
 from hoiclip.formats.annotations.filters import clip_to_image
@@ -162,7 +162,7 @@ def _coco(coco_instances: CocoInstances | Sequence[str | Path]) -> CocoInstances
 
 
 def _actions(path: Path, vocabulary: Vocabulary) -> list[_Action]:
-    listed = json_columns.items(path, None, "document", read_json(path))
+    listed = json_values.items(path, None, "document", read_json(path))
     return [_action(path, row, value, vocabulary) for row, value in enumerate(listed)]
 
 
@@ -185,22 +185,22 @@ class _Action:
 
 
 def _action(path: Path, row: int, value: Any, vocabulary: Vocabulary) -> _Action:
-    value = json_columns.mapping(path, row, "action", value)
-    name = json_columns.text(path, row, "action_name", value.get("action_name"))
-    listed = json_columns.items(path, row, "role_name", value.get("role_name"))
-    roles = [json_columns.text(path, row, "role_name", role) for role in listed]
+    value = json_values.mapping(path, row, "action", value)
+    name = json_values.text(path, row, "action_name", value.get("action_name"))
+    listed = json_values.items(path, row, "role_name", value.get("role_name"))
+    roles = [json_values.text(path, row, "role_name", role) for role in listed]
     if roles[:1] != ["agent"]:
         raise InputError(path, f"{roles}, expected agent first", row=row, key="role_name")
     verb_ids = {verb.name: index for index, verb in enumerate(vocabulary.verbs)}
     verbs = [f"{name}_{role}" for role in roles[1:]] or [name]
     for verb in verbs:
         if verb not in verb_ids:
-            problem = f"{verb!r} is not an action-role of V-COCO{json_columns.like(verb, verb_ids)}"
+            problem = f"{verb!r} is not an action-role of V-COCO{json_values.like(verb, verb_ids)}"
             raise InputError(path, problem, row=row, key="action_name")
 
     def numbers(key: str) -> np.ndarray:
-        values = json_columns.items(path, row, key, value.get(key))
-        return np.array([json_columns.integer(path, row, key, v) for v in values], np.int64)
+        values = json_values.items(path, row, key, value.get(key))
+        return np.array([json_values.integer(path, row, key, v) for v in values], np.int64)
 
     people, image_ids, label = (numbers(key) for key in ("ann_id", "image_id", "label"))
     objects = numbers("role_object_id")
@@ -225,7 +225,7 @@ def _read_ids(path: Path) -> np.ndarray:
     except UnicodeDecodeError:
         raise not_utf8(path) from None
     return np.array(
-        [json_columns.integer(path, i, "image_id", v) for i, v in enumerate(lines)], np.int64
+        [json_values.integer(path, i, "image_id", v) for i, v in enumerate(lines)], np.int64
     )
 
 

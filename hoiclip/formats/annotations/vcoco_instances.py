@@ -13,7 +13,7 @@ import numpy as np
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.files import read_json
-from hoiclip.formats import json_columns
+from hoiclip.formats import json_columns, json_values
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.classes import listed_ids, mapped, names_of
 from hoiclip.formats.annotations.findings import ReadReport
@@ -39,7 +39,7 @@ def read(
         InputError: malformed, or made for other classes than V-COCO's.
     """
     path, vocabulary = Path(path), vcoco()
-    document = json_columns.mapping(path, None, "document", read_json(path))
+    document = json_values.mapping(path, None, "document", read_json(path))
     actions = [name.replace(" ", "_") for name in names_of(path, document, "classes")]
     verbs = listed_ids(path, "classes", actions, [verb.name for verb in vocabulary.verbs])
     classes = [name.replace(" ", "_") for name in names_of(path, document, "objects")]
@@ -48,8 +48,8 @@ def read(
     objects = np.array(
         [UNKNOWN, *listed_ids(path, "objects", classes[1:], vocabulary.objects)], np.int64
     )
-    rows = [value for _, value in json_columns.entries(path, document, "annotations")]
-    listed = [[value] for _, value in json_columns.entries(path, document, "images")]
+    rows = [value for _, value in json_values.entries(path, document, "annotations")]
+    listed = [[value] for _, value in json_values.entries(path, document, "images")]
     image_ids = json_columns.integers(path, "images", listed)
     if len(rows) != len(image_ids):
         problem = f"{len(image_ids)} images, but {len(rows)} annotations"
@@ -59,7 +59,7 @@ def read(
         for key in ("boxes_h", "boxes_o", "actions", "objects")
     }
     json_columns.same_lengths(path, lists)
-    names = [json_columns.file_name(path, i, row.get("file_name")) for i, row in enumerate(rows)]
+    names = [json_values.file_name(path, i, row.get("file_name")) for i, row in enumerate(rows)]
     sizes = np.array([image_size(name) for name in names], np.float64).reshape(-1, 2)
     images = image_table(path, names, sizes, image_ids)
     image = json_columns.rows_of(lists["actions"])

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from hoiclip.errors import InputError
-from hoiclip.formats import json_columns
+from hoiclip.formats import json_values
 from hoiclip.formats.annotations.hoia_numbering import Numbering
-from hoiclip.formats.predictions import fields
+from hoiclip.formats.json_columns import EntryObjects
 from hoiclip.formats.predictions.hoia_numbering import (
     ABSENT,
     NO_OBJECT,
@@ -83,13 +83,13 @@ class _Collected:
     def add(self, row: int, value: Any) -> None:
         """Adds the rows of one entry."""
         path = self._path
-        entry = json_columns.mapping(path, row, "entry", value)
+        entry = json_values.mapping(path, row, "entry", value)
         image_id = self._images.of_entry(path, row, entry)
         if self._row_of_image.setdefault(image_id, row) != row:
             problem = f"the image is also row {self._row_of_image[image_id]}"
             raise InputError(path, problem, row=row, fix="Join the two entries")
-        listed = fields.FieldsOf(path, row, _BOXES, fields.objects(path, row, entry, _BOXES))
-        pairs = fields.FieldsOf(path, row, _PAIRS, fields.objects(path, row, entry, _PAIRS))
+        listed = EntryObjects.of(path, row, entry, _BOXES)
+        pairs = EntryObjects.of(path, row, entry, _PAIRS)
         boxes_xyxy, empty = self._boxes_of(listed)
         places = _places(path, row, pairs)
         subject, other = pairs.integers("subject_id"), pairs.integers("object_id")
@@ -114,7 +114,7 @@ class _Collected:
         self._boxes_xyxy.append(np.concatenate([people_xyxy, boxes_xyxy[other]], 1))
         self._scores.append(scores)
 
-    def _boxes_of(self, listed: fields.FieldsOf) -> tuple[np.ndarray, np.ndarray]:
+    def _boxes_of(self, listed: EntryObjects) -> tuple[np.ndarray, np.ndarray]:
         """(N, 4) listed boxes, NaN where there is none, and (N,) whether they are no object's."""
         if self._may_miss:
             values = [
@@ -156,5 +156,5 @@ class _Collected:
         return rows, classes.numbering
 
 
-def _places(path: Path, row: int, listed: fields.FieldsOf) -> Places:
+def _places(path: Path, row: int, listed: EntryObjects) -> Places:
     return Places(path, np.full(len(listed), row), listed.within, np.arange(len(listed)))

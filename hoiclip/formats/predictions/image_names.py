@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip.errors import InputError
-from hoiclip.formats import json_columns
+from hoiclip.formats import json_values
 
 NAME_KEYS = ("file_name", "filename")
 
@@ -55,7 +55,7 @@ class ImageNames:
         """
         if isinstance(value, str) and value in self._by_name:
             return self._by_name[value]
-        image_id = json_columns.integer(path, row, "image_id", value)
+        image_id = json_values.integer(path, row, "image_id", value)
         if image_id not in self._ids:
             raise self._unknown(path, row, "image_id", image_id)
         return image_id

@@ -22,8 +22,7 @@ import numpy as np
 from hoiclip.errors import InputError
 from hoiclip.evaluation.vcoco_matching import Detections
 from hoiclip.evaluation.vcoco_truth import Actions
-from hoiclip.formats import json_columns
-from hoiclip.formats.predictions import fields
+from hoiclip.formats import json_values
 from hoiclip.formats.predictions.image_names import ImageNames
 from hoiclip.formats.predictions.rows import Places
 from hoiclip.formats.predictions.wrappings import prediction_entries
@@ -103,7 +102,7 @@ def read(path: str | Path, images: ImageNames, actions: Actions) -> PersonDetect
     agents = [f"{action}{_AGENT}" for action in actions.names]
     image_ids, values = array("q"), array("d")
     for row, value in track(prediction_entries(path), "detections read"):
-        entry = json_columns.mapping(path, row, "entry", value)
+        entry = json_values.mapping(path, row, "entry", value)
         named = "image_id" not in entry
         image_ids.append(
             images.of_entry(path, row, entry)
@@ -152,7 +151,9 @@ def _checked(
             if type(value) is not list or len(value) != width:
                 problem = f"{reprlib.repr(value)}, expected {width} numbers"
                 raise InputError(path, problem, row=row, key=key)
-            numbers += [np.nan if v is None else fields.number(path, row, key, v) for v in value]
+            numbers += [
+                np.nan if v is None else json_values.number(path, row, key, v) for v in value
+            ]
     return numbers
 
 

@@ -8,7 +8,7 @@ from layouts import write_json
 from own_layouts import VOCABULARY, csv_text, json_document
 
 from hoiclip.errors import InputError
-from hoiclip.formats import json_columns
+from hoiclip.formats import json_values
 from hoiclip.formats.annotations import hico_instances, own
 from hoiclip.formats.annotations.detection import kind_of
 from hoiclip.formats.vocabularies import read_vocabulary
@@ -24,7 +24,7 @@ def vocabulary(tmp_path):
     [("620", 620), ("640.0", 640), (" -7 ", -7), ("+3", 3), ("5.", 5), (640.0, 640), (9, 9)],
 )
 def test_whole_numbers(value, number):
-    found = json_columns.integer("a.json", 0, "key", value)
+    found = json_values.integer("a.json", 0, "key", value)
     assert (found, type(found)) == (number, int)
 
 
@@ -33,23 +33,23 @@ def test_whole_numbers(value, number):
     [("0.83", 0.83), (".5", 0.5), ("1e-3", 0.001), ("-2E+2", -200.0), ("7", 7.0), (3, 3.0)],
 )
 def test_numbers(value, number):
-    assert json_columns.number("a.json", 0, "key", value) == number
+    assert json_values.number("a.json", 0, "key", value) == number
 
 
 def test_numbers_that_are_not_finite_are_for_the_reader_to_judge():
-    assert math.isnan(json_columns.number("a.json", 0, "key", "NaN"))
-    assert json_columns.number("a.json", 0, "key", "-inf") == -math.inf
-    assert json_columns.number("a.json", 0, "key", "9" * 400) == math.inf
+    assert math.isnan(json_values.number("a.json", 0, "key", "NaN"))
+    assert json_values.number("a.json", 0, "key", "-inf") == -math.inf
+    assert json_values.number("a.json", 0, "key", "9" * 400) == math.inf
 
 
-@pytest.mark.parametrize("read", [json_columns.integer, json_columns.number])
+@pytest.mark.parametrize("read", [json_values.integer, json_values.number])
 @pytest.mark.parametrize("value", ["six", "1_000", "0x10", "1,5", "1 2", "٣"])
 def test_text_that_is_no_number(read, value):
     with pytest.raises(InputError, match=r"row 4, key: .*\(text, not a number\)"):
         read("a.json", 4, "key", value)
 
 
-@pytest.mark.parametrize("read", [json_columns.integer, json_columns.number])
+@pytest.mark.parametrize("read", [json_values.integer, json_values.number])
 def test_nothing_is_no_number(read):
     for value in ("", "  "):
         with pytest.raises(InputError, match="row 4, key: empty, expected a"):
@@ -58,7 +58,7 @@ def test_nothing_is_no_number(read):
         with pytest.raises(InputError, match=r"row 4, key: .*, expected a"):
             read("a.json", 4, "key", value)
     with pytest.raises(InputError, match=r"0\.5.*expected a whole number$"):
-        json_columns.integer("a.json", 4, "key", "0.5")
+        json_values.integer("a.json", 4, "key", "0.5")
 
 
 def as_text(value):
@@ -76,7 +76,7 @@ def test_json_of_text_is_as_json_of_numbers(tmp_path, vocabulary):
     assert own.read(write_json(tmp_path / "b.json", text), vocabulary)[0] == plain
 
 
-@pytest.mark.parametrize("read", [json_columns.integer, json_columns.number])
+@pytest.mark.parametrize("read", [json_values.integer, json_values.number])
 def test_a_decimal_comma_is_told(read):
     with pytest.raises(InputError, match=r"'0,5'.*\. Decimals stand behind a point$"):
         read("a.json", 4, "key", "0,5")
@@ -139,11 +139,11 @@ def test_rows_under_another_name_are_told(tmp_path):
 
 
 def test_unknown_names_are_told_with_the_nearest_that_is_known():
-    assert json_columns.like("cell_phone", ["person", "cell phone"]) == (
+    assert json_values.like("cell_phone", ["person", "cell phone"]) == (
         " (like 'cell phone', which is known)"
     )
-    assert "'tv'" in json_columns.like("TV", ["toothbrush", "tv"])
-    assert json_columns.like("wrench", ["person", "kite"]) == ""
+    assert "'tv'" in json_values.like("TV", ["toothbrush", "tv"])
+    assert json_values.like("wrench", ["person", "kite"]) == ""
 
 
 def instances(**changes):
