@@ -26,8 +26,9 @@ import pyarrow as pa
 from benchmarks.evaluation_inputs import HOIS, made_up, world
 from hoiclip import schema
 from hoiclip.evaluation.diagnosis import diagnose
-from hoiclip.evaluation.hico import PROTOCOLS, evaluate_hico
+from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
+from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.formats.annotations import hico_instances
 from hoiclip.pair_nms import PairNms
 from hoiclip.postprocess import enhancement, fuse, postprocess
@@ -43,7 +44,7 @@ def predictions_of(world: dict[str, Any], k: int = 10) -> pa.Table:
     _, _, human, object_, _ = world["network"]
     place = found.image, found.query
     columns = {
-        "image_id": world["images"]["image_id"].to_numpy()[found.image],
+        "image_id": world["annotations"].images["image_id"].to_numpy()[found.image],
         "query": found.query,
         "hoi": found.hoi,
         "human_box_xyxy": schema.numpy_to_fixed_lists(human[place]),
@@ -57,14 +58,13 @@ def predictions_of(world: dict[str, Any], k: int = 10) -> pa.Table:
 
 
 def evaluate(world: dict[str, Any], predictions: pa.Table, protocol: str) -> dict[str, Any]:
-    names = ("images", "instances", "interactions", "vocabulary", "classes")
-    tables = {name: world[name] for name in names}
-    return metrics(evaluate_hico(predictions, **tables, protocol=protocol))
+    parts = world["annotations"], world["vocabulary"], world["classes"]
+    return metrics(evaluate_hico(predictions, *parts, PROTOCOLS[protocol]))
 
 
 def as_lists(world: dict[str, Any], predictions: pa.Table) -> tuple[list[dict], list[dict]]:
     boxes = {}
-    for row in world["instances"].to_pylist():
+    for row in world["annotations"].instances.to_pylist():
         boxes[row["image_id"], row["instance"]] = row["box_xyxy"]
     truths = [
         {
@@ -73,7 +73,7 @@ def as_lists(world: dict[str, Any], predictions: pa.Table) -> tuple[list[dict], 
             "human": boxes[row["image_id"], row["human"]],
             "object": boxes[row["image_id"], row["object_instance"]],
         }
-        for row in world["interactions"].to_pylist()
+        for row in world["annotations"].interactions.to_pylist()
     ]
     detections = [
         {
@@ -131,7 +131,7 @@ def measure(num_images: int, annotations: Path | None, slow: bool, repeats: int)
     truth = made_up(num_images, rng) if annotations is None else hico_instances.read(annotations)
     inputs = world(*truth[:2], rng)
     memory = Memory()
-    row: dict[str, float] = {"images": len(inputs["images"])}
+    row: dict[str, float] = {"images": len(inputs["annotations"].images)}
     predictions = timed(row, "select", lambda: predictions_of(inputs), repeats)
     row["select MB"] = memory.peak_mb()
     row["rows"] = len(predictions)
@@ -148,11 +148,9 @@ def measure(num_images: int, annotations: Path | None, slow: bool, repeats: int)
             values = timed(row, protocol, lambda p=protocol: from_file(p), repeats)
         row["evaluate MB"] = memory.peak_mb()
         memory = Memory()
-        names = ("images", "instances", "interactions", "vocabulary")
-        tables = {name: inputs[name] for name in names}
-        diagnosed = partial(diagnose, **tables)
+        parts = inputs["annotations"], inputs["vocabulary"]
         read = partial(schema.read_table, path, schema.PREDICTIONS)
-        timed(row, "diagnosis", lambda: diagnosed(read()), repeats)
+        timed(row, "diagnosis", lambda: diagnose(read(), *parts), repeats)
         row["diagnosis MB"] = memory.peak_mb()
 
     memory = Memory()

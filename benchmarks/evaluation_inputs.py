@@ -93,9 +93,7 @@ def world(annotations: Annotations, vocab: Vocabulary, rng: np.random.Generator)
         hoi_prob[image[rows], query, hoi[rows]] += rng.random(rows.sum(), dtype=np.float32)
     return {
         "vocabulary": vocab,
-        "images": annotations.images,
-        "instances": annotations.instances,
-        "interactions": annotations.interactions,
+        "annotations": annotations,
         "classes": pa.table(classes).cast(schema.CLASSES),
         "network": (hoi_prob, object_prob, found[:, :, 0], found[:, :, 1], vocab.object_of_hoi),
         "similarity": rng.normal(0.2, 0.05, (num_images, HOIS)).astype(np.float32),

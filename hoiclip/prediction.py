@@ -295,10 +295,9 @@ def choose_k(
     Of equal ones the smallest k is best. The network runs once.
     """
     tables = predict(detector, validation.images, store, config, config.sweep_k, device)
-    parts = (validation.images, validation.instances, validation.interactions)
     full = {}
     for k, predictions in zip(config.sweep_k, tables, strict=True):
-        result = evaluate_hico(predictions, *parts, detector.vocabulary, classes)
+        result = evaluate_hico(predictions, validation, detector.vocabulary, classes)
         full[k] = metrics(result)["default"]["full"]
     best = max(sorted(full), key=lambda k: full[k] or 0.0)
     return {"full": {str(k): value for k, value in full.items()}, "best": best}

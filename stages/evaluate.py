@@ -19,8 +19,7 @@ def main(params: Path) -> None:
         "data/annotations/test",
         Vocabulary.read("data/vocabulary.parquet"),
         schema.read_table("data/splits/classes.parquet", schema.CLASSES),
-        config.protocol,
-        recall_steps=config.recall_steps,
+        config,
     )
     evaluation.write("runs/evaluate")
     write_json("metrics.json", evaluation.metrics())

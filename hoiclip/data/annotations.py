@@ -18,6 +18,9 @@ from hoiclip.errors import InputError
 from hoiclip.files import atomic_folder
 from hoiclip.vocabulary import Vocabulary
 
+OPTIONAL = ("unlabelled_people", "outside_vocabulary")
+"""Tables of a partition that only some sources have."""
+
 
 @dataclass(frozen=True)
 class Annotations:
@@ -27,11 +30,18 @@ class Annotations:
         images: rows of `schema.IMAGES`.
         instances: rows of `schema.INSTANCES`.
         interactions: rows of `schema.INTERACTIONS`.
+        unlabelled_people: rows of `schema.UNLABELLED` or `schema.PLACED_UNLABELLED`: people in
+            these images, crowds included, for whom no interaction was labelled either way; None
+            where they are not known.
+        outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`: interactions whose verb and object
+            are no HOI class; None where there are none.
     """
 
     images: pa.Table
     instances: pa.Table
     interactions: pa.Table
+    unlabelled_people: pa.Table | None = None
+    outside_vocabulary: pa.Table | None = None
 
     @classmethod
     def read(cls, folder: str | Path) -> Annotations:
@@ -41,38 +51,30 @@ class Annotations:
             InputError: a table is absent or malformed.
         """
         folder = Path(folder)
+        people, outside = (folder / f"{name}.parquet" for name in OPTIONAL)
         return cls(
             schema.read_table(folder / "images.parquet", schema.IMAGES),
             schema.read_table(folder / "instances.parquet", schema.INSTANCES),
             schema.read_table(folder / "interactions.parquet", schema.INTERACTIONS),
+            schema.read_unlabelled(people) if people.exists() else None,
+            schema.read_table(outside, schema.OUTSIDE_VOCABULARY) if outside.exists() else None,
         )
 
-    def write(
-        self,
-        folder: str | Path,
-        provenance: dict[str, Any],
-        *,
-        unlabelled_people: pa.Table | None = None,
-        outside_vocabulary: pa.Table | None = None,
-    ) -> None:
-        """Writes the three tables; the folder appears complete or not at all.
+    def write(self, folder: str | Path, provenance: dict[str, Any]) -> None:
+        """Writes the tables that there are; the folder appears complete or not at all.
 
         Args:
             folder: replaced if it exists.
             provenance: for the footer of each table.
-            unlabelled_people: rows of `schema.UNLABELLED` or `schema.PLACED_UNLABELLED`: people in
-                these images for whom no interaction was labelled either way; none writes no such
-                file.
-            outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`: interactions whose verb and
-                object are no HOI class; none writes no such file.
         """
-        of_people = () if unlabelled_people is None else unlabelled_people.column_names
+        people = self.unlabelled_people
+        of_people = () if people is None else people.column_names
         tables = {
             "images": (self.images, schema.IMAGES),
             "instances": (self.instances, schema.INSTANCES),
             "interactions": (self.interactions, schema.INTERACTIONS),
-            "unlabelled_people": (unlabelled_people, schema.unlabelled_schema(of_people)),
-            "outside_vocabulary": (outside_vocabulary, schema.OUTSIDE_VOCABULARY),
+            "unlabelled_people": (people, schema.unlabelled_schema(of_people)),
+            "outside_vocabulary": (self.outside_vocabulary, schema.OUTSIDE_VOCABULARY),
         }
         with atomic_folder(folder) as aside:
             for name, (table, columns) in tables.items():
@@ -161,11 +163,17 @@ class Annotations:
     def select(self, image_ids: np.ndarray) -> Annotations:
         """The part of the tables that belongs to `image_ids`, in the tables' order."""
         wanted = pa.array(image_ids, pa.int64())
+
+        def of_images(table: pa.Table) -> pa.Table:
+            return table.filter(pc.is_in(table["image_id"], wanted))
+
+        people, outside = self.unlabelled_people, self.outside_vocabulary
         return Annotations(
-            *(
-                table.filter(pc.is_in(table["image_id"], wanted))
-                for table in (self.images, self.instances, self.interactions)
-            )
+            of_images(self.images),
+            of_images(self.instances),
+            of_images(self.interactions),
+            None if people is None else of_images(people),
+            None if outside is None else of_images(outside),
         )
 
     def pairs(self) -> Pairs:

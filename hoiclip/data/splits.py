@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -114,6 +114,8 @@ def make_splits(train: Annotations, vocabulary: Vocabulary, config: SplitsConfig
         InputError: `fraction_file` is not such a file, or names an image that is not in `train`.
         ParamsError: unseen classes of another vocabulary, or nothing left to train on.
     """
+    # What V-COCO's evaluator alone looks at is of the test partition.
+    train = replace(train, unlabelled_people=None, outside_vocabulary=None)
     unseen = config.unseen(vocabulary)
     classes = classes_table(train, vocabulary, unseen)
     if config.fraction_file is not None:

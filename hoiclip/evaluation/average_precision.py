@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-RecallSteps = Literal["exact", "matlab", "numpy"]
-"""How the recalls 0, 0.1 ... 1 are made: without rounding, or in doubles, of which those above
-their tenth miss it. Matlab's `0:0.1:1` counts from both ends, and is above 0.3 alone; numpy's
-`np.arange(0, 1.1, 0.1)` is above 0.3, 0.6 and 0.7."""
+from hoiclip.evaluation.protocols import RecallSteps
+
 _IN_DOUBLES = {
     "matlab": np.array([i * 0.1 if i <= 5 else 1 - (10 - i) * 0.1 for i in range(11)]),
     "numpy": np.arange(11) * 0.1,

@@ -1,29 +1,19 @@
-"""Mean average precision as HICO-DET counts it, under the three rules in use.
-
-The same predictions differ by some tenths of a point between the protocols: a number stands with
-the name of its protocol.
-"""
+"""Mean average precision as HICO-DET counts it, under the three rules in use."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import get_args
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from hoiclip.evaluation.average_precision import PrecisionCurves, RecallSteps, precision_curves
-from hoiclip.evaluation.matching import (
-    OverlapRule,
-    Pairs,
-    order_by_class,
-    pair_recall,
-    true_positives,
-)
+from hoiclip.data.annotations import Annotations
+from hoiclip.evaluation.average_precision import PrecisionCurves, precision_curves
+from hoiclip.evaluation.matching import Pairs, order_by_class, pair_recall, true_positives
+from hoiclip.evaluation.protocols import HICO, Protocol
 from hoiclip.evaluation.tables import (
     BoxConvention,
     ImageIndex,
-    Offset,
     class_groups,
     detections_of,
     ground_truth_of,
@@ -32,67 +22,6 @@ from hoiclip.evaluation.tables import (
 from hoiclip.vocabulary import Vocabulary
 
 SETTINGS = ("default", "known_object")
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """One way to count.
-
-    Attributes:
-        name: its name in metrics and reports.
-        offset_xyxy: what is added to the schema's continuous, 0-based boxes to obtain the
-            protocol's.
-        rule: overlap, and how much is enough.
-        recall_steps: how the recalls are made at which precision is taken.
-        skip_unpredicted: a class with ground truth that no prediction names is left out of the
-            means over subsets (not out of `full`).
-    """
-
-    name: str
-    offset_xyxy: Offset
-    rule: OverlapRule
-    recall_steps: RecallSteps = "exact"
-    skip_unpredicted: bool = False
-
-
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        # Chao et al., WACV 2018, the Matlab evaluator: 1-based inclusive pixels.
-        Protocol(
-            "hico",
-            (1, 1, 0, 0),
-            OverlapRule(inclusive=True, least_extent=0, strict=False),
-            recall_steps="matlab",
-        ),
-        # The Python evaluator released with HOICLIP: 0-based inclusive pixels.
-        Protocol(
-            "hoiclip",
-            (0, 0, -1, -1),
-            OverlapRule(inclusive=True, least_extent=1, strict=False),
-            recall_steps="numpy",
-            skip_unpredicted=True,
-        ),
-        # The library behind UPT and PViC: continuous coordinates.
-        Protocol("pocket", (0, 0, 0, 0), OverlapRule(inclusive=False, least_extent=0, strict=True)),
-    )
-}
-
-
-def protocol_named(name: str, recall_steps: RecallSteps | None = None) -> Protocol:
-    """The rules of that name, or the same with other recall steps.
-
-    Raises:
-        ValueError: there are none, or no such steps.
-    """
-    if name not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {name!r}, expected one of {', '.join(PROTOCOLS)}")
-    if recall_steps is None:
-        return PROTOCOLS[name]
-    if recall_steps not in get_args(RecallSteps):
-        known = ", ".join(get_args(RecallSteps))
-        raise ValueError(f"unknown recall steps {recall_steps!r}, expected one of {known}")
-    return replace(PROTOCOLS[name], recall_steps=recall_steps)
 
 
 @dataclass(frozen=True)
@@ -166,15 +95,12 @@ class HicoResult:
 
 def evaluate_hico(
     predictions: pa.Table,
-    images: pa.Table,
-    instances: pa.Table,
-    interactions: pa.Table,
+    annotations: Annotations,
     vocabulary: Vocabulary,
     classes: pa.Table,
-    protocol: str = "hico",
+    protocol: Protocol = HICO,
     *,
     boxes: BoxConvention = "schema",
-    recall_steps: RecallSteps | None = None,
 ) -> HicoResult:
     """Scores a predictions table against a partition.
 
@@ -185,31 +111,32 @@ def evaluate_hico(
     Args:
         predictions: rows of `schema.PREDICTIONS`, in any order; those of one query have the same
             boxes. Boxes and scores may be of any floating type.
-        images: the partition's `schema.IMAGES`.
-        instances: the partition's `schema.INSTANCES`.
-        interactions: the partition's `schema.INTERACTIONS`.
+        annotations: the partition.
         vocabulary: the classes.
         classes: rows of `schema.CLASSES`, one per HOI class in order.
-        protocol: `hico`, `hoiclip` or `pocket`.
+        protocol: the rules; `protocols.protocol_named` gives them by name.
         boxes: `schema` for predicted boxes as the schema has them, `protocol` for boxes in the
             protocol's own convention.
-        recall_steps: instead of the protocol's own.
 
     Raises:
         InputError: a row names an image, instance or class that does not exist, a prediction is
             not finite or lacks its object's box, or `classes` are not the vocabulary's.
-        ValueError: unknown protocol, box convention or recall steps.
+        ValueError: unknown box convention.
     """
-    rules = protocol_named(protocol, recall_steps)
-    index = ImageIndex.of(images)
-    offset = offset_of(boxes, rules.offset_xyxy)
+    index = ImageIndex.of(annotations.images)
+    offset = offset_of(boxes, protocol.offset_xyxy)
     detections, scores = detections_of(predictions, index, vocabulary, offset)
-    ground_truth = ground_truth_of(instances, interactions, index, vocabulary, rules.offset_xyxy)
+    ground_truth = ground_truth_of(annotations, index, vocabulary, protocol.offset_xyxy)
     groups = class_groups(classes, vocabulary.num_hois)
     return HicoResult(
-        rules,
+        protocol,
         score_classes(
-            detections, scores, ground_truth, vocabulary.object_of_hoi, len(images), rules
+            detections,
+            scores,
+            ground_truth,
+            vocabulary.object_of_hoi,
+            len(annotations.images),
+            protocol,
         ),
         tuple(vocabulary.hoi_name(hoi) for hoi in range(vocabulary.num_hois)),
         **groups,

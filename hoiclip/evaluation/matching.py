@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from hoiclip.evaluation.protocols import OverlapRule
 from hoiclip.overlap import row_iou
 
 PAIRS_PER_CHUNK = 1 << 18
@@ -40,41 +41,28 @@ class Pairs:
         return Pairs(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-@dataclass(frozen=True)
-class OverlapRule:
-    """How a protocol measures overlap, and how much it asks for.
-
-    Attributes:
-        inclusive: extents are x2 - x1 + 1.
-        least_extent: an intersection narrower or lower than, or equal to, this counts as none.
-        strict: IoU > 0.5 is asked for, not IoU >= 0.5.
-    """
-
-    inclusive: bool
-    least_extent: float
-    strict: bool
-
-    def overlap(
-        self, detections: Pairs, rows: np.ndarray, ground_truth: Pairs, others: np.ndarray
-    ) -> np.ndarray:
-        """(P,) min(IoU_human, IoU_object) of detections `rows` and ground truths `others`."""
-        human, object_ = (
-            row_iou(
-                boxes[rows],
-                others_boxes[others],
-                inclusive=self.inclusive,
-                least_extent=self.least_extent,
-            )
-            for boxes, others_boxes in (
-                (detections.human_boxes_xyxy, ground_truth.human_boxes_xyxy),
-                (detections.object_boxes_xyxy, ground_truth.object_boxes_xyxy),
-            )
+def pair_overlap(
+    detections: Pairs, rows: np.ndarray, ground_truth: Pairs, others: np.ndarray, rule: OverlapRule
+) -> np.ndarray:
+    """(P,) min(IoU_human, IoU_object) of detections `rows` and ground truths `others`."""
+    human, object_ = (
+        row_iou(
+            boxes[rows],
+            others_boxes[others],
+            inclusive=rule.inclusive,
+            least_extent=rule.least_extent,
         )
-        return np.minimum(human, object_)
+        for boxes, others_boxes in (
+            (detections.human_boxes_xyxy, ground_truth.human_boxes_xyxy),
+            (detections.object_boxes_xyxy, ground_truth.object_boxes_xyxy),
+        )
+    )
+    return np.minimum(human, object_)
 
-    def accepts(self, overlap: np.ndarray) -> np.ndarray:
-        """Whether an overlap is enough."""
-        return overlap > 0.5 if self.strict else overlap >= 0.5
+
+def is_enough(overlap: np.ndarray, rule: OverlapRule) -> np.ndarray:
+    """Whether an overlap makes a box right."""
+    return overlap > 0.5 if rule.strict else overlap >= 0.5
 
 
 def order_by_class(hoi: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -111,12 +99,12 @@ def true_positives(
     for rows, others, starts in candidates(
         detections.image * size + detections.hoi, ground_truth.image * size + ground_truth.hoi
     ):
-        overlap = rule.overlap(detections, rows, ground_truth, others)
+        overlap = pair_overlap(detections, rows, ground_truth, others, rule)
         best = np.maximum.reduceat(overlap, starts)
         counts = np.diff(starts, append=len(rows))
         level = np.flatnonzero(overlap == np.repeat(best, counts))
         first = level[np.searchsorted(level, starts)]
-        right = first[rule.accepts(best)]
+        right = first[is_enough(best, rule)]
         np.minimum.at(winner, others[right], rank[rows[right]])
     correct = np.zeros(len(detections), bool)
     correct[order[winner[winner < len(order)]]] = True
@@ -134,8 +122,8 @@ def pair_recall(detections: Pairs, ground_truth: Pairs, rule: OverlapRule) -> fl
     truth = _distinct(ground_truth)
     found = np.zeros(len(ground_truth), bool)
     for near, others, _ in candidates(detections.image[rows], ground_truth.image[truth]):
-        enough = rule.accepts(rule.overlap(detections, rows[near], ground_truth, truth[others]))
-        found[truth[others[enough]]] = True
+        overlap = pair_overlap(detections, rows[near], ground_truth, truth[others], rule)
+        found[truth[others[is_enough(overlap, rule)]]] = True
     return float(found.sum() / len(truth))
 
 

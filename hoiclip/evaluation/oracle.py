@@ -61,7 +61,7 @@ def unfound(target: np.ndarray, correct: np.ndarray, wrong: np.ndarray, num: int
     return missed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Oracle:
     """Detections, annotations and errors of C classes (HOI classes, or roles).
 

@@ -12,7 +12,8 @@ from pyarrow import csv
 
 from hoiclip import schema
 from hoiclip.evaluation.average_precision import exact_needed
-from hoiclip.evaluation.hico import PROTOCOLS, SETTINGS, HicoResult
+from hoiclip.evaluation.hico import SETTINGS, HicoResult
+from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.files import atomic_file
 
 CURVE_STEPS = 100

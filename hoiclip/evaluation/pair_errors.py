@@ -25,9 +25,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hoiclip.evaluation.hico import Protocol
-from hoiclip.evaluation.matching import Pairs, candidates
+from hoiclip.evaluation.matching import Pairs, candidates, is_enough
 from hoiclip.evaluation.oracle import RIGHT, Errors, best_of, unfound
+from hoiclip.evaluation.protocols import Protocol
 from hoiclip.overlap import row_iou
 from hoiclip.vocabulary import Vocabulary
 
@@ -112,7 +112,7 @@ def _related(
         near.append((queries[keep], others[keep], human[keep], object_[keep]))
     near_query, near_truth, human, object_ = (np.concatenate(c) for c in zip(*near, strict=True))
     overlap = np.minimum(human, object_)
-    boxes_right = rule.accepts(human).astype(np.int8) + 2 * rule.accepts(object_)
+    boxes_right = is_enough(human, rule).astype(np.int8) + 2 * is_enough(object_, rule)
     parts = [(near_query[:0], near_truth[:0], np.zeros(0, np.int8), overlap[:0])]
     for rows, places, _ in candidates(query, near_query):
         others = near_truth[places]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,20 +12,23 @@ from pyarrow import csv
 
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
-from hoiclip.evaluation.average_precision import RecallSteps
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import HicoResult, evaluate_hico
 from hoiclip.evaluation.outputs import metrics, write_outputs
 from hoiclip.evaluation.per_verb import per_verb_table
+from hoiclip.evaluation.protocols import (
+    HICO,
+    V_COCO,
+    ProtocolName,
+    RecallSteps,
+    protocol_named,
+)
 from hoiclip.evaluation.tables import BoxConvention
 from hoiclip.evaluation.vcoco import VcocoResult, evaluate_vcoco
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import INCLUSIVE_OFFSET
 from hoiclip.files import atomic_file, write_json
 from hoiclip.vocabulary import Vocabulary
-
-UNLABELLED_PEOPLE = "unlabelled_people.parquet"
-OUTSIDE_VOCABULARY = "outside_vocabulary.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ class EvaluateConfig:
             protocol's own.
     """
 
-    protocol: Literal["hico", "hoiclip", "pocket", "vcoco"]
+    protocol: ProtocolName
     recall_steps: RecallSteps | None = None
 
 
@@ -104,24 +107,21 @@ def evaluate_partition(
     folder: str | Path,
     vocabulary: Vocabulary,
     classes: pa.Table,
-    protocol: str,
+    config: EvaluateConfig,
     *,
     boxes: BoxConvention = "schema",
-    recall_steps: RecallSteps | None = None,
 ) -> Evaluation:
     """Scores and diagnoses predictions against a partition's folder.
 
     Args:
         predictions: rows of `schema.PREDICTIONS`; boxes and scores may be of any floating type.
-        folder: with `images.parquet`, `instances.parquet`, `interactions.parquet` and perhaps
-            `unlabelled_people.parquet` (`schema.UNLABELLED`) and `outside_vocabulary.parquet`
-            (`schema.OUTSIDE_VOCABULARY`), which `vcoco` alone uses.
+        folder: see `Annotations.read`; `unlabelled_people` and `outside_vocabulary` are of use to
+            `vcoco` alone.
         vocabulary: the classes.
         classes: rows of `schema.CLASSES`.
-        protocol: see `EvaluateConfig`.
+        config: by which protocol.
         boxes: `schema` for predicted boxes as the schema has them, `protocol` for boxes in the
             protocol's own convention.
-        recall_steps: see `EvaluateConfig`.
 
     Raises:
         InputError: a table is absent or malformed, one contradicts another, or the protocol does
@@ -131,42 +131,19 @@ def evaluate_partition(
     folder = Path(folder)
     annotations = Annotations.read(folder)
     annotations.check(folder, vocabulary)
-    tables = {
-        "images": annotations.images,
-        "instances": annotations.instances,
-        "interactions": annotations.interactions,
-        "vocabulary": vocabulary,
-    }
-    if protocol != "vcoco":
-        rules = {"protocol": protocol, "boxes": boxes, "recall_steps": recall_steps}
-        result = evaluate_hico(predictions, **tables, classes=classes, **rules)
-        diagnosis = diagnose(predictions, **tables, **rules)
-        return Evaluation(protocol, vocabulary, result, diagnosis)
-    more = {
-        "unlabelled_people": read_unlabelled_people(folder),
-        "outside_vocabulary": read_outside_vocabulary(folder),
-    }
-    roles = evaluate_vcoco(predictions, **tables, **more, boxes=boxes)
-    diagnosis = diagnose_vcoco(predictions, **tables, **more, boxes=boxes)
+    if config.protocol != V_COCO:
+        protocol = protocol_named(config.protocol, config.recall_steps)
+        result = evaluate_hico(predictions, annotations, vocabulary, classes, protocol, boxes=boxes)
+        diagnosis = diagnose(predictions, annotations, vocabulary, protocol, boxes=boxes)
+        return Evaluation(config.protocol, vocabulary, result, diagnosis)
+    roles = evaluate_vcoco(predictions, annotations, vocabulary, boxes=boxes)
+    diagnosis = diagnose_vcoco(predictions, annotations, vocabulary, boxes=boxes)
     beside = predictions if boxes == "schema" else _in_schema(predictions)
-    result = evaluate_hico(
-        beside, **tables, classes=classes, protocol="hico", recall_steps=recall_steps
-    )
+    protocol = protocol_named(HICO.name, config.recall_steps)
+    result = evaluate_hico(beside, annotations, vocabulary, classes, protocol)
     missing_roles = _has_missing_roles(folder, annotations.interactions)
-    has_people = more["unlabelled_people"] is not None
-    return Evaluation(protocol, vocabulary, result, diagnosis, roles, missing_roles, has_people)
-
-
-def read_unlabelled_people(folder: Path) -> pa.Table | None:
-    """The people of a partition's images whom its source does not label, where they are known."""
-    path = folder / UNLABELLED_PEOPLE
-    return schema.read_unlabelled(path) if path.exists() else None
-
-
-def read_outside_vocabulary(folder: Path) -> pa.Table | None:
-    """The interactions of a partition that are no HOI class, where there are any."""
-    path = folder / OUTSIDE_VOCABULARY
-    return schema.read_table(path, schema.OUTSIDE_VOCABULARY) if path.exists() else None
+    has_people = annotations.unlabelled_people is not None
+    return Evaluation(V_COCO, vocabulary, result, diagnosis, roles, missing_roles, has_people)
 
 
 def _has_missing_roles(folder: Path, interactions: pa.Table) -> bool:

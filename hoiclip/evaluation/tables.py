@@ -8,15 +8,15 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.evaluation.matching import Pairs
+from hoiclip.evaluation.protocols import Offset
 from hoiclip.schema import fixed_lists_to_numpy
 from hoiclip.vocabulary import Vocabulary
 
 BoxConvention = Literal["schema", "protocol"]
 """Whose boxes predictions have: the schema's, or already those that the protocol compares."""
-
-Offset = tuple[float, float, float, float]
 
 
 def offset_of(boxes: BoxConvention, offset_xyxy: Offset) -> Offset:
@@ -117,19 +117,16 @@ def detections_of(
 
 
 def ground_truth_of(
-    instances: pa.Table,
-    interactions: pa.Table,
-    index: ImageIndex,
-    vocabulary: Vocabulary,
-    offset_xyxy: Offset,
+    annotations: Annotations, index: ImageIndex, vocabulary: Vocabulary, offset_xyxy: Offset
 ) -> Pairs:
     """Interactions with the boxes of their instances, in the order of the table.
 
     Raises:
         InputError: see `hico.evaluate_hico`.
     """
-    hoi = _hoi_ids(interactions, "interactions", vocabulary)
-    return annotated_pairs(instances, interactions, hoi, index, offset_xyxy)
+    rows = annotations.interactions
+    hoi = _hoi_ids(rows, "interactions", vocabulary)
+    return annotated_pairs(annotations.instances, rows, hoi, index, offset_xyxy)
 
 
 def annotated_pairs(

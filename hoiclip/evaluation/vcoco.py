@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.data.annotations import Annotations
 from hoiclip.evaluation.average_precision import precision_curves
 from hoiclip.evaluation.tables import BoxConvention, ImageIndex, detections_of, offset_of
 from hoiclip.evaluation.vcoco_matching import (
@@ -92,12 +93,8 @@ class VcocoResult:
 
 def evaluate_vcoco(
     predictions: pa.Table,
-    images: pa.Table,
-    instances: pa.Table,
-    interactions: pa.Table,
+    annotations: Annotations,
     vocabulary: Vocabulary,
-    unlabelled_people: pa.Table | None = None,
-    outside_vocabulary: pa.Table | None = None,
     *,
     boxes: BoxConvention = "schema",
 ) -> VcocoResult:
@@ -109,16 +106,11 @@ def evaluate_vcoco(
     Args:
         predictions: rows of `schema.PREDICTIONS`, in any order; the box of a null object is null.
             Boxes and scores may be of any floating type.
-        images: the partition's `schema.IMAGES`.
-        instances: the partition's `schema.INSTANCES`.
-        interactions: the partition's `schema.INTERACTIONS`.
+        annotations: the partition. Without its `unlabelled_people`, detections of such people count
+            as wrong, and the AP is lower than the official one. People are labelled with the rows
+            of its `outside_vocabulary`, too: no class predicts them as such, but their roles are to
+            be found all the same.
         vocabulary: verbs named `<action>` or `<action>_obj` and `<action>_instr`.
-        unlabelled_people: rows of `schema.UNLABELLED`, the people of COCO, crowds included, whom
-            V-COCO does not label. Without them, detections of such people count as wrong, and the
-            AP is lower than the official one.
-        outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`, with which people are labelled
-            beside `interactions`: pairs of a verb and an object that are no HOI class. No class
-            predicts them as such, but their roles are to be found all the same.
         boxes: `schema` for predicted boxes as the schema has them, `protocol` for boxes that are
             0-based inclusive pixels already.
 
@@ -127,10 +119,10 @@ def evaluate_vcoco(
             finite, the human of an interaction is not a person, or the vocabulary is not V-COCO's.
     """
     actions = Actions.of(vocabulary)
-    labelled = (images, instances, interactions, vocabulary, actions)
-    truth = truth_of(*labelled, unlabelled_people, outside_vocabulary)
+    truth = truth_of(annotations, vocabulary, actions)
     offset = offset_of(boxes, INCLUSIVE_OFFSET)
-    pairs, scores = detections_of(predictions, ImageIndex.of(images), vocabulary, offset)
+    index = ImageIndex.of(annotations.images)
+    pairs, scores = detections_of(predictions, index, vocabulary, offset)
     roles, agents = role_and_agent_detections(pairs, scores, vocabulary, actions)
     return score_detections(roles, agents, truth, actions)
 

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hoiclip.evaluation.matching import OverlapRule, Pairs, pair_recall
+from hoiclip.data.annotations import Annotations
+from hoiclip.evaluation.matching import Pairs, pair_recall
 from hoiclip.evaluation.oracle import Oracle
+from hoiclip.evaluation.protocols import V_COCO, OverlapRule
 from hoiclip.evaluation.tables import BoxConvention, ImageIndex, detections_of, offset_of
 from hoiclip.evaluation.vcoco_errors import DETECTION_KINDS, find_errors
 from hoiclip.evaluation.vcoco_matching import (
@@ -31,12 +33,8 @@ KINDS = (*DETECTION_KINDS, "missed")
 
 def diagnose_vcoco(
     predictions: pa.Table,
-    images: pa.Table,
-    instances: pa.Table,
-    interactions: pa.Table,
+    annotations: Annotations,
     vocabulary: Vocabulary,
-    unlabelled_people: pa.Table | None = None,
-    outside_vocabulary: pa.Table | None = None,
     *,
     boxes: BoxConvention = "schema",
 ) -> dict[str, Any]:
@@ -51,10 +49,10 @@ def diagnose_vcoco(
         InputError: see `vcoco.evaluate_vcoco`.
     """
     actions = Actions.of(vocabulary)
-    labelled = (images, instances, interactions, vocabulary, actions)
-    truth = truth_of(*labelled, unlabelled_people, outside_vocabulary)
+    truth = truth_of(annotations, vocabulary, actions)
     offset = offset_of(boxes, INCLUSIVE_OFFSET)
-    pairs, scores = detections_of(predictions, ImageIndex.of(images), vocabulary, offset)
+    index = ImageIndex.of(annotations.images)
+    pairs, scores = detections_of(predictions, index, vocabulary, offset)
     detections, _ = role_and_agent_detections(pairs, scores, vocabulary, actions)
     return diagnose_roles(detections, truth, actions)
 
@@ -75,18 +73,18 @@ def diagnose_roles(detections: Detections, truth: Truth, actions: Actions) -> di
     correct, _ = best_of_each_person(detections, matches, right, num_roles)
     errors, role_of_annotation = find_errors(detections, matches, correct, truth)
     oracle = Oracle(
-        detections.group,
-        detections.scores,
-        correct,
-        matches.counted,
-        role_of_annotation,
-        num_roles,
-        errors,
-        lambda curves: curves.area(),
+        classes=detections.group,
+        scores=detections.scores,
+        correct=correct,
+        counted=matches.counted,
+        truth_classes=role_of_annotation,
+        num_classes=num_roles,
+        errors=errors,
+        average_precision=lambda curves: curves.area(),
     )
     rule = OverlapRule(inclusive=True, least_extent=0, strict=False)
     recall = pair_recall(_pairs(detections), _annotated_pairs(truth), rule)
-    return oracle.diagnosis("vcoco", recall)
+    return oracle.diagnosis(V_COCO, recall)
 
 
 def _published(detections: Detections, truth: Truth, actions: Actions) -> tuple[Detections, Truth]:

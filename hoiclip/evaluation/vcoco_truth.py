@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
+from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.evaluation.tables import ImageIndex, annotated_pairs
 from hoiclip.schema import fixed_lists_to_numpy
@@ -126,37 +127,31 @@ def inclusive_truth_boxes(boxes_xyxy: np.ndarray, image_sizes: np.ndarray) -> np
     return np.clip(corners, 0, np.tile(image_sizes - 1, 2))
 
 
-def truth_of(
-    images: pa.Table,
-    instances: pa.Table,
-    interactions: pa.Table,
-    vocabulary: Vocabulary,
-    actions: Actions,
-    unlabelled_people: pa.Table | None = None,
-    outside_vocabulary: pa.Table | None = None,
-) -> Truth:
+def truth_of(annotations: Annotations, vocabulary: Vocabulary, actions: Actions) -> Truth:
     """Collects the people and roles of a partition; arguments as of `vcoco.evaluate_vcoco`.
 
     Raises:
         InputError: a row names what does not exist, or the human of an interaction is not a person.
     """
+    images, instances = annotations.images, annotations.instances
     index = ImageIndex.of(images)
     sizes = np.stack([images["width"].to_numpy(), images["height"].to_numpy()], 1)
-    rows, verb = _labels(interactions, outside_vocabulary, vocabulary)
+    rows, verb = _labels(annotations, vocabulary)
     pairs = annotated_pairs(instances, rows, verb, index, (0, 0, 0, 0))
     image, keys, boxes = _people(instances, index, vocabulary)
-    if unlabelled_people is None:
-        unlabelled_people = schema.PLACED_UNLABELLED.empty_table()
-    other = index(unlabelled_people["image_id"].to_numpy(), "unlabelled_people")
-    in_file_order = "instances_ahead" in unlabelled_people.column_names
-    ahead = unlabelled_people["instances_ahead"].to_numpy() if in_file_order else 0
+    others = annotations.unlabelled_people
+    if others is None:
+        others = schema.PLACED_UNLABELLED.empty_table()
+    other = index(others["image_id"].to_numpy(), "unlabelled_people")
+    in_file_order = "instances_ahead" in others.column_names
+    ahead = others["instances_ahead"].to_numpy() if in_file_order else 0
     # Ahead of the instance of that number, which they may be themselves: a person who is an object
     # of somebody's role, too, is one that V-COCO does not label.
     places = np.concatenate([(other << 32) + ahead, keys])
     order = np.argsort(places, kind="stable")
     unlabelled = np.append(order < len(other), False)
     image = np.concatenate([other, image])[order]
-    boxes = np.concatenate([fixed_lists_to_numpy(unlabelled_people["box_xyxy"]), boxes])[order]
+    boxes = np.concatenate([fixed_lists_to_numpy(others["box_xyxy"]), boxes])[order]
 
     wanted = (pairs.image << 32) + rows["human"].to_numpy()
     place = np.searchsorted(keys, wanted)
@@ -191,13 +186,12 @@ def truth_of(
     )
 
 
-def _labels(
-    interactions: pa.Table, outside_vocabulary: pa.Table | None, vocabulary: Vocabulary
-) -> tuple[pa.Table, np.ndarray]:
+def _labels(annotations: Annotations, vocabulary: Vocabulary) -> tuple[pa.Table, np.ndarray]:
     """Rows of `schema.OUTSIDE_VOCABULARY` for all that is labelled, and their verbs (R,)."""
-    rows = interactions.select(schema.OUTSIDE_VOCABULARY.names)
-    if outside_vocabulary is not None:
-        rows = pa.concat_tables([rows, outside_vocabulary.cast(rows.schema)]).combine_chunks()
+    rows = annotations.interactions.select(schema.OUTSIDE_VOCABULARY.names)
+    outside = annotations.outside_vocabulary
+    if outside is not None:
+        rows = pa.concat_tables([rows, outside.cast(rows.schema)]).combine_chunks()
     verb = rows["verb"].to_numpy().astype(np.int64)
     wrong = (verb < 0) | (verb >= vocabulary.num_verbs)
     if wrong.any():

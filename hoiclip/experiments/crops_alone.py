@@ -106,6 +106,5 @@ def score_crops_alone(paths: TrainPaths, config: ModelConfig, data: Path) -> dic
         ImageStore(data / "images/test"),
     )
     classes = schema.read_table(paths.classes, schema.CLASSES)
-    tables = (test.images, test.instances, test.interactions)
-    result = evaluate_hico(predictions, *tables, vocabulary, classes)
+    result = evaluate_hico(predictions, test, vocabulary, classes)
     return {"metrics": metrics(result), "cpu_seconds": round(time.process_time() - started, 1)}

@@ -18,6 +18,7 @@ from hoiclip.data.images import ImageStore
 from hoiclip.errors import ParamsError
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
+from hoiclip.evaluation.protocols import HICO, V_COCO, protocol_named
 from hoiclip.experiments.plan import Experiment
 from hoiclip.files import write_json
 from hoiclip.model.config import ModelConfig
@@ -116,19 +117,16 @@ def score_test(
         store = ImageStore(PATHS.images)
         k = choose_k(detector, validation, store, classes, config, device)["best"]
     test = Annotations.read(DATA / "annotations/test")
-    tables = (test.images, test.instances, test.interactions)
     ks = sorted({0, k})
     predictions = predict(
         detector, test.images, ImageStore(DATA / "images/test"), config, ks, device
     )
     vocabulary = Vocabulary.read(PATHS.vocabulary)
-    protocol = params["evaluate"]["protocol"]
-    steps = params["evaluate"].get("recall_steps")
+    name = params["evaluate"]["protocol"]
     # Rows are compared by HOI class, which V-COCO's own protocol does not score.
-    protocol = "hico" if protocol == "vcoco" else protocol
+    name = HICO.name if name == V_COCO else name
+    protocol = protocol_named(name, params["evaluate"].get("recall_steps"))
     return {
-        k_: metrics(
-            evaluate_hico(table, *tables, vocabulary, classes, protocol, recall_steps=steps)
-        )
+        k_: metrics(evaluate_hico(table, test, vocabulary, classes, protocol))
         for k_, table in zip(ks, predictions, strict=True)
     }, k

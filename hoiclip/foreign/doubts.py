@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from hoiclip.evaluation.protocols import V_COCO
 from hoiclip.evaluation.tables import ImageIndex
-from hoiclip.foreign.truths import V_COCO, Truths
+from hoiclip.foreign.truths import Truths
 from hoiclip.formats.annotations.frame import frame_notes
 from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
 from hoiclip.formats.predictions.vcoco_list import PersonDetections

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 
 from hoiclip.errors import InputError
-from hoiclip.evaluation.average_precision import RecallSteps
+from hoiclip.evaluation.protocols import V_COCO, ProtocolName, RecallSteps
 from hoiclip.evaluation.vcoco_truth import Actions
 from hoiclip.foreign.boxes import BoxConvention
 from hoiclip.foreign.classes import classes_of
 from hoiclip.foreign.doubts import box_doubts, people_doubts, zero_doubts
 from hoiclip.foreign.scored import Scored, score_people, score_rows
-from hoiclip.foreign.truths import V_COCO, Truths
+from hoiclip.foreign.truths import Truths
 from hoiclip.formats.annotations.detection import ORDER, annotations_in
 from hoiclip.formats.annotations.reading import Source, SourceOptions, read_annotations
 from hoiclip.formats.predictions import hoia, matlab, parquet, vcoco_list
@@ -23,8 +22,6 @@ from hoiclip.formats.predictions.detection import PredictionFormat, format_of
 from hoiclip.formats.predictions.hoia_numbering import NumberingName
 from hoiclip.formats.predictions.image_names import ImageNames
 from hoiclip.vocabulary import Vocabulary
-
-ProtocolName = Literal["hico", "hoiclip", "pocket", "vcoco"]
 
 
 @dataclass(frozen=True, kw_only=True)

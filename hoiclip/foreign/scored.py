@@ -10,18 +10,18 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from hoiclip.evaluation.average_precision import RecallSteps
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import HicoResult, evaluate_hico
 from hoiclip.evaluation.outputs import metrics, write_outputs
 from hoiclip.evaluation.per_verb import per_verb_table
+from hoiclip.evaluation.protocols import HICO, V_COCO, RecallSteps, protocol_named
 from hoiclip.evaluation.tables import ImageIndex
 from hoiclip.evaluation.vcoco import VcocoResult, evaluate_vcoco, score_detections
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_roles, diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import truth_of
 from hoiclip.files import atomic_file, write_json
 from hoiclip.foreign.boxes import BoxConvention, protocol_offset
-from hoiclip.foreign.truths import V_COCO, Truths
+from hoiclip.foreign.truths import Truths
 from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
 from hoiclip.formats.predictions.vcoco_list import PersonDetections
 
@@ -71,7 +71,7 @@ class Scored:
         if self.vcoco is not None:
             values |= self.vcoco.metrics() | {
                 "missing_roles": self.truths.source.missing_roles,
-                "unlabelled_people": self.truths.source.unlabelled_people is not None,
+                "unlabelled_people": self.truths.source.annotations.unlabelled_people is not None,
             }
         if self.diagnosis is not None:
             values["diagnosis"] = self.diagnosis
@@ -120,31 +120,22 @@ def score_rows(
     everything = np.ones(len(rows), bool)
     told = told | _counts(rows.image_id, truths)
     notes = [*notes, *_notes(rows, known, truths)]
-    by_hoi = truths.tables | {"classes": truths.classes}
-    rules = {"boxes": "protocol", "recall_steps": recall_steps}
-    if truths.protocol != V_COCO:
-        rules["protocol"] = truths.protocol
-        table = rows.table(rows.hoi, known, protocol_offset(boxes, truths.protocol))
-        result = evaluate_hico(table, **by_hoi, **rules)
-        found = None
-        if diagnosis:
-            found = diagnose(table, **truths.tables, **rules)
+    by_hoi = truths.source.annotations, truths.source.vocabulary
+    is_vcoco = truths.protocol == V_COCO
+    protocol = protocol_named(HICO.name if is_vcoco else truths.protocol, recall_steps)
+    table = rows.table(rows.hoi, known, protocol_offset(boxes, protocol.name))
+    result = evaluate_hico(table, *by_hoi, truths.classes, protocol, boxes="protocol")
+    if not is_vcoco:
+        found = diagnose(table, *by_hoi, protocol, boxes="protocol") if diagnosis else None
         return Scored(
             truths=truths, hico=result, vcoco=None, diagnosis=found, told=told, notes=tuple(notes)
         )
     table = rows.table(rows.verb, everything, protocol_offset(boxes, V_COCO))
     return Scored(
         truths=truths,
-        hico=evaluate_hico(
-            rows.table(rows.hoi, known, protocol_offset(boxes, "hico")),
-            **by_hoi,
-            **rules,
-            protocol="hico",
-        ),
-        vcoco=evaluate_vcoco(table, **truths.verb_tables, boxes="protocol"),
-        diagnosis=(
-            diagnose_vcoco(table, **truths.verb_tables, boxes="protocol") if diagnosis else None
-        ),
+        hico=result,
+        vcoco=evaluate_vcoco(table, *truths.by_verb, boxes="protocol"),
+        diagnosis=diagnose_vcoco(table, *truths.by_verb, boxes="protocol") if diagnosis else None,
         told=told,
         notes=tuple(notes),
     )
@@ -160,11 +151,9 @@ def score_people(
     diagnosis: bool,
 ) -> Scored:
     """Scores V-COCO's own detections, of roles and of agents; arguments as of `score_rows`."""
-    tables, offset = truths.verb_tables, protocol_offset(boxes, V_COCO)
-    arguments = [tables[key] for key in ("images", "instances", "interactions", "vocabulary")]
-    more = {key: tables[key] for key in ("unlabelled_people", "outside_vocabulary")}
-    truth = truth_of(*arguments, truths.actions, **more)
-    image = ImageIndex.of(tables["images"])(people.image_id, "detections")
+    offset = protocol_offset(boxes, V_COCO)
+    truth = truth_of(*truths.by_verb, truths.actions)
+    image = ImageIndex.of(truths.source.annotations.images)(people.image_id, "detections")
     results = []
     # One role and one action at a time, as each repeats the boxes of all people.
     for group in range(max(len(truths.actions.roles), len(truths.actions.names))):

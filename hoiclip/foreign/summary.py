@@ -57,8 +57,8 @@ def partition_text(source: Source) -> str:
         ("HOI classes", source.vocabulary.num_hois),
         ("HOI classes with interactions", len(interactions["hoi"].unique())),
     ]
-    if source.unlabelled_people is not None:
-        rows.append(("people that V-COCO does not label", len(source.unlabelled_people)))
+    if annotations.unlabelled_people is not None:
+        rows.append(("people that V-COCO does not label", len(annotations.unlabelled_people)))
     blocks = [columns([(f"read as {source.kind}", ""), *((k, str(v)) for k, v in rows)])]
     kinds, kept = (source.findings[key].to_pylist() for key in ("kind", "kept"))
     findings = sorted(Counter(zip(kinds, kept, strict=True)).items())

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import pyarrow as pa
 
+from hoiclip.data.annotations import Annotations
 from hoiclip.evaluation.vcoco_truth import Actions
 from hoiclip.formats.annotations.reading import Source
 from hoiclip.vocabulary import Hoi, Vocabulary
-
-V_COCO = "vcoco"
-"""The protocol of V-COCO."""
 
 
 @dataclass(frozen=True)
@@ -33,29 +30,17 @@ class Truths:
     actions: Actions | None
 
     @cached_property
-    def tables(self) -> dict[str, Any]:
-        """Arguments of the evaluation by HOI class."""
-        annotations = self.source.annotations
-        return {
-            "images": annotations.images,
-            "instances": annotations.instances,
-            "interactions": annotations.interactions,
-            "vocabulary": self.source.vocabulary,
-        }
-
-    @cached_property
-    def verb_tables(self) -> dict[str, Any]:
-        """Arguments of V-COCO's evaluation, which looks at verbs: each is its own class.
+    def by_verb(self) -> tuple[Annotations, Vocabulary]:
+        """What V-COCO's evaluation takes, which looks at verbs: each is its own class.
 
         So an object class that the vocabulary does not pair with the verb loses no detection.
         """
-        vocabulary = self.source.vocabulary
+        vocabulary, annotations = self.source.vocabulary, self.source.annotations
         hois = tuple(Hoi(verb, None) for verb in range(vocabulary.num_verbs))
-        interactions = self.source.annotations.interactions
+        interactions = annotations.interactions
         place = interactions.column_names.index("hoi")
-        return self.tables | {
-            "interactions": interactions.set_column(place, "hoi", interactions["verb"]),
-            "vocabulary": Vocabulary(vocabulary.objects, vocabulary.verbs, hois),
-            "unlabelled_people": self.source.unlabelled_people,
-            "outside_vocabulary": self.source.outside_vocabulary,
-        }
+        interactions = interactions.set_column(place, "hoi", interactions["verb"])
+        return (
+            replace(annotations, interactions=interactions),
+            Vocabulary(vocabulary.objects, vocabulary.verbs, hois),
+        )

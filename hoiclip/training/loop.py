@@ -213,8 +213,7 @@ class Trainer:
         (predictions,) = predict(
             self.detector, validation.images, self.data.store, self.predict_config, [0], self.device
         )
-        tables = (validation.images, validation.instances, validation.interactions)
-        result = evaluate_hico(predictions, *tables, self.data.vocabulary, self.data.classes)
+        result = evaluate_hico(predictions, validation, self.data.vocabulary, self.data.classes)
         found = metrics(result)["default"]
         full = found["full"]
         if full is not None and full > progress.best[0]:

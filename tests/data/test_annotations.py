@@ -133,9 +133,15 @@ def test_an_interaction_that_is_there_twice_is_refused(hoi):
 
 def test_unlabelled_people_are_beside_the_tables(tmp_path):
     people = pa.Table.from_pylist([{"image_id": 7, "box_xyxy": BOX}], schema.UNLABELLED)
-    annotations().write(tmp_path / "part", {"a": 1}, unlabelled_people=people)
+    with_people = dataclasses.replace(annotations(), unlabelled_people=people)
+    with_people.write(tmp_path / "part", {"a": 1})
     path = tmp_path / "part/unlabelled_people.parquet"
     assert schema.read_table(path, schema.UNLABELLED).equals(people)
+    back = Annotations.read(tmp_path / "part")
+    assert back.unlabelled_people.equals(people)
+    assert back.outside_vocabulary is None
+    assert back.select(np.array([7])).unlabelled_people.equals(people)
+    assert len(back.select(np.array([3])).unlabelled_people) == 0
     annotations().write(tmp_path / "part", {"a": 1})
     assert not path.exists()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
+from hoiclip.data.annotations import Annotations
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -43,9 +44,16 @@ class World:
         return predictions_table(self.detections, self.images, self.float64)
 
     @property
-    def tables(self) -> dict:
-        names = ("images", "instances", "interactions", "vocabulary", "classes")
-        return {name: getattr(self, name) for name in names}
+    def annotations(self) -> Annotations:
+        return Annotations(self.images, self.instances, self.interactions)
+
+    @property
+    def labels(self) -> tuple[Annotations, Vocabulary]:
+        return self.annotations, self.vocabulary
+
+    @property
+    def parts(self) -> tuple[Annotations, Vocabulary, pa.Table]:
+        return self.annotations, self.vocabulary, self.classes
 
 
 def predictions_table(detections: list[dict], images: pa.Table, float64: bool = False) -> pa.Table:

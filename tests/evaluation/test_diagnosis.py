@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hoiclip.data.annotations import Annotations
 from hoiclip.evaluation.diagnosis import KINDS, diagnose
-from hoiclip.evaluation.hico import PROTOCOLS, evaluate_hico
+from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
+from hoiclip.evaluation.protocols import PROTOCOLS
 
 NAMES = sorted(PROTOCOLS)
 BOX = (0.0, 0.0, 10.0, 10.0)
@@ -31,7 +33,7 @@ def diagnosis(
     truths = [{"human": BOX, "object": BOX, "hoi": HOLD_CUP, "image": 0, **t} for t in truths]
     tables = worlds.partition(truths, list(range(num_images)), vocabulary)
     predictions = worlds.predictions_table(rows, tables["images"])
-    return diagnose(predictions, **tables, vocabulary=vocabulary, protocol=protocol)
+    return diagnose(predictions, Annotations(**tables), vocabulary, PROTOCOLS[protocol])
 
 
 def only(result: dict, kind: str, delta: float, count: int = 1) -> None:
@@ -180,12 +182,11 @@ def test_missing_objects():
     )
     row = {"image": 0, "query": 0, "hoi": 1, "human": BOX, "object": None, "score": 0.5}
     predictions = worlds.predictions_table([row], tables["images"])
-    only(diagnose(predictions, **tables, vocabulary=vocabulary), "verb", 100)
+    only(diagnose(predictions, Annotations(**tables), vocabulary), "verb", 100)
 
 
 def compare(world: worlds.World, protocol: str) -> dict:
-    tables = {k: v for k, v in world.tables.items() if k != "classes"}
-    found = diagnose(world.predictions, **tables, protocol=protocol)
+    found = diagnose(world.predictions, *world.labels, PROTOCOLS[protocol])
     expected = reference.of_hico(world.detections, world.truths, world.vocabulary, protocol)
     reference.assert_equal(found, expected)
     return found
@@ -210,18 +211,17 @@ def test_real_annotations_equal_the_reference(protocol):
 @given(seed=st.integers(0, 2**32 - 1))
 def test_random_worlds(protocol, seed):
     world = worlds.random_world(seed)
-    tables = {k: v for k, v in world.tables.items() if k != "classes"}
-    result = diagnose(world.predictions, **tables, protocol=protocol)
-    expected = metrics(evaluate_hico(world.predictions, **world.tables, protocol=protocol))
+    result = diagnose(world.predictions, *world.labels, PROTOCOLS[protocol])
+    expected = metrics(evaluate_hico(world.predictions, *world.parts, PROTOCOLS[protocol]))
     assert result["map"] == expected["default"]["full"]
     assert result["pair_recall"] == expected["recall"]
     turned = world.predictions.take(np.arange(len(world.predictions))[::-1])
-    assert diagnose(turned, **tables, protocol=protocol) == result
+    assert diagnose(turned, *world.labels, PROTOCOLS[protocol]) == result
     if result["map"] is None:
         return
     for delta in result["delta_ap"].values():
         assert -1e-9 <= delta <= result["lost"] + 1e-9
-    curves = evaluate_hico(world.predictions, **world.tables, protocol=protocol).scores.curves
+    curves = evaluate_hico(world.predictions, *world.parts, PROTOCOLS[protocol]).scores.curves
     found = int(curves["default"].found.sum())
     wrong = sum(count for kind, count in result["count"].items() if kind != "missed")
     assert found + wrong == len(world.detections)
@@ -231,27 +231,20 @@ def test_random_worlds(protocol, seed):
 @pytest.mark.parametrize("protocol", NAMES)
 def test_boxes_in_the_protocols_own_convention(protocol):
     world = worlds.random_world(7)
-    tables = {k: v for k, v in world.tables.items() if k != "classes"}
-    expected = diagnose(world.predictions, **tables, protocol=protocol)
+    expected = diagnose(world.predictions, *world.labels, PROTOCOLS[protocol])
     convert = reference.hico.PROTOCOLS[protocol][0]
     own = [
         d | {"human": convert(d["human"]), "object": convert(d["object"])} for d in world.detections
     ]
     table = worlds.predictions_table(own, world.images)
-    assert diagnose(table, **tables, protocol=protocol, boxes="protocol") == expected
+    assert diagnose(table, *world.labels, PROTOCOLS[protocol], boxes="protocol") == expected
 
 
 @pytest.mark.parametrize("protocol", NAMES)
 def test_small_chunks_give_the_same(protocol, monkeypatch):
     for seed in range(10):
         world = worlds.random_world(seed)
-        tables = {k: v for k, v in world.tables.items() if k != "classes"}
-        expected = diagnose(world.predictions, **tables, protocol=protocol)
+        expected = diagnose(world.predictions, *world.labels, PROTOCOLS[protocol])
         with monkeypatch.context() as patch:
             patch.setattr("hoiclip.evaluation.matching.PAIRS_PER_CHUNK", 3)
-            assert diagnose(world.predictions, **tables, protocol=protocol) == expected
-
-
-def test_unknown_protocol():
-    with pytest.raises(ValueError, match="unknown protocol 'voc'"):
-        diagnosis([], [], "voc")
+            assert diagnose(world.predictions, *world.labels, PROTOCOLS[protocol]) == expected

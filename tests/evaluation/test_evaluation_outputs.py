@@ -8,11 +8,12 @@ import pytest
 from hoiclip import schema
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import curves_table, metrics, write_outputs
+from hoiclip.evaluation.protocols import protocol_named
 
 
 def result_of(seed: int, protocol: str = "hico"):
     world = worlds.random_world(seed)
-    return evaluate_hico(world.predictions, **world.tables, protocol=protocol)
+    return evaluate_hico(world.predictions, *world.parts, protocol_named(protocol))
 
 
 def test_files_say_what_the_result_says(tmp_path):

@@ -20,6 +20,7 @@ from hico_worlds import predictions_table, random_world
 
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
+from hoiclip.evaluation.protocols import protocol_named
 from hoiclip.formats.vocabularies import COCO_IDS, hico_det, published_rare
 
 PROTOCOLS = ("hico", "hoiclip", "pocket")
@@ -29,7 +30,7 @@ RARE = np.flatnonzero(published_rare(HICO)).tolist()
 
 def own_metrics(world, detections, protocol):
     table = predictions_table(detections, world.images)
-    return metrics(evaluate_hico(table, **world.tables, protocol=protocol))
+    return metrics(evaluate_hico(table, *world.parts, protocol_named(protocol)))
 
 
 def read_metrics(*arguments, **options):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import annotation_files
 import numpy as np
@@ -106,8 +107,7 @@ def official_list(world):
 
 
 def expected_of(world):
-    tables = {k: v for k, v in world.tables.items() if k != "classes"}
-    return evaluate_vcoco(world.predictions, **tables)
+    return evaluate_vcoco(world.predictions, *world.labels)
 
 
 def write(tmp_path, world):
@@ -127,8 +127,7 @@ def test_lists_score_as_the_tables_they_were_made_from(tmp_path):
         assert close(found["vcoco"], expected.metrics()["vcoco"])
         assert found["default"] is found["known_object"] is found["recall"] is None
         assert close(scored.vcoco.per_role(), expected.per_role())
-        tables = {k: v for k, v in world.tables.items() if k != "classes"}
-        diagnosis = diagnose_vcoco(world.predictions, **tables)
+        diagnosis = diagnose_vcoco(world.predictions, *world.labels)
         assert close(found["diagnosis"]["map"], diagnosis["map"])
         assert found["diagnosis"]["count"] == diagnosis["count"]
 
@@ -165,8 +164,8 @@ def test_unlabelled_people_are_read_beside_the_partition(tmp_path):
         schema.write_table(folder / "unlabelled_people.parquet", table, schema.UNLABELLED, {})
         found = score_files(path, folder).metrics()
         assert found["unlabelled_people"] is True
-        tables = {k: v for k, v in world.tables.items() if k != "classes"}
-        expected = evaluate_vcoco(world.predictions, **tables, unlabelled_people=table)
+        annotations = replace(world.annotations, unlabelled_people=table)
+        expected = evaluate_vcoco(world.predictions, annotations, world.vocabulary)
         assert close(found["vcoco"], expected.metrics()["vcoco"])
         differing += not close(found["vcoco"], before["vcoco"])
     assert differing

@@ -12,11 +12,13 @@ import vcoco_worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.evaluation.average_precision import floating_needed
 from hoiclip.evaluation.diagnosis import diagnose
-from hoiclip.evaluation.hico import PROTOCOLS, SETTINGS, evaluate_hico
+from hoiclip.evaluation.hico import SETTINGS, evaluate_hico
 from hoiclip.evaluation.outputs import metrics
+from hoiclip.evaluation.protocols import PROTOCOLS, protocol_named
 from hoiclip.evaluation.tables import ImageIndex, detections_of
 from hoiclip.formats.vocabularies import vcoco
 
@@ -26,7 +28,7 @@ FAR = (50.0, 50.0, 60.0, 60.0)
 
 
 def compare(world: worlds.World, protocol: str) -> None:
-    result = evaluate_hico(world.predictions, **world.tables, protocol=protocol)
+    result = evaluate_hico(world.predictions, *world.parts, PROTOCOLS[protocol])
     objects = world.vocabulary.object_of_hoi.tolist()
     expected, recalls = reference.evaluate(world.detections, world.truths, objects, protocol)
     for setting in SETTINGS:
@@ -69,7 +71,7 @@ def world_of(detections: list[dict], truths: list[dict], num_images: int = 1) ->
 
 
 def ap(world: worlds.World, protocol: str, setting: str = "default") -> np.ndarray:
-    result = evaluate_hico(world.predictions, **world.tables, protocol=protocol)
+    result = evaluate_hico(world.predictions, *world.parts, PROTOCOLS[protocol])
     return result.scores.average_precision[setting]
 
 
@@ -175,19 +177,19 @@ def test_shifting_boxes_of_float32_rounds_nothing():
 @pytest.mark.parametrize("protocol", NAMES)
 def test_boxes_in_the_protocols_own_convention(protocol):
     world = worlds.random_world(7)
-    expected = evaluate_hico(world.predictions, **world.tables, protocol=protocol)
+    expected = evaluate_hico(world.predictions, *world.parts, PROTOCOLS[protocol])
     convert = reference.PROTOCOLS[protocol][0]
     own = [
         d | {"human": convert(d["human"]), "object": convert(d["object"])} for d in world.detections
     ]
     table = worlds.predictions_table(own, world.images)
-    found = evaluate_hico(table, **world.tables, protocol=protocol, boxes="protocol")
+    found = evaluate_hico(table, *world.parts, PROTOCOLS[protocol], boxes="protocol")
     for setting in SETTINGS:
         np.testing.assert_array_equal(
             found.scores.average_precision[setting], expected.scores.average_precision[setting]
         )
     with pytest.raises(ValueError, match="unknown box convention 'file'"):
-        evaluate_hico(table, **world.tables, protocol=protocol, boxes="file")
+        evaluate_hico(table, *world.parts, PROTOCOLS[protocol], boxes="file")
 
 
 def test_hand_computed_average_precision():
@@ -232,16 +234,15 @@ def test_recalls_of_exact_tenths_and_who_misses_them(found, missed_by, pairs):
 def test_recall_steps_are_an_option(protocol, steps, reached):
     truths = [{"image": i} for i in range(10)]
     world = world_of([{"image": i, "score": 0.9} for i in range(3)], truths, 10)
-    options = {"protocol": protocol, "recall_steps": steps}
-    result = evaluate_hico(world.predictions, **world.tables, **options)
+    rules = protocol_named(protocol, steps)
+    result = evaluate_hico(world.predictions, *world.parts, rules)
     assert metrics(result)["default"]["full"] == pytest.approx(100 * reached / 11)
     own = {"hico": "matlab", "hoiclip": "numpy", "pocket": "exact"}[protocol] == steps
     assert metrics(result).get("recall_steps") == (None if own else steps)
-    tables = {key: value for key, value in world.tables.items() if key != "classes"}
-    diagnosis = diagnose(world.predictions, **tables, **options)
+    diagnosis = diagnose(world.predictions, *world.labels, rules)
     assert diagnosis["map"] == pytest.approx(100 * reached / 11)
     with pytest.raises(ValueError, match="unknown recall steps 'voc'"):
-        evaluate_hico(world.predictions, **world.tables, recall_steps="voc")
+        protocol_named(protocol, "voc")
 
 
 def test_steps_in_doubles_equal_plain_comparisons():
@@ -279,7 +280,7 @@ def test_equal_scores_are_taken_by_image_then_query(protocol):
     assert ap(second, protocol)[0] == 0.5
     for world in (first, second):
         turned = world.predictions.take([1, 0])
-        again = evaluate_hico(turned, **world.tables, protocol=protocol)
+        again = evaluate_hico(turned, *world.parts, PROTOCOLS[protocol])
         assert again.scores.average_precision["default"][0] == ap(world, protocol)[0]
 
 
@@ -299,7 +300,7 @@ def test_known_object_keeps_images_with_another_verb_of_the_object(protocol):
 def test_classes_without_truth_or_predictions():
     world = world_of([{"score": 0.9}, {"score": 0.9, "hoi": 3}], [{}, {"hoi": 1}, {"hoi": 4}])
     for protocol, rare, non_rare in (("hico", 50, 0), ("hoiclip", 100, None), ("pocket", 50, 0)):
-        result = evaluate_hico(world.predictions, **world.tables, protocol=protocol)
+        result = evaluate_hico(world.predictions, *world.parts, PROTOCOLS[protocol])
         values = result.scores.average_precision["default"]
         assert math.isnan(values[3])
         assert values[[0, 1, 4]].tolist() == [1, 0, 0]
@@ -312,7 +313,7 @@ def test_classes_without_truth_or_predictions():
 @pytest.mark.parametrize("protocol", NAMES)
 def test_nothing_at_all(protocol):
     world = world_of([], [], 0)
-    values = metrics(evaluate_hico(world.predictions, **world.tables, protocol=protocol))
+    values = metrics(evaluate_hico(world.predictions, *world.parts, PROTOCOLS[protocol]))
     nothing = {"full": None, "rare": None, "non_rare": None}
     assert values == {
         "protocol": protocol,
@@ -329,11 +330,12 @@ def test_missing_objects_match_missing_objects(protocol):
     hois = (worlds.Hoi(0, None), *hois[1:])
     vocabulary = worlds.Vocabulary(world.vocabulary.objects, verbs, hois)
     truths = [{"image": 0, "hoi": 0, "human": BOX, "object": None}]
-    tables = {**world.tables, "vocabulary": vocabulary} | worlds.partition(truths, [0], vocabulary)
+    annotations = Annotations(**worlds.partition(truths, [0], vocabulary))
     row = {"image": 0, "query": 0, "hoi": 0, "human": BOX, "score": 0.5}
     for object_, expected in ((None, 1), (BOX, 0)):
-        predictions = worlds.predictions_table([{**row, "object": object_}], tables["images"])
-        result = evaluate_hico(predictions, **tables, protocol=protocol)
+        predictions = worlds.predictions_table([{**row, "object": object_}], annotations.images)
+        parts = annotations, vocabulary, world.classes
+        result = evaluate_hico(predictions, *parts, PROTOCOLS[protocol])
         assert result.scores.average_precision["default"][0] == expected
 
 
@@ -356,16 +358,17 @@ def test_bad_predictions_are_named(change, message):
 
 def test_unknown_image_instance_class_and_protocol():
     world = world_of([{"score": 0.9}], [{}])
-    tables = world.tables
-    other = worlds.partition([], [5], world.vocabulary)
+    annotations, rest = world.annotations, (world.vocabulary, world.classes)
+    other = Annotations(**worlds.partition([], [5], world.vocabulary))
     with pytest.raises(InputError, match=r"predictions, row 0, image_id: 0 is not in the images"):
-        evaluate_hico(world.predictions, **{**tables, **other})
+        evaluate_hico(world.predictions, other, *rest)
+    lost = dataclasses.replace(annotations, instances=annotations.instances[:0])
     with pytest.raises(InputError, match=r"interactions, row 0, human: 0 is not an instance"):
-        evaluate_hico(world.predictions, **{**tables, "instances": tables["instances"][:0]})
+        evaluate_hico(world.predictions, lost, *rest)
     with pytest.raises(InputError, match=r"classes: 6 rows, but the vocabulary has 7 classes"):
-        evaluate_hico(world.predictions, **{**tables, "classes": tables["classes"][:6]})
-    twice = pa.concat_tables([tables["images"]] * 2)
+        evaluate_hico(world.predictions, *world.labels, world.classes[:6])
+    twice = dataclasses.replace(annotations, images=pa.concat_tables([annotations.images] * 2))
     with pytest.raises(InputError, match=r"images, row 1, image_id: 0 occurs twice"):
-        evaluate_hico(world.predictions, **{**tables, "images": twice})
+        evaluate_hico(world.predictions, twice, *rest)
     with pytest.raises(ValueError, match="unknown protocol 'voc'"):
-        evaluate_hico(world.predictions, **tables, protocol="voc")
+        protocol_named("voc")

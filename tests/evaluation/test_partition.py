@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import hico_worlds
 import numpy as np
@@ -26,9 +27,10 @@ from hoiclip.config import from_mapping, load
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.evaluation.diagnosis import diagnose
-from hoiclip.evaluation.hico import PROTOCOLS, evaluate_hico
+from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.partition import EvaluateConfig, Evaluation, evaluate_partition
+from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.evaluation.vcoco import evaluate_vcoco
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import Actions
@@ -49,47 +51,44 @@ DETECTIONS = [
 CLASSES = hico_worlds.classes_table([False, True] * 6 + [False], [True] * 13)
 
 
-def written(folder, people=PEOPLE, provenance=None, unlabelled=True) -> dict:
-    """A V-COCO partition on disk; its tables."""
-    tables = vcoco_worlds.tables(people)
-    names = ("images", "instances", "interactions")
-    others = tables["unlabelled_people"] if unlabelled else None
-    Annotations(*(tables[name] for name in names)).write(
-        folder, provenance or {}, unlabelled_people=others
-    )
-    return tables
+def written(folder, people=PEOPLE, provenance=None, unlabelled=True) -> Annotations:
+    """A V-COCO partition, which stands on disk."""
+    annotations = vcoco_worlds.partition(people)
+    if not unlabelled:
+        annotations = replace(annotations, unlabelled_people=None)
+    annotations.write(folder, provenance or {})
+    return annotations
 
 
-def evaluation(folder, protocol: str = "vcoco", **kwargs) -> Evaluation:
+def evaluation(folder, protocol: str = "vcoco") -> Evaluation:
     predictions = vcoco_worlds.predictions(DETECTIONS)
-    return evaluate_partition(predictions, folder, VOCABULARY, CLASSES, protocol, **kwargs)
+    config = EvaluateConfig(protocol=protocol)
+    return evaluate_partition(predictions, folder, VOCABULARY, CLASSES, config)
 
 
 def test_vcoco_says_what_its_parts_say(tmp_path):
-    tables = written(tmp_path, provenance={"missing_roles": True})
+    annotations = written(tmp_path, provenance={"missing_roles": True})
     found = evaluation(tmp_path)
     predictions = vcoco_worlds.predictions(DETECTIONS)
-    roles = evaluate_vcoco(predictions, vocabulary=VOCABULARY, **tables)
-    parts = {name: tables[name] for name in ("images", "instances", "interactions")}
-    beside = evaluate_hico(predictions, **parts, vocabulary=VOCABULARY, classes=CLASSES)
+    roles = evaluate_vcoco(predictions, annotations, VOCABULARY)
+    beside = evaluate_hico(predictions, annotations, VOCABULARY, CLASSES)
     expected = metrics(beside) | roles.metrics()
     expected |= {"protocol": "vcoco", "missing_roles": True, "unlabelled_people": True}
     assert found.metrics() == expected
     assert found.metrics()["vcoco"]["ap_role_scenario_2"] == pytest.approx(100)
-    assert found.diagnosis == diagnose_vcoco(predictions, vocabulary=VOCABULARY, **tables)
+    assert found.diagnosis == diagnose_vcoco(predictions, annotations, VOCABULARY)
     assert found.diagnosis["map"] == found.metrics()["vcoco"]["ap_role_scenario_1"]
 
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
 def test_hico_protocols_say_what_their_parts_say_on_vcoco_too(tmp_path, protocol):
-    tables = written(tmp_path)
+    annotations = written(tmp_path)
     found = evaluation(tmp_path, protocol)
     predictions = vcoco_worlds.predictions(DETECTIONS)
-    parts = {name: tables[name] for name in ("images", "instances", "interactions")}
-    parts["vocabulary"] = VOCABULARY
-    result = evaluate_hico(predictions, **parts, classes=CLASSES, protocol=protocol)
+    rules = PROTOCOLS[protocol]
+    result = evaluate_hico(predictions, annotations, VOCABULARY, CLASSES, rules)
     assert found.metrics() == metrics(result)
-    assert found.diagnosis == diagnose(predictions, **parts, protocol=protocol)
+    assert found.diagnosis == diagnose(predictions, annotations, VOCABULARY, rules)
 
 
 @pytest.mark.parametrize("protocol", ["hico", "vcoco"])
@@ -100,9 +99,8 @@ def test_recall_steps_are_passed_on(tmp_path, protocol):
     rows = [detection(0.9, image=i, hoi=hoi(STAND, None), object=None) for i in range(3)]
     predictions = vcoco_worlds.predictions(rows)
     for steps, reached in ((None, 3), ("matlab", 3), ("exact", 4)):
-        found = evaluate_partition(
-            predictions, tmp_path, VOCABULARY, CLASSES, protocol, recall_steps=steps
-        )
+        config = EvaluateConfig(protocol=protocol, recall_steps=steps)
+        found = evaluate_partition(predictions, tmp_path, VOCABULARY, CLASSES, config)
         assert found.metrics()["default"]["full"] == pytest.approx(100 * reached / 11)
         assert found.metrics().get("recall_steps") == ("exact" if reached == 4 else None)
         if protocol == "hico":
@@ -196,8 +194,9 @@ def test_boxes_in_the_protocols_own_convention(tmp_path):
             for d in DETECTIONS
         ]
         predictions = vcoco_worlds.predictions(own, float64=True)
+        config = EvaluateConfig(protocol=protocol)
         found = evaluate_partition(
-            predictions, tmp_path, VOCABULARY, CLASSES, protocol, boxes="protocol"
+            predictions, tmp_path, VOCABULARY, CLASSES, config, boxes="protocol"
         )
         expected = evaluation(tmp_path, protocol)
         assert found.metrics() == expected.metrics()

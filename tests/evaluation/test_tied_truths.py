@@ -15,7 +15,8 @@ from foreign_files import score_files, write_json, write_parquet
 
 from hoiclip.data.annotations import Annotations
 from hoiclip.evaluation.diagnosis import diagnose
-from hoiclip.evaluation.hico import PROTOCOLS, evaluate_hico
+from hoiclip.evaluation.hico import evaluate_hico
+from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.evaluation.tables import ImageIndex, ground_truth_of
 from hoiclip.formats.annotations import hico_instances, own
 from hoiclip.formats.annotations.reading import SourceOptions, read_annotations
@@ -246,16 +247,16 @@ def test_worlds_full_of_ties_equal_the_reference_on_the_order_of_each_file(tmp_p
         of_first = None
         for path, rows in tied_files(tmp_path, rng, content)[: 3 if seed < 4 else 2]:
             read, truths = read_annotations(path, SourceOptions()).annotations, as_truths(rows)
-            parts = (read.images, read.instances, read.interactions, HICO)
             for protocol in NAMES:
-                result = evaluate_hico(table, *parts, CLASSES_TABLE, protocol)
+                result = evaluate_hico(table, read, HICO, CLASSES_TABLE, PROTOCOLS[protocol])
                 expected, recalls = reference.evaluate(detections, truths, objects, protocol)
                 for setting, values in expected.items():
                     found = result.scores.average_precision[setting]
                     np.testing.assert_allclose(found, values, rtol=0, atol=1e-9)
                 np.testing.assert_allclose(result.scores.max_recall, recalls, rtol=0, atol=1e-9)
                 told = diagnosis_reference.of_hico(detections, truths, HICO, protocol)
-                diagnosis_reference.assert_equal(diagnose(table, *parts, protocol), told)
+                diagnosis = diagnose(table, read, HICO, PROTOCOLS[protocol])
+                diagnosis_reference.assert_equal(diagnosis, told)
             of_first = expected["default"] if of_first is None else of_first
             differing += not np.allclose(expected["default"], of_first, equal_nan=True)
     assert differing >= 6
@@ -266,7 +267,7 @@ def test_the_real_file_is_grouped_in_its_order():
     document = json.loads(worlds.HICO_TEST.read_text())
     tables, vocabulary, _ = hico_instances.read(worlds.HICO_TEST)
     index = ImageIndex.of(tables.images)
-    truth = ground_truth_of(tables.instances, tables.interactions, index, vocabulary, (1, 1, 0, 0))
+    truth = ground_truth_of(tables, index, vocabulary, (1, 1, 0, 0))
     rows = list(truths_of_instances(document))
     assert truth.image.tolist() == [row[0] for row in rows]
     assert truth.hoi.tolist() == [row[1] for row in rows]
@@ -290,8 +291,7 @@ def test_the_real_file_as_read_equals_the_reference_on_its_rows(protocol, num_im
     expected, _ = reference.evaluate(world.detections, world.truths, objects, protocol)
 
     def average_precision(part: Annotations):
-        parts = (part.images, part.instances, part.interactions)
-        result = evaluate_hico(table, *parts, vocabulary, world.classes, protocol)
+        result = evaluate_hico(table, part, vocabulary, world.classes, PROTOCOLS[protocol])
         return result.scores.average_precision["default"]
 
     np.testing.assert_allclose(average_precision(tables), expected["default"], rtol=0, atol=1e-9)
@@ -300,6 +300,6 @@ def test_the_real_file_as_read_equals_the_reference_on_its_rows(protocol, num_im
     if num_images is None or protocol != "pocket":
         assert not np.allclose(average_precision(other), expected["default"], equal_nan=True)
     if num_images is not None:
-        parts = (tables.images, tables.instances, tables.interactions, vocabulary)
+        diagnosis = diagnose(table, tables, vocabulary, PROTOCOLS[protocol])
         told = diagnosis_reference.of_hico(world.detections, world.truths, vocabulary, protocol)
-        diagnosis_reference.assert_equal(diagnose(table, *parts, protocol), told)
+        diagnosis_reference.assert_equal(diagnosis, told)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +22,10 @@ from vcoco_worlds import (
     detection,
     hoi,
     holding,
+    partition,
     person,
     predictions,
     random_case,
-    tables,
 )
 
 from hoiclip import schema
@@ -38,9 +39,7 @@ from hoiclip.vocabulary import Vocabulary
 def evaluate(
     detections: list[dict], people: list[list[dict]], ids: list[int] | None = None
 ) -> VcocoResult:
-    return evaluate_vcoco(
-        predictions(detections, ids), vocabulary=VOCABULARY, **tables(people, ids)
-    )
+    return evaluate_vcoco(predictions(detections, ids), partition(people, ids), VOCABULARY)
 
 
 def role_ap(detections: list[dict], people: list[dict], role: str = "hold_obj") -> list[float]:
@@ -90,16 +89,17 @@ def test_random_cases_equal_the_reference(seed):
 def test_what_is_outside_the_vocabulary_is_to_be_found_too(seed):
     """Rows that are no HOI class count as those that are: the measure looks at verbs alone."""
     detections, people, ids = random_case(seed)
-    whole = tables(people, ids)
-    rows = whole["interactions"]
+    whole = partition(people, ids)
+    rows = whole.interactions
     moved = np.random.default_rng(seed).random(len(rows)) < 0.4
-    split = {
-        "interactions": rows.filter(pa.array(~moved)),
-        "outside_vocabulary": rows.filter(pa.array(moved)).select(schema.OUTSIDE_VOCABULARY.names),
-    }
+    split = replace(
+        whole,
+        interactions=rows.filter(pa.array(~moved)),
+        outside_vocabulary=rows.filter(pa.array(moved)).select(schema.OUTSIDE_VOCABULARY.names),
+    )
     table = predictions(detections, ids)
-    expected = evaluate_vcoco(table, vocabulary=VOCABULARY, **whole)
-    found = evaluate_vcoco(table, vocabulary=VOCABULARY, **whole | split)
+    expected = evaluate_vcoco(table, whole, VOCABULARY)
+    found = evaluate_vcoco(table, split, VOCABULARY)
     assert found.metrics() == expected.metrics()
     np.testing.assert_array_equal(found.role_positives, expected.role_positives)
 
@@ -116,17 +116,16 @@ def test_small_chunks_give_the_same(monkeypatch):
 )
 def test_real_annotations_equal_the_reference(num_images):
     detections, people, sizes = worlds.real_case(num_images)
-    partition = tables(people, vocabulary=vcoco(), sizes=sizes)
+    annotations = partition(people, vocabulary=vcoco(), sizes=sizes)
     table = predictions(detections, float64=True)
-    result = evaluate_vcoco(table, vocabulary=vcoco(), **partition)
+    result = evaluate_vcoco(table, annotations, vcoco())
     images = [{"size": s, "people": p} for s, p in zip(sizes, people, strict=True)]
     assert 5 < result.metrics()["vcoco"]["ap_role_scenario_1"] < 80
     compare(result, images, detections, vcoco())
 
 
 def test_the_vocabulary_has_25_roles_24_of_them_published_and_26_actions():
-    images = tables([[]])
-    result = evaluate_vcoco(predictions([]), vocabulary=vcoco(), **images)
+    result = evaluate_vcoco(predictions([]), partition([[]]), vcoco())
     assert len(result.actions.roles) == 25
     assert len(result.actions.names) == 26
     assert "talk_on_phone" in result.actions.names
@@ -265,13 +264,13 @@ def test_of_equally_overlapped_people_the_first_counts_labelled_or_not():
 
 def test_people_whose_place_is_not_known_come_first_but_not_for_who_overlaps_nobody():
     upper, lower = (0.0, 0.0, 10.0, 8.0), (0.0, 2.0, 10.0, 10.0)
-    partition = tables([[holding(box=lower), person(box=upper, labelled=False)]])
-    columns = schema.UNLABELLED.names
-    partition["unlabelled_people"] = partition["unlabelled_people"].select(columns)
+    annotations = partition([[holding(box=lower), person(box=upper, labelled=False)]])
+    people = annotations.unlabelled_people.select(schema.UNLABELLED.names)
+    annotations = replace(annotations, unlabelled_people=people)
     exact = detection(0.8, query=1, human=lower)
     for human, expected in ((BOX, 1), ((60.0, 40.0, 64.0, 48.0), 0.5)):
         table = predictions([detection(0.9, human=human), exact])
-        result = evaluate_vcoco(table, vocabulary=VOCABULARY, **partition)
+        result = evaluate_vcoco(table, annotations, VOCABULARY)
         assert result.role_ap[1][result.actions.roles.index("hold_obj")] == expected
 
 
@@ -318,14 +317,14 @@ def test_equal_scores_are_taken_by_image_then_query():
 
 
 def test_the_human_of_an_interaction_is_a_person():
-    partition = tables([[holding()]])
-    objects = pa.array([1, 1], pa.int32())
-    partition["instances"] = partition["instances"].set_column(2, "object", objects)
+    annotations = partition([[holding()]])
+    instances = annotations.instances.set_column(2, "object", pa.array([1, 1], pa.int32()))
+    annotations = replace(annotations, instances=instances)
     with pytest.raises(InputError, match=r"interactions, row 0, human: 0 is not a person"):
-        evaluate_vcoco(predictions([]), vocabulary=VOCABULARY, **partition)
+        evaluate_vcoco(predictions([]), annotations, VOCABULARY)
 
 
 def test_bad_predictions_are_named():
     table = predictions([detection(math.nan)])
     with pytest.raises(InputError, match=r"predictions, row 0, score: nan is not finite"):
-        evaluate_vcoco(table, vocabulary=VOCABULARY, **tables([[holding()]]))
+        evaluate_vcoco(table, partition([[holding()]]), VOCABULARY)

@@ -31,7 +31,7 @@ NEAR_CUP = (20.0, 20.0, 30.0, 23.0)
 
 def diagnosis(detections: list[dict], people: list[list[dict]]) -> dict:
     table = worlds.predictions(detections)
-    return diagnose_vcoco(table, vocabulary=VOCABULARY, **worlds.tables(people))
+    return diagnose_vcoco(table, worlds.partition(people), VOCABULARY)
 
 
 def only(result: dict, kind: str, delta: float, count: int = 1) -> None:
@@ -143,14 +143,14 @@ def compare(
     sizes: list[tuple[int, int]],
     vocabulary: Vocabulary,
 ) -> dict:
-    partition = worlds.tables(people, vocabulary=vocabulary, sizes=sizes)
+    partition = worlds.partition(people, vocabulary=vocabulary, sizes=sizes)
     table = worlds.predictions(detections, float64=True)
-    found = diagnose_vcoco(table, vocabulary=vocabulary, **partition)
+    found = diagnose_vcoco(table, partition, vocabulary)
     images = [{"size": s, "people": p} for s, p in zip(sizes, people, strict=True)]
     verbs = [verb.name for verb in vocabulary.verbs]
     expected = reference.of_vcoco(images, detections, verbs, vocabulary.verb_of_hoi.tolist())
     reference.assert_equal(found, expected)
-    means = evaluate_vcoco(table, vocabulary=vocabulary, **partition).metrics()["vcoco"]
+    means = evaluate_vcoco(table, partition, vocabulary).metrics()["vcoco"]
     assert found["map"] == pytest.approx(means["ap_role_scenario_1"], abs=1e-9)
     return found
 
@@ -185,22 +185,22 @@ def test_real_annotations_equal_the_reference(num_images):
 
 def test_the_order_of_the_rows_is_no_matter():
     detections, people, _ = worlds.random_case(5)
-    table, partition = worlds.predictions(detections), worlds.tables(people)
-    found = diagnose_vcoco(table, vocabulary=VOCABULARY, **partition)
+    table, partition = worlds.predictions(detections), worlds.partition(people)
+    found = diagnose_vcoco(table, partition, VOCABULARY)
     turned = table.take(np.arange(len(table))[::-1])
-    assert diagnose_vcoco(turned, vocabulary=VOCABULARY, **partition) == found
+    assert diagnose_vcoco(turned, partition, VOCABULARY) == found
 
 
 def test_boxes_in_the_protocols_own_convention():
     detections, people, _ = worlds.random_case(5)
-    partition = worlds.tables(people) | {"vocabulary": VOCABULARY}
+    labels = worlds.partition(people), VOCABULARY
     own = [
         d | {key: d[key] and reference.vcoco.inclusive(d[key]) for key in ("human", "object")}
         for d in detections
     ]
-    expected = diagnose_vcoco(worlds.predictions(detections), **partition)
-    assert diagnose_vcoco(worlds.predictions(own), **partition, boxes="protocol") == expected
-    result = evaluate_vcoco(worlds.predictions(own), **partition, boxes="protocol")
-    again = evaluate_vcoco(worlds.predictions(detections), **partition)
+    expected = diagnose_vcoco(worlds.predictions(detections), *labels)
+    assert diagnose_vcoco(worlds.predictions(own), *labels, boxes="protocol") == expected
+    result = evaluate_vcoco(worlds.predictions(own), *labels, boxes="protocol")
+    again = evaluate_vcoco(worlds.predictions(detections), *labels)
     np.testing.assert_array_equal(result.role_ap[1], again.role_ap[1])
     assert reference.vcoco.inclusive(BOX) != BOX

@@ -10,6 +10,7 @@ import pyarrow as pa
 from hico_worlds import FLOAT64
 
 from hoiclip import schema
+from hoiclip.data.annotations import Annotations
 from hoiclip.formats.vocabularies import vcoco
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
@@ -52,13 +53,13 @@ def boxes_of(objects: tuple | list | None) -> list:
     return objects if isinstance(objects, list) else [objects]
 
 
-def tables(
+def partition(
     people_of_images: list[list[dict]],
     ids: list[int] | None = None,
     vocabulary: Vocabulary = VOCABULARY,
     sizes: list[tuple[int, int]] | None = None,
-) -> dict:
-    """The partition's tables; unlabelled people have an instance too where they are `listed`."""
+) -> Annotations:
+    """The partition; unlabelled people have an instance too where they are `listed`."""
     ids = list(range(len(people_of_images))) if ids is None else ids
     sizes = [SIZE] * len(ids) if sizes is None else sizes
     instances, interactions, other = [], [], []
@@ -98,16 +99,16 @@ def tables(
         {"image_id": i, "file_name": f"{i}.jpg", "width": width, "height": height}
         for i, (width, height) in zip(ids, sizes, strict=True)
     ]
-    return {
-        "images": pa.Table.from_pylist(images, schema=schema.IMAGES),
-        "instances": pa.Table.from_pylist(instances, schema=schema.INSTANCES),
-        "interactions": pa.Table.from_pylist(interactions, schema=schema.INTERACTIONS),
-        "unlabelled_people": pa.Table.from_pylist(other, schema=schema.PLACED_UNLABELLED),
-    }
+    return Annotations(
+        pa.Table.from_pylist(images, schema=schema.IMAGES),
+        pa.Table.from_pylist(instances, schema=schema.INSTANCES),
+        pa.Table.from_pylist(interactions, schema=schema.INTERACTIONS),
+        pa.Table.from_pylist(other, schema=schema.PLACED_UNLABELLED),
+    )
 
 
 def truths_of(people_of_images: list[list[dict]], vocabulary: Vocabulary) -> list[dict]:
-    """The interactions of `tables`, as the HICO-DET reference takes them."""
+    """The interactions of `partition`, as the HICO-DET reference takes them."""
     verbs = {verb.name: index for index, verb in enumerate(vocabulary.verbs)}
     return [
         {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -55,12 +56,10 @@ def write_partition(
     findings = _findings(source, verdicts)
     tables, people, outside = _fitted(source, verdicts)
     tables.check(annotations, source.vocabulary)
-    tables.write(
-        annotations,
-        source.provenance,
-        unlabelled_people=people,
-        outside_vocabulary=outside if len(outside) else None,
+    written = replace(
+        tables, unlabelled_people=people, outside_vocabulary=outside if len(outside) else None
     )
+    written.write(annotations, source.provenance)
     return tables, pa.concat_tables([source.report.table(), findings.table()])
 
 

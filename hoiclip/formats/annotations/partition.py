@@ -41,11 +41,6 @@ def write_partition(folder: Path, source: Source, file: Path) -> None:
     if source.numbering is not None:
         provenance["numbering"] = source.numbering.name
     with atomic_folder(folder) as aside:
-        source.annotations.write(
-            aside,
-            provenance,
-            unlabelled_people=source.unlabelled_people,
-            outside_vocabulary=source.outside_vocabulary or None,
-        )
+        source.annotations.write(aside, provenance)
         source.vocabulary.write(aside / "vocabulary.parquet", provenance)
         schema.write_table(aside / "findings.parquet", source.findings, REPORT, provenance)

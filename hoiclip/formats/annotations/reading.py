@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +11,6 @@ import pyarrow as pa
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.evaluation.partition import read_outside_vocabulary, read_unlabelled_people
 from hoiclip.formats import vocabularies
 from hoiclip.formats.annotations import hico_instances, hico_mat, hoia, own, vcoco, vcoco_instances
 from hoiclip.formats.annotations.coco import CocoInstances
@@ -80,8 +79,6 @@ class Source:
         vocabulary: its classes.
         findings: rows of `report.REPORT`: what the reader left out or changed.
         folder: the folder that the vocabulary stands in, for a partition's folder.
-        unlabelled_people: rows of `schema.UNLABELLED`, where the source knows them.
-        outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`, where there are any.
         missing_roles: whether the source can tell roles without an object; null for other data
             than V-COCO.
         numbering: of the classes, where the annotations are HOIA or were imported from it.
@@ -93,8 +90,6 @@ class Source:
     vocabulary: Vocabulary
     findings: pa.Table
     folder: Path | None = None
-    unlabelled_people: pa.Table | None = None
-    outside_vocabulary: pa.Table | None = None
     missing_roles: bool | None = None
     numbering: Numbering | None = None
     notes: tuple[str, ...] = ()
@@ -146,10 +141,9 @@ def read_annotations(path: str | Path, options: SourceOptions) -> Source:
     missing_roles = kind == "hoia" if vocabulary.has_missing_objects else None
     return Source(
         kind,
-        annotations,
+        replace(annotations, outside_vocabulary=report.outside_vocabulary or None),
         vocabulary,
         report.table(),
-        outside_vocabulary=report.outside_vocabulary,
         missing_roles=missing_roles,
         numbering=report.numbering,
         notes=(*report.notes, *([note] if note else [])),
@@ -204,8 +198,6 @@ def _partition(path: Path, options: SourceOptions) -> Source:
         vocabulary,
         REPORT.empty_table(),
         folder,
-        read_unlabelled_people(path),
-        read_outside_vocabulary(path),
         bool(stated) if vocabulary.has_missing_objects else None,
         _imported_numbering(path, vocabulary),
     )
@@ -227,13 +219,12 @@ def _vcoco(path: Path, options: SourceOptions) -> Source:
     )
     _check_vocabulary(path, vocabulary, options)
     unlabelled = vcoco.unlabelled_people(path, coco, annotations.images, annotations.instances)
+    outside = report.outside_vocabulary or None
     return Source(
         "vcoco",
-        annotations,
+        replace(annotations, unlabelled_people=unlabelled, outside_vocabulary=outside),
         vocabulary,
         report.table(),
-        unlabelled_people=unlabelled,
-        outside_vocabulary=report.outside_vocabulary,
         missing_roles=True,
         notes=tuple(report.notes),
     )

@@ -4,6 +4,7 @@ import faulthandler
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -133,7 +134,7 @@ def read_coco(folder, data, drop):
     coco, labels = [folder / "coco.json"], vcoco_labels(folder)
     tables, vocabulary, report = vcoco.read(labels, coco, drop_unknown=drop)
     unlabelled = vcoco.unlabelled_people(labels, coco, tables.images)
-    tables.write(folder / "with_people", {}, unlabelled_people=unlabelled)
+    replace(tables, unlabelled_people=unlabelled).write(folder / "with_people", {})
     return tables, vocabulary, report
 
 
