@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hoiclip.entry import named_path
 
 if TYPE_CHECKING:
-    from hoiclip.formats.annotations.reading import SourceOptions
+    from hoiclip.formats.annotations.source import SourceOptions
 
 
 def add_annotation_options(verb: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def add_annotation_options(verb: argparse.ArgumentParser) -> None:
 
 def source_options(arguments: argparse.Namespace, *, sizes_needed: bool = False) -> SourceOptions:
     """The options as `formats.annotations.reading` takes them."""
-    from hoiclip.formats.annotations.reading import SourceOptions
+    from hoiclip.formats.annotations.source import SourceOptions
 
     return SourceOptions(
         kind=arguments.kind,

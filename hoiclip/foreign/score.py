@@ -16,7 +16,8 @@ from hoiclip.foreign.doubts import box_doubts, people_doubts, zero_doubts
 from hoiclip.foreign.scored import Scored, score_people, score_rows
 from hoiclip.foreign.truths import Truths
 from hoiclip.formats.annotations.detection import ORDER, annotations_in
-from hoiclip.formats.annotations.reading import Source, SourceOptions, read_annotations
+from hoiclip.formats.annotations.reading import read_annotations
+from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.predictions import hoia, matlab, parquet, vcoco_list
 from hoiclip.formats.predictions.detection import PredictionFormat, format_of
 from hoiclip.formats.predictions.hoia_numbering import NumberingName

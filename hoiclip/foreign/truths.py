@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from hoiclip.data.annotations import Annotations
 from hoiclip.evaluation.vcoco_truth import Actions
-from hoiclip.formats.annotations.reading import Source
+from hoiclip.formats.annotations.source import Source
 from hoiclip.vocabulary import Hoi, Vocabulary
 
 

@@ -38,6 +38,25 @@ def vcoco() -> Vocabulary:
     return _packaged("vcoco.json")
 
 
+SHIPPED = {"hico_det": hico_det, "vcoco": vcoco}
+"""Vocabularies that come with the package, by name."""
+
+
+def named_vocabulary(name: str) -> Vocabulary:
+    """The vocabulary of that name in `SHIPPED`, or in that file (`.json` or Parquet).
+
+    Raises:
+        InputError: no such file, or malformed.
+    """
+    if name in SHIPPED:
+        return SHIPPED[name]()
+    if name.lower().endswith(".json"):
+        return read_vocabulary(name)
+    if not Path(name).is_file():
+        raise InputError(name, "no such file", fix=f"Or name one of {', '.join(SHIPPED)}")
+    return Vocabulary.read(name)
+
+
 def published_rare(vocabulary: Vocabulary) -> np.ndarray | None:
     """(num_hois,) bool: HICO-DET's rare classes as published; None for other vocabularies.
 

@@ -14,7 +14,7 @@ from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.foreign.score import Request, score
 from hoiclip.foreign.scored import Scored
-from hoiclip.formats.annotations.reading import SourceOptions
+from hoiclip.formats.annotations.source import SourceOptions
 from hoiclip.formats.vocabularies import COCO_IDS
 from hoiclip.vocabulary import Vocabulary
 

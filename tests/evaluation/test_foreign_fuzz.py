@@ -22,7 +22,8 @@ from test_foreign_vcoco import write as write_vcoco
 from hoiclip.errors import InputError
 from hoiclip.foreign import score as score_module
 from hoiclip.foreign.score import Request, score
-from hoiclip.formats.annotations.reading import SourceOptions, read_annotations
+from hoiclip.formats.annotations.reading import read_annotations
+from hoiclip.formats.annotations.source import SourceOptions
 
 STRANGE = st.one_of(
     st.sampled_from(

@@ -19,7 +19,8 @@ from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.evaluation.tables import ImageIndex, ground_truth_of
 from hoiclip.formats.annotations import hico_instances, own
-from hoiclip.formats.annotations.reading import SourceOptions, read_annotations
+from hoiclip.formats.annotations.reading import read_annotations
+from hoiclip.formats.annotations.source import SourceOptions
 from hoiclip.formats.vocabularies import hico_det, vcoco
 
 NAMES = sorted(PROTOCOLS)

@@ -10,7 +10,8 @@ from foreign_files import score_files, write_json, write_parquet
 from vcoco_worlds import SIZE, predictions
 
 from hoiclip.formats.annotations.partition import write_partition
-from hoiclip.formats.annotations.reading import SourceOptions, read_annotations
+from hoiclip.formats.annotations.reading import read_annotations
+from hoiclip.formats.annotations.source import SourceOptions
 from hoiclip.formats.vocabularies import COCO_IDS, vcoco
 
 V_COCO = vcoco()

@@ -108,7 +108,7 @@ def _check_disjoint(train: SourcePartition, test: SourcePartition) -> None:
     for row, name in enumerate(test.annotations.images["file_name"].to_pylist()):
         if name in known:
             problem = f"{name!r} is also an image of {train.report.file}"
-            place = {"row": int(test.image_rows[row]), "key": "file_name"}
+            place = {"row": test.row_of(row), "key": "file_name"}
             raise InputError(test.report.file, problem, **place, fix="Leave it in one of the two")
 
 

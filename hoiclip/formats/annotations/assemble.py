@@ -39,7 +39,7 @@ def assemble(
         boxes: all boxes, in the order that instances are to have.
         interactions: all interactions, in their order; their positions and verbs within range.
         vocabulary: of the data set.
-        report: receives the findings, and the interactions outside the vocabulary.
+        report: receives the findings.
         drop_unknown: leaves out, with a finding, interactions with boxes of unknown classes, those
             outside the vocabulary, and those whose stated HOI class is not that of verb and object;
             otherwise they are an error. Boxes of unknown classes that no interaction has are left
@@ -57,9 +57,9 @@ def assemble(
         boxes, interactions, vocabulary, report, drop_unknown=drop_unknown
     )
     instances, instance_of_box = _merge(images, boxes, usable)
-    report.outside_vocabulary = _outside_table(images, boxes, outside, instance_of_box)
     table = _interactions_table(images, boxes, interactions, instance_of_box, vocabulary, report)
-    return Annotations(images, instances, table)
+    left_out = _outside_table(images, boxes, outside, instance_of_box)
+    return Annotations(images, instances, table, outside_vocabulary=left_out or None)
 
 
 def _merge(images: pa.Table, boxes: SourceBoxes, usable: np.ndarray) -> tuple[pa.Table, np.ndarray]:

@@ -59,8 +59,6 @@ class ReadReport:
         unknown_fix: what to do about classes outside the vocabulary.
         notes: what a person should know about the file as a whole, one line each.
         numbering: how the file numbers its classes, where that differs from file to file.
-        outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`: the interactions that were left out
-            because verb and object are no HOI class.
     """
 
     file: Path
@@ -70,7 +68,6 @@ class ReadReport:
     )
     notes: list[str] = field(default_factory=list)
     numbering: Numbering | None = None
-    outside_vocabulary: pa.Table = field(default_factory=schema.OUTSIDE_VOCABULARY.empty_table)
     _columns: dict[str, list[Any]] = field(
         default_factory=lambda: {name: [] for name in REPORT.names[1:]}
     )

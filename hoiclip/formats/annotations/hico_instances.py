@@ -17,14 +17,27 @@ from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.classes import listed_ids, mapped, names_of
 from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.formats.annotations.image_table import image_table
+from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.annotations.source_rows import SourceInteractions, boxes_of_pairs
-from hoiclip.formats.vocabularies import hico_det
+from hoiclip.formats.content import Content
+from hoiclip.formats.vocabularies import SHIPPED, hico_det
 from hoiclip.vocabulary import Vocabulary
 
 ONE_BASED_INCLUSIVE = np.array([-1.0, -1.0, 0.0, 0.0])
 """Added to 1-based inclusive xyxy boxes, gives the schema's."""
 _MOST_HOIS = 2**20
 _OTHER_CLASSES = "Where its classes are not HICO-DET's, give them: --vocabulary FILE.json"
+
+
+def detect(content: Content) -> bool:
+    """Whether it is a JSON object with this layout's keys."""
+    return content.has_keys("correspondence", "filenames")
+
+
+def load(path: Path, options: SourceOptions) -> Source:
+    """`read`, as every format is read."""
+    classes = None if options.vocabulary in SHIPPED else options.classes
+    return Source.of(read(path, classes, drop_unknown=options.drop_unknown), expected=options)
 
 
 def read(

@@ -18,12 +18,26 @@ from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.formats.annotations.hico_instances import ONE_BASED_INCLUSIVE
 from hoiclip.formats.annotations.image_table import image_table
+from hoiclip.formats.annotations.source import Source, SourceOptions
+from hoiclip.formats.content import Content
 from hoiclip.formats.vocabularies import hico_det
 from hoiclip.vocabulary import Vocabulary
 
+_MATLAB_5 = b"MATLAB 5.0"
 _SECONDS = 900
 """The pairs of HICO-DET's test partition take three."""
 _CODE = f"import sys; from {mat_structs.__name__} import write; write(*sys.argv[1:])"
+
+
+def detect(content: Content) -> bool:
+    """Whether it is a MATLAB 5 file."""
+    return content.header.startswith(_MATLAB_5)
+
+
+def load(path: Path, options: SourceOptions) -> Source:
+    """`read`, as every format is read."""
+    read_ = read(path, options.partition, drop_unknown=options.drop_unknown)
+    return Source.of(read_, expected=options)
 
 
 def read(

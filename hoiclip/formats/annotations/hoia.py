@@ -16,8 +16,10 @@ from hoiclip.formats.annotations import hoia_numbering
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.formats.annotations.hoia_evidence import PairNumbers, doubt, find, with_first_hoi
-from hoiclip.formats.annotations.hoia_numbering import Numbering
-from hoiclip.formats.annotations.image_table import ImageSize, image_table
+from hoiclip.formats.annotations.hoia_numbering import Numbering, named_numbering, usual
+from hoiclip.formats.annotations.image_sizes import ImageSize, sizes_for
+from hoiclip.formats.annotations.image_table import image_table
+from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.annotations.source_rows import (
     NO_OBJECT,
     UNKNOWN,
@@ -25,6 +27,9 @@ from hoiclip.formats.annotations.source_rows import (
     SourceInteractions,
     positions,
 )
+from hoiclip.formats.content import Content
+from hoiclip.formats.json_stream import list_entries
+from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.vocabulary import Vocabulary
 
 ZERO_BASED_INCLUSIVE = np.array([0.0, 0.0, 1.0, 1.0])
@@ -33,6 +38,42 @@ HICO_DET, V_COCO = hoia_numbering.HICO_DET, hoia_numbering.V_COCO
 """Numberings of the published files."""
 _TOLD = 200
 """Characters of another library's message."""
+
+
+def detect(content: Content) -> bool:
+    """Whether it is a JSON list of HOIA annotations."""
+    return content.sign == b"[" and "hoi_annotation" in (content.first_entry or ())
+
+
+def load(path: Path, options: SourceOptions) -> Source:
+    """`read`, as every format is read; the first file name tells HICO-DET from V-COCO.
+
+    Raises:
+        InputError: as of `read`; the classes are unknown.
+    """
+    vocabulary = options.classes or _published(path)
+    name = options.numbering
+    read_ = read(
+        path,
+        vocabulary,
+        sizes_for(path, options),
+        numbering=None if name is None else named_numbering(path, name, vocabulary),
+        hint=usual(vocabulary) if options.usual_numbering else None,
+        valid_pairs=options.valid_pairs,
+        drop_unknown=options.drop_unknown,
+    )
+    return Source.of(read_, says_missing_roles=True)
+
+
+def _published(path: Path) -> Vocabulary:
+    for _, entry in list_entries(path):
+        name = entry.get("file_name") if isinstance(entry, dict) else None
+        for start, vocabulary in (("HICO_", hico_det), ("COCO_", vcoco)):
+            if isinstance(name, str) and name.rsplit("/", 1)[-1].startswith(start):
+                return vocabulary()
+        break
+    problem = "its first file name tells neither HICO-DET nor V-COCO"
+    raise InputError(path, problem, fix="Give --vocabulary")
 
 
 def read(

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
+from hoiclip.errors import InputError
 from hoiclip.formats.annotations.source_rows import UNKNOWN
 from hoiclip.formats.vocabularies import COCO_IDS, hico_det, vcoco
 from hoiclip.vocabulary import Vocabulary
@@ -76,6 +78,18 @@ def numbering_of(name: NumberingName, vocabulary: Vocabulary) -> Numbering:
     first_object = int(name.startswith("one-based"))
     objects = range(first_object, first_object + vocabulary.num_objects)
     return Numbering(tuple(objects), first_verb, name=name)
+
+
+def named_numbering(path: Path, name: NumberingName, vocabulary: Vocabulary) -> Numbering:
+    """`numbering_of`, for a file.
+
+    Raises:
+        InputError: the vocabulary has no such numbering.
+    """
+    try:
+        return numbering_of(name, vocabulary)
+    except ValueError as error:
+        raise InputError(path, f"not numbered as {name}: {error}") from None
 
 
 def usual(vocabulary: Vocabulary) -> Numbering:

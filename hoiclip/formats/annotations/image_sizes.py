@@ -3,25 +3,68 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hoiclip.data.image_checks import stored_size
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.coco import CocoInstances
-from hoiclip.formats.annotations.image_table import ImageSize, sizes_from
+from hoiclip.formats.annotations.source import SourceOptions
 
-_LARGEST_SIDE = 2**31 - 1
+ImageSize = Callable[[str], tuple[int, int]]
+"""File name → (width, height) of the pixels that the boxes are in; raises `InputError`."""
+
+LARGEST_SIDE = 2**31 - 1
+"""Width and height of an image whose size nobody tells; no box reaches beyond it."""
 _COCO_ID = re.compile(r"([0-9]{1,18})\.[^./]*$")
 
 
-def sizes_from_images(folder: Path) -> ImageSize:
-    """Sizes from the images themselves, files or tar shards.
+def sizes_for(path: Path, options: SourceOptions, *, by_coco_id: bool = False) -> ImageSize:
+    """The sizes that the options tell; `unlimited` where they tell none.
+
+    Args:
+        path: the annotations, for messages.
+        options: with `images`, or `coco`.
+        by_coco_id: whether the files are named by COCO's ids, so that `coco` tells.
+
+    Raises:
+        InputError: no such folder or file, or malformed.
+    """
+    if options.images is not None:
+        return sizes_of_images(options.images, skip_bad=options.skip_bad_images)
+    if by_coco_id and options.coco:
+        return sizes_from_coco(path, options.coco)
+    return unlimited
+
+
+def sizes_of_images(folder: Path, *, skip_bad: bool = False) -> ImageSize:
+    """Sizes of the stored pixels, from the headers of the images, files or tar shards.
+
+    The published annotations without sizes hold boxes of the stored pixels.
+
+    Args:
+        folder: of the images.
+        skip_bad: gives an image that is missing or unreadable the size of `unlimited`; whoever
+            writes the images finds that out and tells.
 
     Raises:
         InputError: no such folder.
     """
-    return sizes_from(ImageStore(folder))
+    store = ImageStore(folder)
+
+    def size(name: str) -> tuple[int, int]:
+        try:
+            return stored_size(store.read_bytes(name))
+        except (InputError, OSError) as error:
+            if skip_bad:
+                return unlimited(name)
+            if isinstance(error, InputError):
+                raise
+            problem = f"image {name!r} cannot be read ({error})"
+            raise InputError(folder, problem, key="file_name") from None
+
+    return size
 
 
 def sizes_from_coco(path: Path, files: Sequence[Path]) -> ImageSize:
@@ -48,4 +91,4 @@ def sizes_from_coco(path: Path, files: Sequence[Path]) -> ImageSize:
 
 def unlimited(name: str) -> tuple[int, int]:
     """A size that holds any box."""
-    return _LARGEST_SIDE, _LARGEST_SIDE
+    return LARGEST_SIDE, LARGEST_SIDE

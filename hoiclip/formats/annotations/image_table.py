@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
-from hoiclip.data.images import ImageStore, opened
 from hoiclip.errors import InputError
 from hoiclip.formats.json_values import file_name
-
-ImageSize = Callable[[str], tuple[int, int]]
-"""File name → (width, height) of the pixels that the boxes are in; raises `InputError`."""
-
-
-def sizes_from(store: ImageStore) -> ImageSize:
-    """Sizes of the stored pixels, from the headers of the images in `store`.
-
-    For sources that do not state sizes; the published ones hold boxes of the stored pixels.
-    """
-
-    def size(file_name: str) -> tuple[int, int]:
-        data = store.read_bytes(file_name)
-        try:
-            with opened(data) as image:
-                return image.size
-        except Exception as error:  # Pillow lets errors of any type out of a damaged file.
-            problem = f"image {file_name!r} cannot be read ({error})"
-            raise InputError(store.folder, problem, key="file_name") from None
-
-    return size
 
 
 def image_table(

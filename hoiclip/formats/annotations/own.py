@@ -22,6 +22,7 @@ from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.coco import xywh_to_xyxy
 from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.formats.annotations.image_table import image_table
+from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.annotations.source_rows import (
     NO_OBJECT,
     UNKNOWN,
@@ -29,8 +30,29 @@ from hoiclip.formats.annotations.source_rows import (
     SourceInteractions,
     named,
 )
+from hoiclip.formats.content import Content
 from hoiclip.formats.vocabularies import read_vocabulary
 from hoiclip.vocabulary import Vocabulary
+
+
+def detect(content: Content) -> bool:
+    """Whether it is named as CSV, or a JSON object with this layout's keys."""
+    if content.is_folder:
+        return False
+    return content.suffix in own_csv.SUFFIXES or content.has_keys("interactions", "categories")
+
+
+def load(path: Path, options: SourceOptions) -> Source:
+    """`read`, as every format is read.
+
+    Raises:
+        InputError: as of `read`.
+        ValueError: the options have no vocabulary, which the registry says is needed.
+    """
+    classes = options.classes
+    if classes is None:
+        raise ValueError("people's own annotations need a vocabulary")
+    return Source.of(read(path, classes, drop_unknown=options.drop_unknown))
 
 
 def read(

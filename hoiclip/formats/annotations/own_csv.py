@@ -30,6 +30,7 @@ from hoiclip.formats.annotations.source_rows import (
     SourceInteractions,
     named,
 )
+from hoiclip.formats.content import Content
 from hoiclip.vocabulary import Vocabulary
 
 _IMAGE = ("file_name", "width", "height")
@@ -165,6 +166,11 @@ def rows(path: Path) -> Iterator[dict[str, str]]:
         raise not_utf8(path) from None
     except (OSError, csv.Error) as error:
         raise InputError(path, f"not a readable CSV file ({error})") from None
+
+
+def has_rows(content: Content) -> bool:
+    """Whether the file begins as one with these columns does."""
+    return b"human_x1" in content.header.partition(b"\n")[0]
 
 
 def _separator(header: str) -> str:

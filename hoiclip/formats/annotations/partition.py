@@ -1,14 +1,62 @@
-"""Imported annotations as a folder that evaluation, training and people's own code can read."""
+"""A partition's folder, which evaluation, training and people's own code can read.
+
+A folder with `images.parquet`, `instances.parquet` and `interactions.parquet`, its vocabulary in
+it or up to two folders above.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from hoiclip import schema
+from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.files import atomic_folder
-from hoiclip.formats.annotations.findings import REPORT
-from hoiclip.formats.annotations.reading import Source
+from hoiclip.formats.annotations.findings import REPORT, ReadReport
+from hoiclip.formats.annotations.hoia_numbering import NAMES, Numbering, named_numbering
+from hoiclip.formats.annotations.source import Source, SourceOptions
+from hoiclip.formats.content import Content
+from hoiclip.vocabulary import Vocabulary
+
+_VOCABULARY_FOLDERS = (".", "..", "../..")
+
+
+def detect(content: Content) -> bool:
+    """Whether it is a partition's folder."""
+    return content.is_folder and (content.path / "images.parquet").is_file()
+
+
+def load(path: Path, options: SourceOptions) -> Source:
+    """Reads and checks a folder.
+
+    Raises:
+        InputError: malformed, or its vocabulary stands nowhere.
+    """
+    vocabulary, folder = options.classes, None
+    if vocabulary is None:
+        folders = [path / name for name in _VOCABULARY_FOLDERS]
+        folder = next((f for f in folders if (f / "vocabulary.parquet").is_file()), None)
+        if folder is None:
+            problem = "no vocabulary.parquet stands in it or up to two folders above"
+            raise InputError(path, problem, fix="Give --vocabulary")
+        vocabulary = Vocabulary.read(folder / "vocabulary.parquet")
+    annotations = Annotations.read(path)
+    annotations.check(path, vocabulary)
+    stated = schema.read_provenance(path / "interactions.parquet").get("missing_roles")
+    if stated is None:
+        stated = bool(annotations.interactions["object_instance"].null_count)
+    return Source(
+        annotations=annotations,
+        vocabulary=vocabulary,
+        report=ReadReport(path, numbering=_imported_numbering(path, vocabulary)),
+        folder=folder,
+        missing_roles=bool(stated) if vocabulary.has_missing_objects else None,
+    )
+
+
+def _imported_numbering(path: Path, vocabulary: Vocabulary) -> Numbering | None:
+    name = schema.read_provenance(path / "interactions.parquet").get("numbering")
+    return named_numbering(path, name, vocabulary) if name in NAMES else None
 
 
 def check_target(folder: Path) -> None:

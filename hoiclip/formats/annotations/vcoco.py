@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,37 @@ from hoiclip.formats.annotations.coco import CocoAnnotation, CocoInstances
 from hoiclip.formats.annotations.filters import clip_to_image
 from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.formats.annotations.image_table import image_table
+from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.annotations.source_rows import (
     NO_OBJECT,
     UNKNOWN,
     SourceBoxes,
     SourceInteractions,
 )
+from hoiclip.formats.content import Content
 from hoiclip.formats.vocabularies import COCO_IDS, vcoco
 from hoiclip.schema import numpy_to_fixed_lists
 from hoiclip.vocabulary import Vocabulary
 
 _NO_ANNOTATION = 0
 _CLASSES = {coco_id: index for index, coco_id in enumerate(COCO_IDS)}
+
+
+def detect(content: Content) -> bool:
+    """Whether it is a JSON list of V-COCO's actions."""
+    return content.sign == b"[" and "action_name" in (content.first_entry or ())
+
+
+def load(path: Path, options: SourceOptions) -> Source:
+    """`read`, as every format is read, with the people whom V-COCO does not label."""
+    coco = CocoInstances(options.coco)
+    annotations, vocabulary, report = read(
+        path, coco, image_ids=options.image_ids, drop_unknown=options.drop_unknown
+    )
+    people = unlabelled_people(path, coco, annotations.images, annotations.instances)
+    annotations = replace(annotations, unlabelled_people=people)
+    read_ = annotations, vocabulary, report
+    return Source.of(read_, says_missing_roles=True, expected=options)
 
 
 def read(

@@ -17,12 +17,26 @@ from hoiclip.formats import json_columns, json_values
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.classes import listed_ids, mapped, names_of
 from hoiclip.formats.annotations.findings import ReadReport
-from hoiclip.formats.annotations.image_table import ImageSize, image_table
+from hoiclip.formats.annotations.image_sizes import ImageSize, sizes_for
+from hoiclip.formats.annotations.image_table import image_table
+from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.annotations.source_rows import UNKNOWN, SourceInteractions, boxes_of_pairs
+from hoiclip.formats.content import Content
 from hoiclip.formats.vocabularies import vcoco
 from hoiclip.vocabulary import Vocabulary
 
 _BACKGROUND = "background"
+
+
+def detect(content: Content) -> bool:
+    """Whether it is a JSON object with this layout's keys."""
+    return content.has_keys("boxes_h", "classes")
+
+
+def load(path: Path, options: SourceOptions) -> Source:
+    """`read`, as every format is read."""
+    size = sizes_for(path, options, by_coco_id=True)
+    return Source.of(read(path, size, drop_unknown=options.drop_unknown), expected=options)
 
 
 def read(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from hoiclip.data.images import ImageStore
 from hoiclip.errors import InputError
-from hoiclip.formats.annotations.image_table import image_table, sizes_from
+from hoiclip.formats.annotations.image_sizes import LARGEST_SIDE, sizes_of_images
+from hoiclip.formats.annotations.image_table import image_table
 
 
 def ids(*names):
@@ -55,7 +55,7 @@ def test_size_is_that_of_the_stored_pixels(tmp_path):
     exif[ExifTags.Base.Orientation] = 6
     Image.new("RGB", (30, 20)).save(tmp_path / "turned.jpg", exif=exif)
     Image.new("RGB", (30, 20)).save(tmp_path / "plain.jpg")
-    size = sizes_from(ImageStore(tmp_path))
+    size = sizes_of_images(tmp_path)
     assert size("plain.jpg") == (30, 20)
     assert size("turned.jpg") == (30, 20)
 
@@ -65,7 +65,9 @@ def test_files_that_are_no_images(tmp_path):
     Image.new("RGB", (30, 20)).save(buffer, "png")
     (tmp_path / "cut.png").write_bytes(buffer.getvalue()[:12])
     (tmp_path / "text.jpg").write_text("text")
-    size = sizes_from(ImageStore(tmp_path))
+    size = sizes_of_images(tmp_path)
+    skipping = sizes_of_images(tmp_path, skip_bad=True)
     for name in ("cut.png", "text.jpg", "absent.jpg"):
         with pytest.raises(InputError, match=name):
             size(name)
+        assert skipping(name) == (LARGEST_SIDE, LARGEST_SIDE)

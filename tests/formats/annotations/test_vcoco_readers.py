@@ -169,7 +169,8 @@ def test_real_instances(name, images, pairs, outside):
     tables.check(path, vocabulary)
     assert (tables.images.num_rows, tables.interactions.num_rows) == (images, pairs - outside)
     assert report.counts() == ({"hoi_outside_vocabulary": outside} if outside else {})
-    left_out = report.outside_vocabulary
+    assert (tables.outside_vocabulary is None) == (outside == 0)
+    left_out = tables.outside_vocabulary or schema.OUTSIDE_VOCABULARY.empty_table()
     assert left_out.schema.equals(schema.OUTSIDE_VOCABULARY)
     assert left_out.num_rows == outside
     known = set(vocabulary.hoi_ids)
