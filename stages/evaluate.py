@@ -6,7 +6,7 @@ import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip import schema
 from hoiclip.config import load
 from hoiclip.entry import run_stage
-from hoiclip.evaluation.partition import EvaluateConfig, evaluate_partition
+from hoiclip.evaluation.evaluation import EvaluateConfig, evaluate_partition
 from hoiclip.files import write_json
 from hoiclip.vocabulary import Vocabulary
 
@@ -21,7 +21,7 @@ def main(params: Path) -> None:
         schema.read_table("data/splits/classes.parquet", schema.CLASSES),
         config,
     )
-    evaluation.write("runs/evaluate")
+    evaluation.write_tables("runs/evaluate")
     write_json("metrics.json", evaluation.metrics())
 
 

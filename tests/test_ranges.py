@@ -20,7 +20,7 @@ from hoiclip.config import from_mapping, read_params
 from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.splits import SplitsConfig
 from hoiclip.errors import ParamsError
-from hoiclip.evaluation.partition import EvaluateConfig
+from hoiclip.evaluation.evaluation import EvaluateConfig
 from hoiclip.model.config import ModelConfig
 from hoiclip.prediction import PredictConfig
 from hoiclip.pretraining.clip import ClipPretraining

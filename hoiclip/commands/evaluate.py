@@ -67,15 +67,15 @@ def add(verbs: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Scores the predictions; prints the metrics and writes what is asked for."""
+    from hoiclip.commands.summary import metrics_text
     from hoiclip.files import check_output_folder
-    from hoiclip.foreign.score import Request, score
-    from hoiclip.foreign.summary import metrics_text
     from hoiclip.progress import say
+    from hoiclip.scoring.score import Request, score
 
     out = arguments.out
     if out is not None:
         check_output_folder(out)
-    scored = score(
+    evaluation = score(
         Request(
             predictions=arguments.predictions,
             annotations=arguments.annotations,
@@ -90,8 +90,12 @@ def run(arguments: argparse.Namespace) -> None:
         )
     )
     if out is not None:
-        scored.write(out)
-    for note in scored.notes:
+        evaluation.write(out)
+    for note in evaluation.notes:
         say(f"note: {note}")
-    found = scored.metrics()
-    print(metrics_text(found) if sys.stdout.isatty() else json.dumps(found, indent=2))
+    found, diagnosis = evaluation.metrics(), evaluation.diagnosis
+    if sys.stdout.isatty():
+        print(metrics_text(found, diagnosis))
+    else:
+        more = {} if diagnosis is None else {"diagnosis": diagnosis}
+        print(json.dumps(found | more, indent=2))

@@ -25,8 +25,8 @@ def add(verbs: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Imports, and prints what was found."""
+    from hoiclip.commands.summary import partition_text
     from hoiclip.errors import InputError
-    from hoiclip.foreign.summary import partition_text
     from hoiclip.formats.annotations.partition import check_target, write_partition
     from hoiclip.formats.annotations.reading import read_annotations
     from hoiclip.progress import say

@@ -35,6 +35,8 @@ class Annotations:
             where they are not known.
         outside_vocabulary: rows of `schema.OUTSIDE_VOCABULARY`: interactions whose verb and object
             are no HOI class; None where there are none.
+        missing_roles: whether the source can say that the object of a role is not visible; None
+            where that is not stated.
     """
 
     images: pa.Table
@@ -42,6 +44,7 @@ class Annotations:
     interactions: pa.Table
     unlabelled_people: pa.Table | None = None
     outside_vocabulary: pa.Table | None = None
+    missing_roles: bool | None = None
 
     @classmethod
     def read(cls, folder: str | Path) -> Annotations:
@@ -52,12 +55,14 @@ class Annotations:
         """
         folder = Path(folder)
         people, outside = (folder / f"{name}.parquet" for name in OPTIONAL)
+        stated = schema.read_provenance(folder / "interactions.parquet").get("missing_roles")
         return cls(
             schema.read_table(folder / "images.parquet", schema.IMAGES),
             schema.read_table(folder / "instances.parquet", schema.INSTANCES),
             schema.read_table(folder / "interactions.parquet", schema.INTERACTIONS),
             schema.read_unlabelled(people) if people.exists() else None,
             schema.read_table(outside, schema.OUTSIDE_VOCABULARY) if outside.exists() else None,
+            None if stated is None else bool(stated),
         )
 
     def write(self, folder: str | Path, provenance: dict[str, Any]) -> None:
@@ -153,6 +158,13 @@ class Annotations:
         rows_of_pair = np.stack([image_ids, human, object_rows, hoi], 1)
         _refuse(path, "hoi", hoi, _repeated(rows_of_pair), "{} appears twice for its pair")
 
+    @property
+    def has_missing_roles(self) -> bool:
+        """`missing_roles` or, where that is not stated, whether a row has no object."""
+        if self.missing_roles is None:
+            return bool(self.interactions["object_instance"].null_count)
+        return self.missing_roles
+
     @cached_property
     def instance_rows(self) -> InstanceRows:
         """Rows of `instances` by (image_id, instance)."""
@@ -174,6 +186,7 @@ class Annotations:
             of_images(self.interactions),
             None if people is None else of_images(people),
             None if outside is None else of_images(outside),
+            self.missing_roles,
         )
 
     def pairs(self) -> Pairs:

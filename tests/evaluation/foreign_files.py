@@ -12,10 +12,10 @@ from hico_worlds import World
 
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
-from hoiclip.foreign.score import Request, score
-from hoiclip.foreign.scored import Scored
+from hoiclip.evaluation.evaluation import Evaluation
 from hoiclip.formats.annotations.source import SourceOptions
 from hoiclip.formats.vocabularies import COCO_IDS
+from hoiclip.scoring.score import Request, score
 from hoiclip.vocabulary import Vocabulary
 
 
@@ -87,7 +87,7 @@ def write_world(folder: Path, world: World) -> Path:
 
 def score_files(
     predictions: Path, annotations: Path, source: dict | None = None, **options
-) -> Scored:
+) -> Evaluation:
     return score(
         Request(
             predictions=predictions,

@@ -20,10 +20,10 @@ from test_foreign_vcoco import official_list, random_vcoco
 from test_foreign_vcoco import write as write_vcoco
 
 from hoiclip.errors import InputError
-from hoiclip.foreign import score as score_module
-from hoiclip.foreign.score import Request, score
 from hoiclip.formats.annotations.reading import read_annotations
 from hoiclip.formats.annotations.source import SourceOptions
+from hoiclip.scoring import score as score_module
+from hoiclip.scoring.score import Request, score
 
 STRANGE = st.one_of(
     st.sampled_from(

@@ -128,8 +128,8 @@ def test_lists_score_as_the_tables_they_were_made_from(tmp_path):
         assert found["default"] is found["known_object"] is found["recall"] is None
         assert close(scored.vcoco.per_role(), expected.per_role())
         diagnosis = diagnose_vcoco(world.predictions, *world.labels)
-        assert close(found["diagnosis"]["map"], diagnosis["map"])
-        assert found["diagnosis"]["count"] == diagnosis["count"]
+        assert close(scored.diagnosis["map"], diagnosis["map"])
+        assert scored.diagnosis["count"] == diagnosis["count"]
 
 
 @pytest.mark.parametrize("numbering", ["hoia", "zero-based", "hoi", "hoi-category"])

@@ -17,7 +17,7 @@ import yaml
 from hoiclip.config import load
 from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.splits import SplitsConfig
-from hoiclip.evaluation.partition import EvaluateConfig
+from hoiclip.evaluation.evaluation import EvaluateConfig
 from hoiclip.model.config import ModelConfig
 from hoiclip.prediction import PredictConfig
 from hoiclip.prompts import PromptTemplates

@@ -42,15 +42,12 @@ def load(path: Path, options: SourceOptions) -> Source:
         vocabulary = Vocabulary.read(folder / "vocabulary.parquet")
     annotations = Annotations.read(path)
     annotations.check(path, vocabulary)
-    stated = schema.read_provenance(path / "interactions.parquet").get("missing_roles")
-    if stated is None:
-        stated = bool(annotations.interactions["object_instance"].null_count)
     return Source(
         annotations=annotations,
         vocabulary=vocabulary,
         report=ReadReport(path, numbering=_imported_numbering(path, vocabulary)),
         folder=folder,
-        missing_roles=bool(stated) if vocabulary.has_missing_objects else None,
+        missing_roles=annotations.has_missing_roles if vocabulary.has_missing_objects else None,
     )
 
 

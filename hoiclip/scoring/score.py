@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.evaluation.protocols import V_COCO, ProtocolName, RecallSteps
+from hoiclip.evaluation.evaluation import Evaluation
+from hoiclip.evaluation.protocols import HICO, V_COCO, ProtocolName, RecallSteps
 from hoiclip.evaluation.vcoco_truth import Actions
-from hoiclip.foreign.boxes import BoxConvention
-from hoiclip.foreign.classes import classes_of
-from hoiclip.foreign.doubts import box_doubts, people_doubts, zero_doubts
-from hoiclip.foreign.scored import Scored, score_people, score_rows
-from hoiclip.foreign.truths import Truths
 from hoiclip.formats.annotations.detection import ORDER, annotations_in
 from hoiclip.formats.annotations.reading import read_annotations
 from hoiclip.formats.annotations.source import Source, SourceOptions
@@ -22,6 +21,11 @@ from hoiclip.formats.predictions import hoia, matlab, parquet, vcoco_list
 from hoiclip.formats.predictions.detection import PredictionFormat, format_of
 from hoiclip.formats.predictions.hoia_numbering import NumberingName
 from hoiclip.formats.predictions.image_names import ImageNames
+from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
+from hoiclip.scoring.boxes import BoxConvention
+from hoiclip.scoring.classes import classes_of
+from hoiclip.scoring.doubts import box_doubts, people_doubts, zero_doubts
+from hoiclip.scoring.task import Task
 from hoiclip.vocabulary import Vocabulary
 
 
@@ -54,7 +58,7 @@ class Request:
     recall_steps: RecallSteps | None = None
 
 
-def score(request: Request) -> Scored:
+def score(request: Request) -> Evaluation:
     """Reads, checks and scores.
 
     Raises:
@@ -70,40 +74,65 @@ def score(request: Request) -> Scored:
         request.annotations,
         replace(request.source, usual_numbering=request.numbering == "hoia"),
     )
-    vocabulary = source.vocabulary
-    if format_ == "vcoco" and not _has_roles(vocabulary):
+    has_roles = _has_roles(source.vocabulary)
+    if format_ == "vcoco" and not has_roles:
         problem = "V-COCO's list, and the annotations do not have V-COCO's actions and roles"
         fix = "Give V-COCO's: vcoco_test.json --coco instances_val2014.json"
         raise InputError(path, problem, fix=fix)
-    protocol = request.protocol or (V_COCO if _has_roles(vocabulary) else "hico")
     if format_ == "parquet":
-        _check_made_for(vocabulary, path)
-    classes, note = classes_of(vocabulary, request.classes, source.folder)
-    actions = Actions.of(vocabulary) if protocol == V_COCO else None
-    truths = Truths(source, classes, protocol, actions)
-    boxes: BoxConvention = request.boxes or ("continuous" if format_ == "parquet" else "inclusive")
-    told = {"format": format_, "boxes": boxes}
-    names = ImageNames(source.annotations.images)
-    if source.numbering is not None:
-        told["annotation_numbering"] = source.numbering.name
-    notes = [*source.notes, *([note] if note and protocol != V_COCO else [])]
+        _check_made_for(source.vocabulary, path)
+    classes, note = classes_of(source.vocabulary, request.classes, source.folder)
+    task = Task(
+        source=source,
+        classes=classes,
+        protocol=request.protocol or (V_COCO if has_roles else HICO.name),
+        boxes=request.boxes or ("continuous" if format_ == "parquet" else "inclusive"),
+        diagnosis=request.diagnosis,
+        recall_steps=request.recall_steps,
+    )
+    actions = Actions.of(source.vocabulary) if task.is_vcoco else None
+    notes = [*source.notes, *([note] if note and not task.is_vcoco else [])]
     if not source.annotations.interactions.num_rows:
         notes.append("the annotations hold no interaction, so that no figure is defined")
-    if format_ == "vcoco":
-        if actions is None:
-            problem = f"V-COCO's list names no HOI classes, which the protocol {protocol} scores"
-            raise InputError(path, problem, fix="Use --protocol vcoco")
-        if request.recall_steps is not None:
-            problem = "V-COCO's list names no HOI classes, whose AP alone is taken at recall steps"
-            raise InputError(path, problem, fix="Leave --recall-steps out")
-        people = vcoco_list.read(path, names, actions)
-        doubts = box_doubts(truths, people.image_id, people.human_boxes_xyxy)
-        notes += doubts
-        scored = score_people(people, boxes, truths, told, notes, diagnosis=request.diagnosis)
-        if scored.is_zero and not doubts:
-            doubts = people_doubts(truths, people)
-            scored = replace(scored, notes=(*scored.notes, *doubts))
-        return scored
+    info: dict[str, Any] = {"format": format_, "boxes": task.boxes}
+    if source.numbering is not None:
+        info["annotation_numbering"] = source.numbering.name
+    evaluation = (
+        _score_people(path, task, actions, info, notes)
+        if format_ == "vcoco"
+        else _score_rows(request, format_, task, info, notes)
+    )
+    return replace(evaluation, input_info=info, notes=tuple(notes))
+
+
+def _score_people(
+    path: Path, task: Task, actions: Actions | None, info: dict[str, Any], notes: list[str]
+) -> Evaluation:
+    """Scores V-COCO's list; adds to `info` and `notes`."""
+    if actions is None:
+        problem = f"V-COCO's list names no HOI classes, which the protocol {task.protocol} scores"
+        raise InputError(path, problem, fix="Use --protocol vcoco")
+    if task.recall_steps is not None:
+        problem = "V-COCO's list names no HOI classes, whose AP alone is taken at recall steps"
+        raise InputError(path, problem, fix="Leave --recall-steps out")
+    annotations = task.source.annotations
+    people = vcoco_list.read(path, ImageNames(annotations.images), actions)
+    doubts = box_doubts(annotations, people.image_id, people.human_boxes_xyxy)
+    evaluation = task.score_people(people, actions)
+    if evaluation.is_zero and not doubts:
+        doubts = people_doubts(annotations, people)
+    info |= _counts(people.image_id, annotations)
+    notes += doubts
+    return evaluation
+
+
+def _score_rows(
+    request: Request, format_: PredictionFormat, task: Task, info: dict[str, Any], notes: list[str]
+) -> Evaluation:
+    """Scores predictions of HOI classes; adds to `info` and `notes`."""
+    path, source = request.predictions, task.source
+    annotations, vocabulary = source.annotations, source.vocabulary
+    names, numbering = ImageNames(annotations.images), None
     if format_ == "parquet":
         rows = parquet.read(path, names, vocabulary)
     elif format_ == "matlab":
@@ -111,15 +140,33 @@ def score(request: Request) -> Scored:
         notes += [] if note is None else [note]
     else:
         rows, numbering = hoia.read(path, names, vocabulary, request.numbering, source.numbering)
-        told["numbering"] = numbering
-    doubts = box_doubts(truths, rows.image_id, rows.human_boxes_xyxy, rows.object_boxes_xyxy)
-    notes += doubts
-    options = {"diagnosis": request.diagnosis, "recall_steps": request.recall_steps}
-    scored = score_rows(rows, boxes, truths, told, notes, **options)
-    if scored.is_zero and not doubts:
-        doubts = zero_doubts(truths, rows, told.get("numbering"))
-        scored = replace(scored, notes=(*scored.notes, *doubts))
-    return scored
+        info["numbering"] = numbering
+    info |= _counts(rows.image_id, annotations)
+    doubts = box_doubts(annotations, rows.image_id, rows.human_boxes_xyxy, rows.object_boxes_xyxy)
+    notes += [*doubts, *_notes(rows, task)]
+    evaluation = task.score_rows(rows)
+    if evaluation.is_zero and not doubts:
+        annotated = None if source.numbering is None else source.numbering.name
+        key = "verb" if task.is_vcoco else "hoi"
+        notes += zero_doubts(annotations, rows, key, numbering, annotated)
+    return evaluation
+
+
+def _counts(image_ids: np.ndarray, annotations: Annotations) -> dict[str, int]:
+    images = len(annotations.images)
+    without = images - len(np.unique(image_ids))
+    return {"rows": len(image_ids), "images": images, "images_without_predictions": without}
+
+
+def _notes(rows: Rows, task: Task) -> list[str]:
+    notes = []
+    if count := rows.repeated:
+        notes.append(f"{count} rows repeat a pair and class of their image: false alarms")
+    if count := int((rows.hoi == UNKNOWN_HOI).sum()):
+        left = "left out of default and known_object" if task.is_vcoco else "left out"
+        pairs = "a verb and object that are no HOI class together"
+        notes.append(f"{count} rows name {pairs}: {left}, as no class counts them")
+    return notes
 
 
 def _check_made_for(vocabulary: Vocabulary, predictions: Path) -> None:

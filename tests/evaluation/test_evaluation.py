@@ -27,9 +27,9 @@ from hoiclip.config import from_mapping, load
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.evaluation.diagnosis import diagnose
+from hoiclip.evaluation.evaluation import EvaluateConfig, Evaluation, evaluate_partition
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
-from hoiclip.evaluation.partition import EvaluateConfig, Evaluation, evaluate_partition
 from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.evaluation.vcoco import evaluate_vcoco
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_vcoco
@@ -142,7 +142,7 @@ def test_missing_roles_are_stated_or_seen(tmp_path, provenance, people, expected
 def test_files(tmp_path):
     written(tmp_path / "test")
     found = evaluation(tmp_path / "test")
-    found.write(tmp_path / "out")
+    found.write_tables(tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "diagnosis.json",
         "per_class.csv",
@@ -167,6 +167,26 @@ def test_files(tmp_path):
         "ap_scenario_1": None, "ap_scenario_2": None,
     }  # fmt: skip
     assert rows["point_instr"]["ap"] is None
+
+
+def test_all_files(tmp_path):
+    written(tmp_path / "test")
+    found, out = evaluation(tmp_path / "test"), tmp_path / "out"
+    found.write_tables(out)
+    tables = {path.name: path.read_bytes() for path in out.iterdir()}
+    found.write(out)
+    added = {"metrics.json", "per_role.csv"}
+    assert {path.name for path in out.iterdir()} == tables.keys() | added
+    assert all((out / name).read_bytes() == content for name, content in tables.items())
+    assert json.loads((out / "metrics.json").read_text()) == found.metrics()
+    assert csv.read_csv(out / "per_role.csv").to_pylist() == found.vcoco.per_role()
+    # A diagnosis of an earlier evaluation does not outlive it, nor do roles make HOI files.
+    roles = replace(found, hico=None, diagnosis=None)
+    roles.write(out)
+    assert not (out / "diagnosis.json").exists()
+    assert roles.metrics()["default"] is None
+    roles.write(tmp_path / "roles")
+    assert {path.name for path in (tmp_path / "roles").iterdir()} == added
 
 
 def test_the_average_precision_of_a_verb_is_the_mean_of_its_classes(tmp_path):

@@ -17,8 +17,8 @@ _VCOCO_NAMES = {
 }
 
 
-def metrics_text(found: dict[str, Any]) -> str:
-    """What `scored.Scored.metrics` gives, for people."""
+def metrics_text(found: dict[str, Any], diagnosis: dict[str, Any] | None) -> str:
+    """The metrics of an evaluation, and its diagnosis where there is one, for people."""
     steps = f", recall steps {found['recall_steps']}" if "recall_steps" in found else ""
     blocks = [f"protocol {found['protocol']}{steps}, percent"]
     if "vcoco" in found:
@@ -34,10 +34,10 @@ def metrics_text(found: dict[str, Any]) -> str:
         ]
         blocks.append(columns(rows))
         blocks.append(f"pairs found, whatever the class: {_percent(found['recall'])}")
-    if "diagnosis" in found:
-        told = found["diagnosis"]
+    if diagnosis is not None:
+        counts, lost = diagnosis["count"], diagnosis["delta_ap"]
         rows = [("error", "count", "AP lost")]
-        rows += [(k, str(told["count"][k]), _percent(v)) for k, v in told["delta_ap"].items()]
+        rows += [(kind, str(counts[kind]), _percent(lost[kind])) for kind in lost]
         blocks.append(columns(rows))
     read = ", ".join(f"{key} {value}" for key, value in found["input"].items())
     return "\n\n".join([*blocks, read.replace("_", " ")])

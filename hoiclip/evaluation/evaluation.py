@@ -1,8 +1,8 @@
-"""Everything that an evaluation says about predictions of one partition, by one protocol."""
+"""What an evaluation says about predictions, by one protocol: its metrics and its files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,41 +46,61 @@ class EvaluateConfig:
     recall_steps: RecallSteps | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Scores and diagnosis by one protocol.
+    """Scores by one protocol, and where the rest of the AP goes.
 
     Attributes:
         protocol: `hico`, `hoiclip`, `pocket` or `vcoco`.
         vocabulary: the classes.
-        hico: scores of the HOI classes; by the rules of `hico` where the protocol is `vcoco`.
-        diagnosis: see `oracle.Oracle.diagnosis`.
+        hico: scores of the HOI classes, by the rules of `hico` where the protocol is `vcoco`; None
+            for predictions without HOI classes.
         vcoco: scores of the action-roles, where the protocol is `vcoco`, as for what follows.
-        missing_roles: whether the annotations can say that a role's object is not visible.
+        missing_roles: whether the annotations can say that a role's object is not visible; None
+            where the question does not arise.
         unlabelled_people: whether the people whom V-COCO does not label were known.
+        diagnosis: see `oracle.Oracle.diagnosis`; None where it was not asked for.
+        input_info: how the predictions were read from a file; empty for a table.
+        notes: what a person should know, one line each.
     """
 
     protocol: str
     vocabulary: Vocabulary
-    hico: HicoResult
-    diagnosis: dict[str, Any]
+    hico: HicoResult | None
     vcoco: VcocoResult | None = None
     missing_roles: bool | None = None
-    unlabelled_people: bool | None = None
+    unlabelled_people: bool = False
+    diagnosis: dict[str, Any] | None = None
+    input_info: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether no class or role that is annotated has any average precision."""
+        if self.vcoco is not None:
+            values = np.concatenate(list(self.vcoco.role_ap.values()))
+            return not np.isnan(values).all() and np.nansum(values) == 0
+        return self.hico is not None and metrics(self.hico)["default"]["full"] == 0
 
     def metrics(self) -> dict[str, Any]:
         """Means in percent, as `metrics.json` has them; null where undefined.
 
         Returns:
             `protocol`; `default` and `known_object`, each with `full`, `rare`, `non_rare` and,
-            where classes are unseen, `unseen` and `seen`; `recall` (see `outputs.metrics`). For
-            `vcoco` also `vcoco`, with `ap_role_scenario_1`, `ap_role_scenario_2`,
-            `ap_role_scenario_1_25`, `ap_role_scenario_2_25` and `ap_agent` (see
-            `vcoco.VcocoResult.metrics`), `missing_roles` and `unlabelled_people`; its `default`,
-            `known_object` and `recall` are by the rules of `hico`, which is no published measure of
-            V-COCO.
+            where classes are unseen, `unseen` and `seen`; `recall` (see `outputs.metrics`); all
+            three null without HOI classes. For `vcoco` also `vcoco`, with `ap_role_scenario_1`,
+            `ap_role_scenario_2`, `ap_role_scenario_1_25`, `ap_role_scenario_2_25` and `ap_agent`
+            (see `vcoco.VcocoResult.metrics`), `missing_roles` and `unlabelled_people`; its
+            `default`, `known_object` and `recall` are by the rules of `hico`, which is no published
+            measure of V-COCO. `input` where predictions were read from a file: `format`, `boxes`,
+            `rows`, `images`, `images_without_predictions` and, of HOIA, `numbering`.
         """
-        values = metrics(self.hico) | {"protocol": self.protocol}
+        values: dict[str, Any] = {"default": None, "known_object": None, "recall": None}
+        if self.hico is not None:
+            values = metrics(self.hico)
+        values["protocol"] = self.protocol
+        if self.input_info:
+            values["input"] = self.input_info
         if self.vcoco is None:
             return values
         return values | {
@@ -90,16 +110,30 @@ class Evaluation:
         }
 
     def write(self, folder: str | Path) -> None:
-        """Writes `per_class.*`, `pr_curves.csv`, `per_verb.csv` and `diagnosis.json`.
+        """Writes `metrics.json`, what `write_tables` does and, of V-COCO, `per_role.csv`."""
+        folder = Path(folder)
+        self.write_tables(folder)
+        if self.vcoco is not None:
+            _write_csv(folder / "per_role.csv", pa.Table.from_pylist(self.vcoco.per_role()))
+        write_json(folder / "metrics.json", self.metrics())
+
+    def write_tables(self, folder: str | Path) -> None:
+        """Writes, of HOI classes, `per_class.*`, `pr_curves.csv` and `per_verb.csv`, and
+        `diagnosis.json` where there is one.
 
         The keys of `diagnosis.json` are `protocol`, `map`, `lost`, `delta_ap`, `share`, `count` and
         `pair_recall`; `delta_ap`, `share` and `count` have one key per kind of error.
         """
         folder = Path(folder)
-        write_outputs(folder, self.hico, {"protocol": self.protocol})
-        with atomic_file(folder / "per_verb.csv") as aside:
-            csv.write_csv(per_verb_table(self.hico, self.vcoco, self.vocabulary), aside)
-        write_json(folder / "diagnosis.json", self.diagnosis)
+        if self.hico is not None:
+            write_outputs(folder, self.hico, {"protocol": self.protocol})
+            table = per_verb_table(self.hico, self.vcoco, self.vocabulary)
+            _write_csv(folder / "per_verb.csv", table)
+        if self.diagnosis is not None:
+            write_json(folder / "diagnosis.json", self.diagnosis)
+        else:
+            # Of an earlier evaluation into the same folder, it would stand beside other numbers.
+            (folder / "diagnosis.json").unlink(missing_ok=True)
 
 
 def evaluate_partition(
@@ -133,23 +167,27 @@ def evaluate_partition(
     annotations.check(folder, vocabulary)
     if config.protocol != V_COCO:
         protocol = protocol_named(config.protocol, config.recall_steps)
-        result = evaluate_hico(predictions, annotations, vocabulary, classes, protocol, boxes=boxes)
-        diagnosis = diagnose(predictions, annotations, vocabulary, protocol, boxes=boxes)
-        return Evaluation(config.protocol, vocabulary, result, diagnosis)
+        return Evaluation(
+            protocol=config.protocol,
+            vocabulary=vocabulary,
+            hico=evaluate_hico(
+                predictions, annotations, vocabulary, classes, protocol, boxes=boxes
+            ),
+            diagnosis=diagnose(predictions, annotations, vocabulary, protocol, boxes=boxes),
+        )
     roles = evaluate_vcoco(predictions, annotations, vocabulary, boxes=boxes)
     diagnosis = diagnose_vcoco(predictions, annotations, vocabulary, boxes=boxes)
     beside = predictions if boxes == "schema" else _in_schema(predictions)
     protocol = protocol_named(HICO.name, config.recall_steps)
-    result = evaluate_hico(beside, annotations, vocabulary, classes, protocol)
-    missing_roles = _has_missing_roles(folder, annotations.interactions)
-    has_people = annotations.unlabelled_people is not None
-    return Evaluation(V_COCO, vocabulary, result, diagnosis, roles, missing_roles, has_people)
-
-
-def _has_missing_roles(folder: Path, interactions: pa.Table) -> bool:
-    """What the annotations state or, where they state nothing, whether they hold such a row."""
-    stated = schema.read_provenance(folder / "interactions.parquet").get("missing_roles")
-    return bool(interactions["object_instance"].null_count) if stated is None else bool(stated)
+    return Evaluation(
+        protocol=V_COCO,
+        vocabulary=vocabulary,
+        hico=evaluate_hico(beside, annotations, vocabulary, classes, protocol),
+        vcoco=roles,
+        missing_roles=annotations.has_missing_roles,
+        unlabelled_people=annotations.unlabelled_people is not None,
+        diagnosis=diagnosis,
+    )
 
 
 def _in_schema(predictions: pa.Table) -> pa.Table:
@@ -160,3 +198,8 @@ def _in_schema(predictions: pa.Table) -> pa.Table:
         column = schema.numpy_to_fixed_lists(boxes, missing)
         predictions = predictions.set_column(predictions.column_names.index(key), key, column)
     return predictions
+
+
+def _write_csv(path: Path, table: pa.Table) -> None:
+    with atomic_file(path) as aside:
+        csv.write_csv(table, aside)

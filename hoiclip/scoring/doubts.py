@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
-from hoiclip.evaluation.protocols import V_COCO
+from hoiclip.data.annotations import Annotations
 from hoiclip.evaluation.tables import ImageIndex
-from hoiclip.foreign.truths import Truths
 from hoiclip.formats.annotations.frame import frame_notes
 from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
 from hoiclip.formats.predictions.vcoco_list import PersonDetections
@@ -21,35 +22,45 @@ _SHORTER, _LONGER = 800, 1333
 """Pixels, to which DETR and its heirs resize images."""
 
 
-def box_doubts(truths: Truths, image_id: np.ndarray, *boxes_xyxy: np.ndarray) -> list[str]:
+def box_doubts(
+    annotations: Annotations, image_id: np.ndarray, *boxes_xyxy: np.ndarray
+) -> list[str]:
     """Notes about predicted boxes that are not in the pixels of their images.
 
     Args:
-        truths: what they are compared with.
+        annotations: what they are compared with.
         image_id: (N,).
         boxes_xyxy: (N, 4) each, as the file has them, those of people first; NaN where there is
             none.
     """
-    sizes = _sizes(truths)[_positions(image_id, truths)]
+    sizes = _sizes(annotations)[_positions(image_id, annotations)]
     boxes = np.concatenate(boxes_xyxy)
     notes = frame_notes("predictions", boxes, np.tile(sizes, (len(boxes_xyxy), 1)))
-    if notes and (meant := _meant(truths, image_id, boxes_xyxy[0])):
+    if notes and (meant := _meant(annotations, image_id, boxes_xyxy[0])):
         notes[0] += f"; read as {meant}"
     return notes
 
 
-def zero_doubts(truths: Truths, rows: Rows, numbering: str | None) -> list[str]:
+def zero_doubts(
+    annotations: Annotations,
+    rows: Rows,
+    key: Literal["verb", "hoi"],
+    numbering: str | None,
+    annotation_numbering: str | None,
+) -> list[str]:
     """What may be the matter where nothing of the predictions is right.
 
     Args:
-        truths: what they are compared with.
+        annotations: what they are compared with.
         rows: the predictions.
-        numbering: of the predictions' classes; null where they have none of their own.
+        key: the classes that are scored.
+        numbering: of the predictions' classes; None where they have none of their own.
+        annotation_numbering: of the annotations' classes; likewise.
     """
-    interactions = truths.source.annotations.interactions
+    interactions = annotations.interactions
     if not len(rows):
         return [_NOTHING]
-    group, key = (rows.verb, "verb") if truths.protocol == V_COCO else (rows.hoi, "hoi")
+    group = rows.verb if key == "verb" else rows.hoi
     chosen = group != UNKNOWN_HOI
     annotated = set(
         zip(interactions["image_id"].to_pylist(), interactions[key].to_pylist(), strict=True)
@@ -59,32 +70,39 @@ def zero_doubts(truths: Truths, rows: Rows, numbering: str | None) -> list[str]:
         what = "a verb" if key == "verb" else "an HOI class"
         ask = "are the classes those of the annotations, in the same order?"
         if numbering is not None:
-            stated = truths.source.numbering
             ask = f"are they numbered as --numbering {numbering}"
-            ask += f" and --annotation-numbering {stated.name} say?" if stated else " says?"
+            ask += (
+                f" and --annotation-numbering {annotation_numbering} say?"
+                if annotation_numbering
+                else " says?"
+            )
         nothing = f"nothing can match: no prediction names {what} that its image is annotated with"
         return [f"{nothing}; {ask}"]
-    return _apart_doubts(truths, rows.image_id, rows.human_boxes_xyxy)
+    return _apart_doubts(annotations, rows.image_id, rows.human_boxes_xyxy)
 
 
-def people_doubts(truths: Truths, people: PersonDetections) -> list[str]:
+def people_doubts(annotations: Annotations, people: PersonDetections) -> list[str]:
     """What may be the matter where no role of V-COCO's detections is right."""
     if not len(people.image_id):
         return [_NOTHING]
     if np.isnan(people.role_scores).all():
         return ["the detections name no role (hold_obj, ...), only agents: those of roles are 0"]
-    return _apart_doubts(truths, people.image_id, people.human_boxes_xyxy)
+    return _apart_doubts(annotations, people.image_id, people.human_boxes_xyxy)
 
 
-def _apart_doubts(truths: Truths, image_id: np.ndarray, human_boxes_xyxy: np.ndarray) -> list[str]:
-    meant = _meant(truths, image_id, human_boxes_xyxy)
+def _apart_doubts(
+    annotations: Annotations, image_id: np.ndarray, human_boxes_xyxy: np.ndarray
+) -> list[str]:
+    meant = _meant(annotations, image_id, human_boxes_xyxy)
     told = "no prediction lies on an annotated pair of its class: are the boxes x1, y1, x2, y2 in"
     return [f"{told} pixels of these images?" + (f" Read as {meant}" if meant else "")]
 
 
-def _meant(truths: Truths, image_id: np.ndarray, human_boxes_xyxy: np.ndarray) -> str | None:
+def _meant(
+    annotations: Annotations, image_id: np.ndarray, human_boxes_xyxy: np.ndarray
+) -> str | None:
     """The reading of the boxes by which they cover annotated people, if as they are they do not."""
-    pairs = truths.source.annotations.pairs()
+    pairs = annotations.pairs()
     images = np.intersect1d(image_id, pairs.image_ids)[:_IMAGES]
     true, found = [], []
     for image in images.tolist():
@@ -96,7 +114,7 @@ def _meant(truths: Truths, image_id: np.ndarray, human_boxes_xyxy: np.ndarray) -
         return None
     person, prediction = np.concatenate(true), np.concatenate(found)
     boxes = human_boxes_xyxy[prediction]
-    sizes = _sizes(truths)[_positions(image_id[prediction], truths)]
+    sizes = _sizes(annotations)[_positions(image_id[prediction], annotations)]
     count = len(np.unique(person))
 
     def covered(boxes_xyxy: np.ndarray) -> int:
@@ -130,11 +148,11 @@ def _readings(boxes: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _sizes(truths: Truths) -> np.ndarray:
+def _sizes(annotations: Annotations) -> np.ndarray:
     """(I, 2) width and height of the images."""
-    images = truths.source.annotations.images
+    images = annotations.images
     return np.stack([images[key].to_numpy() for key in ("width", "height")], 1).astype(np.float64)
 
 
-def _positions(image_id: np.ndarray, truths: Truths) -> np.ndarray:
-    return ImageIndex.of(truths.source.annotations.images)(image_id, "predictions")
+def _positions(image_id: np.ndarray, annotations: Annotations) -> np.ndarray:
+    return ImageIndex.of(annotations.images)(image_id, "predictions")

@@ -1,1 +1,0 @@
-"""Other projects' predictions and annotation files: read, checked, scored; needs no torch."""
