@@ -9,8 +9,8 @@ import numpy as np
 from hoiclip.data.annotations import Annotations
 from hoiclip.evaluation.tables import ImageIndex
 from hoiclip.formats.annotations.frame import frame_notes
+from hoiclip.formats.predictions.people import PersonDetections
 from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
-from hoiclip.formats.predictions.vcoco_list import PersonDetections
 from hoiclip.overlap import row_iou
 
 _LEAST_IOU = 0.5

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
 from hoiclip.errors import InputError
-from hoiclip.formats.predictions.matlab import is_matlab
+from hoiclip.formats.content import Content
 from hoiclip.formats.predictions.wrappings import prediction_entries
+from hoiclip.formats.registry import PREDICTION_FORMATS
 
-PredictionFormat = Literal["parquet", "hoia", "vcoco", "matlab"]
-FORMATS: tuple[PredictionFormat, ...] = get_args(PredictionFormat)
-
-_PARQUET, _MATLAB = b"PAR1", b"MATLAB"
+_HEAD = 8
 _PICKLES = (b"\x80", b"(l", b"(d", b"]q", b"}q")
 """How pickles begin: of protocols 2 and up; lists and dicts of 0; of 1."""
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".pk", ".p")
@@ -24,54 +23,47 @@ _BINARY = {
 }
 
 
-def format_of(path: Path) -> PredictionFormat:
-    """The format of a predictions file, or folder of Matlab's.
+def format_of(path: Path) -> str:
+    """The format of a predictions file, or folder of Matlab's: a key of `PREDICTION_FORMATS`.
 
     Raises:
         InputError: absent, a pickle, or of no format that is read here.
     """
+    content = Content(path, _entries)
+    for name, format_ in PREDICTION_FORMATS.items():
+        if format_.detect(content):
+            return name
+    raise _unknown(content)
+
+
+def _entries(path: Path) -> Iterator[tuple[int, Any]]:
+    """The entries of a file of text; others say what they are, and are not opened."""
     if path.is_dir():
-        return _of_folder(path)
-    try:
-        with open(path, "rb") as file:
-            head = file.read(8)
-    except FileNotFoundError:
-        raise InputError(path, "no such file") from None
-    except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})") from None
-    if head.startswith(_PARQUET):
-        return "parquet"
-    if head.startswith(_MATLAB) or path.suffix.lower() == ".mat":
-        return "matlab"
+        yield 0, {}
+        return
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
     for start, what in _BINARY.items():
         if head.startswith(start):
             fix = "Unpack it, or save what is in it as one of the formats in docs/evaluation.md"
             raise InputError(path, f"{what}, which is not read here", fix=fix)
     if head.startswith(_PICKLES) or path.suffix.lower() in _PICKLE_SUFFIXES:
         raise _is_pickle(path)
-    for _, entry in prediction_entries(path):
-        keys = entry if isinstance(entry, dict) else {}
-        for name, key in (("hoia", "hoi_prediction"), ("vcoco", "person_box")):
-            if key in keys:
-                return name
-        if "hoi_annotation" in keys or "action_name" in keys:
-            fix = "The order is PREDICTIONS ANNOTATIONS"
-            raise InputError(path, "holds annotations, not predictions", fix=fix)
-        break
-    else:
-        return "hoia"
-    problem = "its first entry has neither hoi_prediction nor person_box"
-    raise InputError(path, problem, row=0, fix="See docs/evaluation.md for the formats")
+    yield from prediction_entries(path)
 
 
-def _of_folder(path: Path) -> PredictionFormat:
-    if is_matlab(path):
-        return "matlab"
-    if (path / "images.parquet").is_file():
+def _unknown(content: Content) -> InputError:
+    """What a file is that no format takes for its own, and what to do about it."""
+    path, entry = content.path, content.first_entry or {}
+    is_partition = content.is_folder and (path / "images.parquet").is_file()
+    if is_partition or entry.keys() & {"hoi_annotation", "action_name"}:
         fix = "The order is PREDICTIONS ANNOTATIONS"
-        raise InputError(path, "holds annotations, not predictions", fix=fix)
-    problem = "a folder, in which no Matlab detections stand (detections_01.mat, ...)"
-    raise InputError(path, problem, fix="Name a file of predictions")
+        return InputError(path, "holds annotations, not predictions", fix=fix)
+    if content.is_folder:
+        problem = "a folder, in which no Matlab detections stand (detections_01.mat, ...)"
+        return InputError(path, problem, fix="Name a file of predictions")
+    problem = "its first entry has neither hoi_prediction nor person_box"
+    return InputError(path, problem, row=0, fix="See docs/evaluation.md for the formats")
 
 
 def _is_pickle(path: Path) -> InputError:

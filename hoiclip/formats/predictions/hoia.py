@@ -20,6 +20,7 @@ import numpy as np
 from hoiclip.errors import InputError
 from hoiclip.formats import json_values
 from hoiclip.formats.annotations.hoia_numbering import Numbering
+from hoiclip.formats.content import Content
 from hoiclip.formats.json_columns import EntryObjects
 from hoiclip.formats.predictions.hoia_numbering import (
     ABSENT,
@@ -29,6 +30,7 @@ from hoiclip.formats.predictions.hoia_numbering import (
     class_ids,
 )
 from hoiclip.formats.predictions.image_names import ImageNames
+from hoiclip.formats.predictions.options import PredictionOptions, Predictions
 from hoiclip.formats.predictions.rows import Places, Rows, number_by_first
 from hoiclip.formats.predictions.wrappings import prediction_entries
 from hoiclip.progress import track
@@ -36,6 +38,19 @@ from hoiclip.vocabulary import Vocabulary
 
 _EMPTY_BOXES = (None, [], [None] * 4)
 _BOXES, _PAIRS = "predictions", "hoi_prediction"
+
+
+def detect(content: Content) -> bool:
+    """Whether it is a list of HOIA predictions; an empty list is one."""
+    entry = content.first_entry
+    return entry is None or "hoi_prediction" in entry
+
+
+def load(path: Path, options: PredictionOptions) -> Predictions:
+    """`read`, as every format is read."""
+    annotated = options.source.numbering
+    rows, numbering = read(path, options.images, options.vocabulary, options.numbering, annotated)
+    return Predictions(rows=rows, numbering=numbering)
 
 
 def read(

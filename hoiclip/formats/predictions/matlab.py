@@ -17,12 +17,17 @@ import pyarrow as pa
 
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.hico_mat import parse_elsewhere
+from hoiclip.formats.content import Content
 from hoiclip.formats.predictions import matlab_cells
 from hoiclip.formats.predictions.matlab_cells import CELLS, Cells
+from hoiclip.formats.predictions.options import PredictionOptions, Predictions
 from hoiclip.formats.predictions.rows import Places, Rows
 from hoiclip.vocabulary import Vocabulary
 
 _NAME = re.compile(r"detections_(\d{1,4})\.mat")
+_MAGIC = b"MATLAB"
+_IN_ORDER = ("hico_mat", "hico_instances")
+"""Formats of annotations whose images stand in HICO-DET's order."""
 _OF_ALL = "detections.mat"
 _CODE = f"import sys; from {matlab_cells.__name__} import write; write(*sys.argv[1:])"
 _SHOWN = 3
@@ -31,6 +36,26 @@ _SHOWN = 3
 def is_matlab(folder: Path) -> bool:
     """Whether the folder holds Matlab detections."""
     return (folder / _OF_ALL).is_file() or bool(_numbered(folder))
+
+
+def detect(content: Content) -> bool:
+    """Whether it is a MATLAB file, or a folder of them."""
+    if content.is_folder:
+        return is_matlab(content.path)
+    return content.header.startswith(_MAGIC) or content.suffix == ".mat"
+
+
+def load(path: Path, options: PredictionOptions) -> Predictions:
+    """`read`, as every format is read.
+
+    Its columns are the images of HICO-DET's own files and of `instances` as they stand there; other
+    files order them as they like, and HICO-DET orders them by name.
+    """
+    images = options.source.annotations.images
+    if options.source.kind not in _IN_ORDER:
+        images = images.sort_by("file_name")
+    rows, note = read(path, images, options.vocabulary)
+    return Predictions(rows=rows, notes=() if note is None else (note,))
 
 
 def read(path: str | Path, images: pa.Table, vocabulary: Vocabulary) -> tuple[Rows, str | None]:

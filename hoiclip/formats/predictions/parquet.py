@@ -16,11 +16,14 @@ import pyarrow.parquet as pq
 
 from hoiclip import schema
 from hoiclip.errors import InputError
+from hoiclip.formats.content import Content
 from hoiclip.formats.predictions.image_names import ImageNames
+from hoiclip.formats.predictions.options import PredictionOptions, Predictions
 from hoiclip.formats.predictions.rows import Places, Rows, number_boxes
 from hoiclip.schema import fixed_lists_to_numpy
 from hoiclip.vocabulary import Vocabulary
 
+_MAGIC = b"PAR1"
 _LAST_QUERY = 2**31 - 1
 _BOX = pa.list_(pa.float64(), 4)
 _TEXT = (pa.string(), pa.large_string())
@@ -32,6 +35,24 @@ _FIELDS = (
     pa.field("object_box_xyxy", _BOX),
     pa.field("score", pa.float64(), nullable=False),
 )
+
+
+def detect(content: Content) -> bool:
+    """Whether it is a Parquet file."""
+    return content.header.startswith(_MAGIC)
+
+
+def load(path: Path, options: PredictionOptions) -> Predictions:
+    """`read`, as every format is read.
+
+    Raises:
+        InputError: as of `read`; the classes beside the file are not the annotations'.
+    """
+    beside = path.parent / "vocabulary.parquet"
+    if beside.is_file() and Vocabulary.read(beside).hois != options.vocabulary.hois:
+        problem = f"made for the classes of {beside}, which the annotations do not have"
+        raise InputError(path, problem, fix="Score it with annotations of its data set")
+    return Predictions(rows=read(path, options.images, options.vocabulary))
 
 
 def read(path: str | Path, images: ImageNames, vocabulary: Vocabulary) -> Rows:

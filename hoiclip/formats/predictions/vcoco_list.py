@@ -12,7 +12,6 @@ import difflib
 import reprlib
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from hoiclip.errors import InputError
-from hoiclip.evaluation.vcoco_matching import Detections
 from hoiclip.evaluation.vcoco_truth import Actions
 from hoiclip.formats import json_values
+from hoiclip.formats.content import Content
 from hoiclip.formats.predictions.image_names import ImageNames
+from hoiclip.formats.predictions.options import PredictionOptions, Predictions
+from hoiclip.formats.predictions.people import PersonDetections
 from hoiclip.formats.predictions.rows import Places
 from hoiclip.formats.predictions.wrappings import prediction_entries
 from hoiclip.progress import track
@@ -32,58 +33,20 @@ _BOX, _SCORED = 4, 5
 _AGENT = "_agent"
 
 
-@dataclass(frozen=True)
-class PersonDetections:
-    """D detected people, in the order of the file.
+def detect(content: Content) -> bool:
+    """Whether it is a list of V-COCO's detections."""
+    return "person_box" in (content.first_entry or ())
 
-    Attributes:
-        image_id: (D,).
-        human_boxes_xyxy: (D, 4).
-        agent_scores: (D, A); NaN where the action is not detected.
-        role_scores: (D, R); NaN where the role is not detected.
-        object_boxes_xyxy: (D, R, 4); NaN where there is no object.
+
+def load(path: Path, options: PredictionOptions) -> Predictions:
+    """`read`, as every format is read.
+
+    Raises:
+        ValueError: the annotations have no actions and roles.
     """
-
-    image_id: np.ndarray
-    human_boxes_xyxy: np.ndarray
-    agent_scores: np.ndarray
-    role_scores: np.ndarray
-    object_boxes_xyxy: np.ndarray
-
-    def agents(self, image: np.ndarray, offset_xyxy: np.ndarray, actions: slice) -> Detections:
-        """Detections of people in some of the actions, by image.
-
-        Args:
-            image: (D,) position of the image in the images table.
-            offset_xyxy: (4,) added to all boxes.
-            actions: which.
-        """
-        nothing = np.full((1, 1, _BOX), np.nan)
-        return self._chosen(image, offset_xyxy, self.agent_scores, nothing, actions)
-
-    def roles(self, image: np.ndarray, offset_xyxy: np.ndarray, roles: slice) -> Detections:
-        """Detections of people in some of the roles; arguments as of `agents`."""
-        return self._chosen(image, offset_xyxy, self.role_scores, self.object_boxes_xyxy, roles)
-
-    def _chosen(
-        self,
-        image: np.ndarray,
-        offset_xyxy: np.ndarray,
-        scores: np.ndarray,
-        boxes_xyxy: np.ndarray,
-        groups: slice,
-    ) -> Detections:
-        order = np.argsort(image, kind="stable")
-        place, group = np.nonzero(~np.isnan(scores[order, groups]))
-        rows, group = order[place], group + (groups.start or 0)
-        shape = (*scores.shape, _BOX)
-        return Detections(
-            image[rows],
-            group,
-            self.human_boxes_xyxy[rows] + offset_xyxy,
-            np.broadcast_to(boxes_xyxy, shape)[rows, group] + offset_xyxy,
-            scores[rows, group],
-        )
+    if options.actions is None:
+        raise ValueError("V-COCO's list needs V-COCO's actions and roles")
+    return Predictions(people=read(path, options.images, options.actions))
 
 
 def read(path: str | Path, images: ImageNames, actions: Actions) -> PersonDetections:
