@@ -110,6 +110,15 @@ def test_the_documented_format_gives_what_csv_gives(folder, capsys):
     assert ours.instances["box_xyxy"][1].as_py() == [18, 20, 64, 26]
 
 
+def test_what_is_left_out_of_the_vocabulary_stands_beside_the_tables(folder):
+    (folder / "pairs.txt").write_text(PAIRS + PAIRS.splitlines()[1].replace("cup", "person"))
+    given = ["--vocabulary", "vocabulary.json", "--drop-unknown"]
+    assert main(["import", "pairs.txt", "out", *given]) == 0
+    tables = Annotations.read(folder / "out")
+    assert tables.interactions.num_rows == 1
+    assert tables.outside_vocabulary["verb"].to_pylist() == [0]
+
+
 def test_the_documented_format_tells_what_it_needs_and_where_it_is_wrong(folder, capsys):
     assert main(["import", "pairs.txt", "out"]) == 1
     assert "its classes are unknown. Give --vocabulary" in capsys.readouterr().err
