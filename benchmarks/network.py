@@ -82,7 +82,8 @@ def work_of(network: str, work: str, size: Size) -> Callable[[], dict[str, np.nd
 
         @torch.inference_mode()
         def infer() -> dict[str, np.ndarray]:
-            return {name: value.numpy() for name, value in vars(forward(batch)).items()}
+            outputs = vars(forward(batch))
+            return {name: value.numpy() for name, value in outputs.items() if value is not None}
 
         return infer
 

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated, Any
 
 from hoiclip.entry import fail, named_path
+from hoiclip.errors import InputError, ParamsError, printable
 from hoiclip.ranges import (
     BatchSize,
     Count,
@@ -83,7 +84,6 @@ def add(verbs: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Predicts; 3 where some images could not be read."""
     from hoiclip.data.images import Limits
-    from hoiclip.errors import ParamsError, printable
     from hoiclip.files import check_output_folder
     from hoiclip.photos import Model, predict_partition, predict_photos
     from hoiclip.prediction import NmsConfig, PredictConfig
@@ -107,7 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
         bytes=max(1, round(arguments.max_megabytes * 1e6)),
     )
     model = Model.load(arguments.weights, config, _asked_scores(arguments))
-    errors, passed_over = [], ""
+    errors: list[InputError] = []
+    passed_over = ""
     if arguments.partition is not None:
         predict_partition(model, arguments.images[0], arguments.partition, arguments.out, limits)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -15,6 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
 RARE_BELOW = 10  # training instances
 MOST_POINTS = 200  # of a line over training steps
 SUBSET_STYLES = {
@@ -22,7 +25,7 @@ SUBSET_STYLES = {
     "rare": ("#d4602a", "--", "Rare"),
     "non_rare": ("#2a9d78", ":", "Non-rare"),
 }
-_SETTINGS = {
+_SETTINGS: dict[RcKeyType, Any] = {
     "svg.hashsalt": "hoiclip",
     "font.size": 9,
     "font.family": "DejaVu Sans",
