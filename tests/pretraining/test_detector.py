@@ -114,7 +114,7 @@ def loss_by_trying_every_matching(outputs, batch, groups):
 class TestLoss:
     @pytest.fixture
     def batch(self):
-        left, right = (4, 4, 40, 60), (70, 80, 120, 120)
+        left, right = (4, 4, 40, 60), (70, 10, 120, 50)
         scenes = [scene([0, 2], [left, right]), scene([1], [right])]
         return DetectionBatch(scenes, np.zeros(2, bool))
 
@@ -141,11 +141,11 @@ class TestLoss:
         boxes = torch.full((2, QUERIES, 4), 0.5)
         boxes[0, 1], boxes[0, 3], boxes[1, 0] = batch.boxes_cxcywh
         cell_boxes = torch.full((2, CELLS, 4), 0.5)
-        cell_boxes[0, 0], cell_boxes[0, 3], cell_boxes[1, 3] = batch.boxes_cxcywh
+        cell_boxes[0, 0], cell_boxes[0, 1], cell_boxes[1, 1] = batch.boxes_cxcywh
         outputs = SimpleNamespace(
             logits=sure[query_classes][None],
             boxes_cxcywh=boxes[None],
-            cell_logits=sure[torch.tensor([[0, 3, 3, 2], [3, 3, 3, 1]])],
+            cell_logits=sure[torch.tensor([[0, 2, 3, 3], [3, 1, 3, 3]])],
             cell_boxes_cxcywh=cell_boxes,
         )
         assert detection_loss(outputs, batch, 1).item() == pytest.approx(0, abs=1e-5)
