@@ -7,7 +7,7 @@ import sys
 from typing import Annotated, Any
 
 from hoiclip.entry import fail, named_path
-from hoiclip.errors import InputError, ParamsError, printable
+from hoiclip.errors import InputError
 from hoiclip.ranges import (
     BatchSize,
     Count,
@@ -84,6 +84,7 @@ def add(verbs: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Predicts; 3 where some images could not be read."""
     from hoiclip.data.images import Limits
+    from hoiclip.errors import ParamsError, printable
     from hoiclip.files import check_output_folder
     from hoiclip.photos import Model, predict_partition, predict_photos
     from hoiclip.prediction import NmsConfig, PredictConfig

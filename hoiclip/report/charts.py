@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,9 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-if TYPE_CHECKING:
-    from matplotlib.typing import RcKeyType
-
 RARE_BELOW = 10  # training instances
 MOST_POINTS = 200  # of a line over training steps
 SUBSET_STYLES = {
@@ -25,7 +22,7 @@ SUBSET_STYLES = {
     "rare": ("#d4602a", "--", "Rare"),
     "non_rare": ("#2a9d78", ":", "Non-rare"),
 }
-_SETTINGS: dict[RcKeyType, Any] = {
+_SETTINGS: dict[matplotlib.typing.RcKeyType, Any] = {
     "svg.hashsalt": "hoiclip",
     "font.size": 9,
     "font.family": "DejaVu Sans",

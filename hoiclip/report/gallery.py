@@ -111,7 +111,7 @@ class Gallery:
         for pair, badge in pair_badges.items():
             lines = [
                 self._truth_line(row, query_badges)
-                for row in rows.tolist()
+                for row in rows
                 if pairs.pair_of_row[row] == pair
             ]
             style = pictures.FOUND if all(line.good for line in lines) else pictures.MISSED
