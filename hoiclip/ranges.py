@@ -73,6 +73,7 @@ Weight = Annotated[float, Range(0, 1_000_000)]
 Power = Annotated[float, Range(0, 100)]
 
 
+@dataclass(frozen=True)
 class Config:
     """Base of every dataclass of settings: its numbers are checked however it is made.
 
