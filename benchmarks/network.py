@@ -83,7 +83,8 @@ def work_of(network: str, work: str, size: Size) -> Callable[[], dict[str, np.nd
 
         @torch.inference_mode()
         def infer() -> dict[str, np.ndarray]:
-            return {name: value.numpy() for name, value in vars(forward(batch)).items()}
+            outputs = vars(forward(batch)).items()
+            return {name: value.numpy() for name, value in outputs if value is not None}
 
         return infer
 
