@@ -1,4 +1,4 @@
-"""The benchmark of the network at a tiny size: it runs, and it compares equal things."""
+"""The benchmarks of the network at a tiny size: they run, and they compare equal things."""
 
 import dataclasses
 
@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import network
+from benchmarks import network, pieces
+from hoiclip.files import read_json
+from hoiclip.model import interaction_decoder, layers, transformer
 
 TINY = network.SIZES["tiny"]
+# What `pieces.use` replaces.
+REPLACED = (
+    (transformer, "attend"),
+    (interaction_decoder, "attend"),
+    (layers.FeedForwardBlock, "feed_forward"),
+    (layers.FrozenBatchNorm2d, "forward"),
+)
 
 
 def test_both_networks_give_equal_outputs():
@@ -27,7 +36,8 @@ def test_both_networks_give_equal_gradients_without_dropout():
     for name in network.NETWORKS:
         built, clip = network.build(name, size)
         outputs = network.forward_of(name, built.train(), clip)(batch)
-        sum(value.square().mean() for value in vars(outputs).values()).backward()
+        values = [value for value in vars(outputs).values() if value is not None]
+        sum(value.square().mean() for value in values).backward()
         tensors = network.filled_tensors(built).items()
         gradients.append({key: tensor.grad for key, tensor in tensors if not frozen(key)})
     plain, ours = gradients
@@ -57,3 +67,30 @@ def test_it_runs(work, capsys):
     ]  # fmt: skip
     rows = np.array([[float(cell) for cell in line.split()[2:]] for line in lines])
     np.testing.assert_allclose(rows[2, 2:], rows[1, 2:] / rows[0, 2:], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("piece", "form"), [(piece, form) for piece, forms in pieces.FORMS.items() for form in forms]
+)
+def test_every_form_of_a_piece_computes_the_same(monkeypatch, piece, form):
+    """Dropout, too, is the same, as every form draws it in the same way."""
+    results = []
+    for each in ("plain", form):
+        with monkeypatch.context() as patched:
+            for owner, name in REPLACED:
+                patched.setattr(owner, name, getattr(owner, name))
+            forward = pieces.work_of(piece, each, TINY)
+            torch.manual_seed(1)
+            results.append(forward().detach())
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_pieces_are_measured(tmp_path, capsys):
+    out = tmp_path / "pieces.json"
+    pieces.main(["--size", "tiny", "--repeat", "1", "--piece", "dropout", "--out", str(out)])
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["dropout", "plain"], ["dropout", "hand-made"]]
+    rows = read_json(out)["pieces"]["dropout"]
+    assert rows["plain"]["x plain"] == 1
+    assert rows["hand-made"]["kept MB"] < rows["plain"]["kept MB"]
