@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import network, pieces
+from benchmarks import network, network_inputs, pieces
 from hoiclip.files import read_json
 from hoiclip.model import interaction_decoder, layers, transformer
 
@@ -94,3 +94,10 @@ def test_pieces_are_measured(tmp_path, capsys):
     rows = read_json(out)["pieces"]["dropout"]
     assert rows["plain"]["x plain"] == 1
     assert rows["hand-made"]["kept MB"] < rows["plain"]["kept MB"]
+
+
+def test_the_committed_figures_are_of_every_form():
+    found = read_json(network_inputs.ROOT / "benchmarks/pieces.json")["pieces"]
+    assert {piece: set(rows) for piece, rows in found.items()} == {
+        piece: set(forms) for piece, forms in pieces.FORMS.items()
+    }
