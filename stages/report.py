@@ -13,7 +13,10 @@ from hoiclip.report.page import build_report
 from hoiclip.report.published import ReportConfig
 
 # What makes the result; the files that the pipeline itself writes do not count as changes.
-SOURCES = ("hoiclip", "stages", "params.yaml", "dvc.yaml", "methods", "weights", "results")
+SOURCES = (
+    "hoiclip", "stages", "params.yaml", "dvc.yaml", ":(glob)methods/*/dvc.yaml", "weights",
+    "results",
+)  # fmt: skip
 
 
 def git_source() -> dict:

@@ -214,9 +214,7 @@ def test_a_flag_out_of_range_is_wrong_usage(tmp_path, capsys, option):
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e400", "x"])
-@pytest.mark.parametrize(
-    "flag", ["enhancement-weight", "enhancement-k", "top-k", "nms-threshold", "nms-human-power"]
-)
+@pytest.mark.parametrize("flag", ["top-k", "nms-threshold", "nms-human-power"])
 def test_a_score_setting_out_of_range_is_one_line(tmp_path, capsys, flag, value):
     out = ["--out", str(tmp_path / "out"), "--weights", "absent"]
     with pytest.raises(SystemExit) as info:

@@ -12,10 +12,10 @@ from hoiclip import schema
 from hoiclip.crops import crop, enclosing_box
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
+from hoiclip.verb_cache import read_verb_vectors
 from hoiclip.verb_sums import FeatureSums, SumsFile, sum_features
 from hoiclip.verb_vectors import (
     REPRESENTATIONS,
-    read_verb_vectors,
     verb_vectors,
     verb_vectors_table,
 )

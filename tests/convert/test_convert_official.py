@@ -153,7 +153,9 @@ def test_predictions_of_a_converted_file_are_the_released_scores(
         detector, transforms=transforms, scores={**detector.scores, "nms": nms}
     )
     store, cpu = ImageStore(tmp_path), torch.device("cpu")
-    (table,) = predict(detector, images, store, predict_config, [10], cpu)
+    (table,) = predict(
+        detector, images, store, predict_config, cpu, [Scoring(k=10, kind="sigmoid")]
+    )
 
     dataset = InferenceDataset(images, store, transforms, detector.method.clip.preprocess)
     shown = collate([dataset[0], dataset[1]])

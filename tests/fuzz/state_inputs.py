@@ -45,7 +45,7 @@ def contents():
     parts = training()
     step(*parts)
     best = {name: tensor.clone() for name, tensor in parts[0].state_dict().items()}
-    progress = Progress(1, 1, 0.5, (20.0, 1), best, [(1, 1.0, "epoch/full", 20.0)])
+    progress = Progress(1, 1, 0.5, [(1, 1.0, "epoch/full", 20.0)])
     ResumeFolder(*WORK).save(progress, *parts)
     file = StateFile(*WORK)
     made = {"training": file.load(), "sums": sums()}

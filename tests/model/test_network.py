@@ -70,7 +70,7 @@ def test_scales_start_at_the_temperature_of_clip_and_are_two(make_detector):
 @torch.no_grad()
 def test_the_bias_of_a_released_classifier_is_inside_the_scale(make_detector):
     bias = torch.randn(HOIS)
-    plain, biased = make_detector().method.network, make_detector(hoi_bias=bias).model
+    plain, biased = make_detector().method.network, make_detector(hoi_bias=bias).method.network
     biased.load_state_dict(plain.state_dict(), strict=False)
     x = torch.randn(2, plain.visual_projection.shape[1])
     difference = biased.classify_hois(x) - plain.classify_hois(x)

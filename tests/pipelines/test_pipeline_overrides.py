@@ -23,7 +23,7 @@ FILES = ["weights.clip", "weights.detector", "weights.verb_vectors", "dataset.ow
          "splits.fraction_file"]  # fmt: skip
 # Keys with text or null that are neither; a key that is new has to be put somewhere.
 NEITHER = {
-    "dataset.source", "dataset.bad_images", "dataset.hico_det.annotations",
+    "method", "dataset.source", "dataset.bad_images", "dataset.hico_det.annotations",
     "dataset.vcoco.annotations", "weights.clip_sha256", "weights.detector_sha256",
     "splits.zero_shot", "text_embeddings.*", "verb_vectors.accumulation", "verb_vectors.device",
     "model.detector.backbone.block", "hoiclip.interaction.clip_attention",
