@@ -140,7 +140,7 @@ def call_state(case) -> int:
         progress = ResumeFolder(*work).load(*parts)
         state_inputs.step(*parts)
         list(zip(*progress.history, strict=True))
-        range(progress.epoch, progress.step, int(progress.best[0] + progress.seconds) or 1)
+        range(progress.epoch, progress.step, int(progress.seconds) or 1)
 
     def sums() -> None:
         SumsFile(*work).load(state_inputs.sums())["sums"].add_(1)

@@ -44,7 +44,6 @@ def contents():
     """What is saved, by the name of the work."""
     parts = training()
     step(*parts)
-    best = {name: tensor.clone() for name, tensor in parts[0].state_dict().items()}
     progress = Progress(1, 1, 0.5, [(1, 1.0, "epoch/full", 20.0)])
     ResumeFolder(*WORK).save(progress, *parts)
     file = StateFile(*WORK)
