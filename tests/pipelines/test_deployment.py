@@ -40,6 +40,12 @@ def _until(condition: Callable[[], Any], seconds: float, log: Path) -> Any:
     return value
 
 
+def _heed_interrupts() -> None:
+    # A shell's background job ignores SIGINT, and so does all that it starts; on SIGTERM, Prefect's
+    # worker sends itself just that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _prefect(project: Path, *arguments: str) -> str:
     done = subprocess.run(
         [*PREFECT, *arguments],
@@ -143,6 +149,7 @@ def deployed(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
+                preexec_fn=_heed_interrupts,
             )
         started.append(process)
         return process
