@@ -101,7 +101,8 @@ class Vocabulary:
     @cached_property
     def verb_to_hoi(self) -> np.ndarray:
         """(num_verbs, num_hois) float32 of 0/1: 1 where the HOI class has the verb."""
-        return (np.arange(self.num_verbs)[:, None] == self.verb_of_hoi[None]).astype(np.float32)
+        same: np.ndarray = np.arange(self.num_verbs)[:, None] == self.verb_of_hoi[None]
+        return same.astype(np.float32)
 
     @cached_property
     def has_missing_objects(self) -> bool:

@@ -17,7 +17,7 @@ from hoiclip.cli import main
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.readers import hico_instances
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CACHE_TEMPLATE = """
 from collections import defaultdict
 class CacheTemplate(defaultdict):
