@@ -68,7 +68,7 @@ def enhancement(
         raise ValueError(f"unknown enhancement {kind!r}, expected 'cosine' or 'sigmoid'")
     if k < 0:
         raise ValueError(f"enhancement k {k} is negative")
-    similarity = np.asarray(clip_similarity, np.float32)
+    similarity: np.ndarray = np.asarray(clip_similarity, np.float32)
     num_classes = similarity.shape[1]
     if k == 0:
         return np.zeros_like(similarity)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 
@@ -66,7 +67,7 @@ class SourceOptions:
 
     kind: AnnotationKind | None = None
     vocabulary: str | None = None
-    partition: str = "test"
+    partition: Literal["train", "test"] = "test"
     images: Path | None = None
     coco: tuple[Path, ...] = ()
     image_ids: Path | None = None

@@ -28,7 +28,7 @@ from hoiclip.foreign.rows import Places, Rows, number_by_first
 from hoiclip.progress import track
 from hoiclip.vocabulary import Vocabulary
 
-_EMPTY_BOXES = (None, [], [None] * 4)
+_EMPTY_BOXES: tuple[Any, ...] = (None, [], [None] * 4)
 _BOXES, _PAIRS = "predictions", "hoi_prediction"
 
 

@@ -152,7 +152,8 @@ class _Entries:
     def _next_sign(self) -> str:
         """The next character that is not space, at which the place then is; "" at the end."""
         while True:
-            self._place = _SPACE.match(self._text, self._place).end()
+            if space := _SPACE.match(self._text, self._place):
+                self._place = space.end()
             if self._place < len(self._text):
                 return self._text[self._place]
             if not self._more():

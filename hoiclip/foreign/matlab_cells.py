@@ -54,14 +54,14 @@ def _cells(path: Path, boxes: np.ndarray) -> Cells:
         raise InputError(path, "not a cell array of two dimensions", key=CELLS)
     width = boxes.shape[1]
     filled, tables = [], []
-    for place, value in enumerate(boxes.ravel()):
+    for position, value in enumerate(boxes.ravel()):
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
             told = getattr(value, "dtype", type(value).__name__)
-            raise _wrong(path, place, width, f"{told}, expected numbers")
+            raise _wrong(path, position, width, f"{told}, expected numbers")
         if value.size:
             if value.ndim != 2 or value.shape[1] != NUMBERS:
-                raise _wrong(path, place, width, f"shape {value.shape}, expected N x {NUMBERS}")
-            filled.append(place)
+                raise _wrong(path, position, width, f"shape {value.shape}, expected N x {NUMBERS}")
+            filled.append(position)
             tables.append(value)
     counts = np.array([len(table) for table in tables], np.int64)
     place = np.repeat(np.array(filled, np.int64), counts)

@@ -145,8 +145,8 @@ def _found_out(
         others = [name for name in NUMBERINGS if name not in (*_USUAL, "hoi-category")]
         other = _fitting(raw, vocabulary, others, annotated)
         found = {n: share for n, share in other.items() if share == 0} or found or other
-    others = [share for name, share in found.items() if name != "hoia"]
-    if annotated is not None and found.get("hoia") == 0 and min(others, default=1) > _MOST:
+    shares = [share for name, share in found.items() if name != "hoia"]
+    if annotated is not None and found.get("hoia") == 0 and min(shares, default=1) > _MOST:
         return "hoia"
     readings = (_translated(raw, vocabulary, name, annotated) for name in found)
     if len({(r.verb.tobytes(), r.hoi.tobytes(), r.without_object.tobytes()) for r in readings}) > 1:
@@ -271,7 +271,9 @@ def _numbering(
 ) -> Numbering:
     if numbering == "hoia":
         return annotated or usual(vocabulary)
-    return numbering_of("zero-based" if numbering.startswith("hoi") else numbering, vocabulary)
+    if numbering in ("hoi", "hoi-category"):
+        return numbering_of("zero-based", vocabulary)
+    return numbering_of(numbering, vocabulary)
 
 
 def _hois(

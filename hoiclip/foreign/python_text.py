@@ -100,15 +100,16 @@ class PythonText:
                 raise InputError(self._path, "the file is cut short", fix="Copy it again")
             if found is None or found.end() - place >= _LONGEST:
                 raise self._refused(place)
-            if found.lastgroup != "space":
-                pieces.append(self._json(found.lastgroup, found[found.lastgroup], place))
+            if (kind := found.lastgroup or "") != "space":
+                pieces.append(self._json(kind, found[kind], place))
             place = found.end()
         self._text, self._passed = text[place:], self._passed + place
         # What stood apart stays apart: `1 2` is no 12.
         return " ".join([*pieces, ""])
 
     def _end_of_plain(self, text: str, place: int) -> int:
-        end = _PLAIN.match(text, place).end()
+        found = _PLAIN.match(text, place)
+        end = found.end() if found else place
         if end < len(text) or self._whole:
             return end
         # A number at the end of what was read may go on.

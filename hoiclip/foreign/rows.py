@@ -103,7 +103,7 @@ class Places:
         """Refuses (N, 4) boxes that are not finite, or not x1 <= x2, y1 <= y2."""
         finite = np.isfinite(boxes_xyxy).all(axis=1)
         self.refuse(~finite, boxes_xyxy, key, f"is not finite: {_TO_MEND}")
-        turned = (boxes_xyxy[:, 2:] < boxes_xyxy[:, :2]).any(axis=1)
+        turned = np.any(boxes_xyxy[:, 2:] < boxes_xyxy[:, :2], axis=1)
         problem = "is not x1 <= x2, y1 <= y2 (is it x, y, width, height, from corner or centre?): "
         self.refuse(turned, boxes_xyxy, key, problem + _TO_MEND)
 

@@ -20,6 +20,9 @@ class TextClassifier(nn.Module):
         bias: (C,) fixed bias that some released checkpoints carry, or None.
     """
 
+    table: Tensor
+    bias: Tensor | None
+
     def __init__(self, table: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("table", F.normalize(table, dim=-1))
@@ -57,6 +60,8 @@ class VerbClassifier(nn.Module):
         verb_to_hoi: (V, C) 0/1 matrix that spreads verbs to HOI classes.
         hidden: width of the adapter's hidden layers.
     """
+
+    verb_to_hoi: Tensor
 
     def __init__(self, vectors: Tensor, verb_to_hoi: Tensor, hidden: int) -> None:
         super().__init__()

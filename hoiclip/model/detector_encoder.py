@@ -14,7 +14,10 @@ from hoiclip.model.config import BackboneConfig, DetectorConfig
 from hoiclip.model.layers import FrozenBatchNorm2d, sine_position_encoding
 from hoiclip.model.transformer import Encoder, Memory
 
-BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
+BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {
+    "basic": BasicBlock,
+    "bottleneck": Bottleneck,
+}
 FROZEN_NORM = partial(FrozenBatchNorm2d, inplace=True)
 # Of the images that inference takes through the backbone at a time.
 PIXELS_AT_ONCE = 2**20
@@ -27,7 +30,7 @@ class Backbone(nn.Module):
         super().__init__()
         block = BLOCKS[config.block]
         self.body = ResNet(
-            block,
+            block,  # type: ignore[arg-type]  # timm says blocks where it takes their class
             tuple(config.layers),
             num_classes=0,
             output_stride=config.stride,
@@ -54,7 +57,7 @@ class Backbone(nn.Module):
 
     def frozen_part(self) -> list[nn.Module]:
         """Stem and first stage, which fine-tuning leaves alone."""
-        return [self.body.conv1, self.body.bn1, self.body.layer1]
+        return [self.body.get_submodule(name) for name in ("conv1", "bn1", "layer1")]
 
 
 class DetectorEncoder(nn.Module):

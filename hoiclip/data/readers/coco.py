@@ -92,8 +92,14 @@ class CocoInstances:
 
 def _annotation(entry: dict[str, Any]) -> CocoAnnotation:
     scored = entry.get("ignore") != 1 and entry.get("area", 1) > 0
-    numbers = (entry[key] for key in ("id", "image_id", "category_id", "bbox", "place"))
-    return CocoAnnotation(*numbers, scored and entry["category_id"] == PERSON_ID)
+    return CocoAnnotation(
+        entry["id"],
+        entry["image_id"],
+        entry["category_id"],
+        entry["bbox"],
+        entry["place"],
+        scored and entry["category_id"] == PERSON_ID,
+    )
 
 
 def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:

@@ -60,7 +60,7 @@ def clip_to_image(boxes_xyxy: np.ndarray, image_sizes: np.ndarray) -> Clipped:
 
 
 def _has_area(boxes_xyxy: np.ndarray) -> np.ndarray:
-    return (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(1)
+    return np.all(boxes_xyxy[:, 2:] > boxes_xyxy[:, :2], axis=1)
 
 
 def fitted_boxes(

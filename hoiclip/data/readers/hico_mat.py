@@ -75,7 +75,7 @@ def parse_elsewhere(path: Path, code: str, *arguments: str) -> Any:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.pickle"
-        command = [sys.executable, "-c", code, path, *arguments, result]
+        command = [sys.executable, "-c", code, str(path), *arguments, str(result)]
         try:
             process = subprocess.run(
                 command, env=environment, capture_output=True, check=False, timeout=_SECONDS

@@ -120,7 +120,8 @@ def _candidates(
     vocabulary: Vocabulary, *, with_zero_hoi: bool
 ) -> tuple[list[Numbering], list[Numbering]]:
     """Numberings that files have, and those that they have where nothing else fits."""
-    likely, unlikely = [], []
+    likely: list[Numbering] = []
+    unlikely: list[Numbering] = []
     for name in NAMES:
         by_place = name.startswith("coco") and not is_of_coco(vocabulary)
         if by_place and vocabulary.num_objects > len(COCO_IDS):

@@ -93,7 +93,7 @@ class _Collected:
         if _whole(self._path, row, "hoi.invis", _get(self._path, row, hoi, "invis")):
             self._report.add("hoi_invisible", np.array([row]), [name])
             return
-        object_ = self._vocabulary.hois[number - 1].object
+        object_ = int(self._vocabulary.object_of_hoi[number - 1])
         humans = self._add_boxes(row, hoi, "bboxhuman", self._vocabulary.person)
         objects = self._add_boxes(row, hoi, "bboxobject", object_)
         for human, other in self._connections(row, hoi):

@@ -64,7 +64,7 @@ class _Collected:
         self._object_ids = {name: index for index, name in enumerate(vocabulary.objects)}
         self._positions: dict[str, int] = {}
         self._sizes: list[tuple[int, int]] = []
-        self._stated: set[tuple[str, str, str]] = set()
+        self._stated: set[tuple[str, ...]] = set()
         self._boxes, self._values, self._interactions = array("q"), array("d"), array("q")
         self._unknown: dict[int, str] = {}
 

@@ -76,8 +76,8 @@ def read(
                         object_ = boxes.position(person, objects[person], action.image_ids[person])
                     columns.append([human, object_, verb, UNKNOWN, person])
     listed, position = boxes.arrays()
-    human, object_, *rest = np.array(columns, np.int64).reshape(-1, 5).T
-    interactions = SourceInteractions(position[human], position[object_], *rest)
+    of_human, of_object, *rest = np.array(columns, np.int64).reshape(-1, 5).T
+    interactions = SourceInteractions(position[of_human], position[of_object], *rest)
     tables = assemble(images, listed, interactions, vocabulary, report, drop_unknown=drop_unknown)
     return tables, vocabulary, report
 
@@ -152,8 +152,9 @@ def _instances_ahead(
 
 
 def _coco(coco_instances: CocoInstances | Sequence[str | Path]) -> CocoInstances:
-    known = isinstance(coco_instances, CocoInstances)
-    return coco_instances if known else CocoInstances(coco_instances)
+    if isinstance(coco_instances, CocoInstances):
+        return coco_instances
+    return CocoInstances(coco_instances)
 
 
 def _actions(path: Path, vocabulary: Vocabulary) -> list[_Action]:

@@ -43,8 +43,8 @@ def plan(config: DatasetConfig) -> list[str]:
             lines.append(f"{raw / path}: {state.value}")
     for path in module.optional(section):
         if (raw / path).exists() or not any(_will_bring(step, path) for step in steps):
-            state = "is there" if (raw / path).exists() else "is not there, and need not be"
-            lines.append(f"{raw / path}: {state}")
+            told = "is there" if (raw / path).exists() else "is not there, and need not be"
+            lines.append(f"{raw / path}: {told}")
     return list(dict.fromkeys(lines))
 
 
@@ -109,8 +109,13 @@ def _check_disjoint(train: SourcePartition, test: SourcePartition) -> None:
     for row, name in enumerate(test.annotations.images["file_name"].to_pylist()):
         if name in known:
             problem = f"{name!r} is also an image of {train.report.file}"
-            place = {"row": int(test.image_rows[row]), "key": "file_name"}
-            raise InputError(test.report.file, problem, **place, fix="Leave it in one of the two")
+            raise InputError(
+                test.report.file,
+                problem,
+                row=int(test.image_rows[row]),
+                key="file_name",
+                fix="Leave it in one of the two",
+            )
 
 
 def _not_listed(sources: dict[str, SourcePartition]) -> pa.Table:
