@@ -271,7 +271,7 @@ def _numbering(
 ) -> Numbering:
     if numbering == "hoia":
         return annotated or usual(vocabulary)
-    if numbering in ("hoi", "hoi-category"):
+    if numbering == "hoi" or numbering == "hoi-category":
         return numbering_of("zero-based", vocabulary)
     return numbering_of(numbering, vocabulary)
 
