@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 
@@ -67,7 +66,7 @@ class SourceOptions:
 
     kind: AnnotationKind | None = None
     vocabulary: str | None = None
-    partition: Literal["train", "test"] = "test"
+    partition: str = "test"
     images: Path | None = None
     coco: tuple[Path, ...] = ()
     image_ids: Path | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from hoiclip import schema
 from hoiclip.data.readers.report import REPORT
@@ -36,7 +35,7 @@ def write_partition(folder: Path, source: Source, file: Path) -> None:
     """
     check_target(folder)
     source.annotations.check(file, source.vocabulary)
-    provenance: dict[str, Any] = {"source": source.kind, "file": file.name}
+    provenance = {"source": source.kind, "file": file.name}
     if source.missing_roles is not None:
         provenance["missing_roles"] = source.missing_roles
     if source.numbering is not None:

@@ -51,10 +51,9 @@ def format_of(path: Path) -> PredictionFormat:
         raise _is_pickle(path)
     for _, entry in prediction_entries(path):
         keys = entry if isinstance(entry, dict) else {}
-        if "hoi_prediction" in keys:
-            return "hoia"
-        if "person_box" in keys:
-            return "vcoco"
+        for name, key in (("hoia", "hoi_prediction"), ("vcoco", "person_box")):
+            if key in keys:
+                return name
         if "hoi_annotation" in keys or "action_name" in keys:
             fix = "The order is PREDICTIONS ANNOTATIONS"
             raise InputError(path, "holds annotations, not predictions", fix=fix)

@@ -20,9 +20,6 @@ class TextClassifier(nn.Module):
         bias: (C,) fixed bias that some released checkpoints carry, or None.
     """
 
-    table: Tensor
-    bias: Tensor | None
-
     def __init__(self, table: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("table", F.normalize(table, dim=-1))

@@ -26,6 +26,11 @@ class FrozenBatchNorm2d(nn.Module):
         dtype: of the buffers.
     """
 
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(
         self,
         num_features: int,

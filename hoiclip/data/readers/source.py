@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -74,17 +74,19 @@ def column(path: str | Path, rows: Sequence[Any], key: str, within: str) -> list
     try:
         lists = [row[key] for row in rows]
     except (KeyError, TypeError, IndexError):
-        lists = [_under(path, index, key, within, row) for index, row in enumerate(rows)]
+        lists = [
+            mapping(path, index, within, row).get(key, _absent(path, index, key, row))
+            for index, row in enumerate(rows)
+        ]
     for index, value in enumerate(lists):
         if type(value) is not list:
             items(path, index, key, value)
     return lists
 
 
-def _under(path: str | Path, index: int, key: str, within: str, row: Any) -> Any:
-    if key not in mapping(path, index, within, row):
+def _absent(path: str | Path, index: int, key: str, row: Any) -> None:
+    if isinstance(row, dict) and key not in row:
         raise InputError(path, "missing", row=index, key=key)
-    return row[key]
 
 
 def field(
@@ -181,7 +183,7 @@ def rows_of(lists: Sequence[Sequence[Any]]) -> np.ndarray:
     return np.repeat(np.arange(len(lists)), [len(values) for values in lists])
 
 
-def same_lengths(path: str | Path, columns: Mapping[str, Sequence[Sequence[Any]]]) -> None:
+def same_lengths(path: str | Path, columns: dict[str, Sequence[Sequence[Any]]]) -> None:
     """Raises `InputError` at the first row in which the lists differ in length."""
     names = list(columns)
     for index, values in enumerate(zip(*columns.values(), strict=True)):

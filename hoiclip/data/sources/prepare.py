@@ -109,13 +109,8 @@ def _check_disjoint(train: SourcePartition, test: SourcePartition) -> None:
     for row, name in enumerate(test.annotations.images["file_name"].to_pylist()):
         if name in known:
             problem = f"{name!r} is also an image of {train.report.file}"
-            raise InputError(
-                test.report.file,
-                problem,
-                row=int(test.image_rows[row]),
-                key="file_name",
-                fix="Leave it in one of the two",
-            )
+            place = {"row": int(test.image_rows[row]), "key": "file_name"}
+            raise InputError(test.report.file, problem, **place, fix="Leave it in one of the two")
 
 
 def _not_listed(sources: dict[str, SourcePartition]) -> pa.Table:
