@@ -14,10 +14,7 @@ from hoiclip.model.config import BackboneConfig, DetectorConfig
 from hoiclip.model.layers import FrozenBatchNorm2d, sine_position_encoding
 from hoiclip.model.transformer import Encoder, Memory
 
-BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {
-    "basic": BasicBlock,
-    "bottleneck": Bottleneck,
-}
+BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
 FROZEN_NORM = partial(FrozenBatchNorm2d, inplace=True)
 # Of the images that inference takes through the backbone at a time.
 PIXELS_AT_ONCE = 2**20
