@@ -1,56 +1,89 @@
-"""A module's tests lie at its path: those of `hoiclip/data/splits.py` in `tests/data/`.
+"""Tests lie where the module lies: those of `hoiclip/data/splits.py` in `tests/data/`.
 
-The file is `test_splits.py`, or `test_data_splits.py` where another folder has a module of that
-name, because names of test files are unique. Modules that have none are listed in
-`without_tests_of_their_own.txt`, which may only become shorter.
+A test file in a folder imports a module of the same folder of the package, itself or by its
+helpers, or bears the name of one. A file named after a module that it imports lies at that module's
+path. Files that import nothing of the package, or go through the command line, test more than one
+module and lie by subject. Names of files are unique.
 """
 
+import ast
 from collections import Counter
+from functools import cache
 from pathlib import Path, PurePath
+
+import pytest
 
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "hoiclip"
-LISTED = TESTS / "without_tests_of_their_own.txt"
+# Folders of tests that no folder of the package answers to.
+OTHERS = {"fuzz", "kills", "mutants", "pipelines"}
+# What evaluates predictions in files is tested with what evaluates them.
+TOGETHER = {PurePath("scoring"): PurePath("evaluation")}
+
+FILES = sorted(TESTS.rglob("test_*.py"))
+HELPERS = {path.stem: path for path in TESTS.rglob("*.py") if path.name != "conftest.py"}
+MODULES = {
+    ".".join(("hoiclip", *path.relative_to(PACKAGE).with_suffix("").parts)): PurePath(
+        path.relative_to(PACKAGE)
+    )
+    for path in PACKAGE.rglob("*.py")
+    if not path.name.startswith("__")
+}
 
 
-def places(module: PurePath) -> list[PurePath]:
-    """Where a module's tests may lie; `module` relative to the package, they to `tests`."""
-    folder = module.parent
-    names = [f"test_{module.name}"]
-    if folder.name:
-        names.append(f"test_{folder.name}_{module.name}")
-    return [folder / name for name in names]
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """Names that a file imports, and those that its helpers import for it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    helpers = (HELPERS[name] for name in names & set(HELPERS) if HELPERS[name] != path)
+    return frozenset(names.union(*map(imported, helpers)))
 
 
-def without_tests() -> set[str]:
-    modules = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
-    return {
-        module.as_posix()
-        for module in modules
-        if not module.name.startswith("__")
-        and not any((TESTS / place).is_file() for place in places(module))
-    }
+def misplaced(test: PurePath, names: frozenset[str]) -> str | None:
+    """What is wrong with the place of a test file, relative to `tests`, that imports `names`."""
+    tested = [MODULES[name] for name in sorted(names) if name in MODULES]
+    own = f"{test.stem.removeprefix('test_')}.py"
+    at = {module.parent for module in tested if module.name == own}
+    if at and test.parent not in at:
+        return f"tests {own} of {', '.join(map(str, at))}"
+    if not tested or "hoiclip.cli" in names or test.parts[0] in OTHERS:
+        return None
+    folders = {module.parent for module in tested}
+    folders |= {module.parent for module in MODULES.values() if module.name == own}
+    folders |= {with_ for apart, with_ in TOGETHER.items() if apart in folders}
+    if test.parent not in folders:
+        return f"tests nothing of {test.parent}, but {', '.join(map(str, tested))}"
+    return None
 
 
 def test_places():
-    assert places(PurePath("data/splits.py")) == [
-        PurePath("data/test_splits.py"),
-        PurePath("data/test_data_splits.py"),
-    ]
-    assert places(PurePath("boxes.py")) == [PurePath("test_boxes.py")]
+    splits = frozenset({"hoiclip.data.splits", "numpy"})
+    assert misplaced(PurePath("data/test_splits.py"), splits) is None
+    assert misplaced(PurePath("data/test_shares_of_splits.py"), splits) is None
+    assert misplaced(PurePath("pipelines/test_shares_of_splits.py"), splits) is None
+    assert misplaced(PurePath("model/test_shares_of_splits.py"), splits) is not None
+    assert misplaced(PurePath("test_shares_of_splits.py"), splits) is not None
+    both = splits | {"hoiclip.boxes"}
+    assert misplaced(PurePath("test_splits.py"), both) == "tests splits.py of data"
+    assert misplaced(PurePath("model/test_profiles.py"), frozenset({"numpy"})) is None
 
 
-def test_a_module_has_tests_at_its_path():
-    new = without_tests() - set(LISTED.read_text().split())
-    assert sorted(new) == [], "give these modules tests at their path; do not list them"
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(TESTS).as_posix())
+def test_tests_lie_where_the_module_lies(path):
+    assert misplaced(PurePath(path.relative_to(TESTS)), imported(path)) is None
 
 
-def test_the_list_names_only_modules_without_tests():
-    listed = LISTED.read_text().split()
-    assert listed == sorted(set(listed))
-    assert set(listed) - without_tests() == set(), f"take these lines out of {LISTED.name}"
+def test_folders_of_tests_are_folders_of_the_package():
+    folders = {path.parent.relative_to(TESTS) for path in FILES}
+    there = {path.parent.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")}
+    assert {folder for folder in folders - there if folder.parts[0] not in OTHERS} == set()
 
 
 def test_names_of_test_files_are_unique():
-    names = Counter(path.name for path in TESTS.rglob("test_*.py"))
+    names = Counter(path.name for path in FILES)
     assert [name for name, count in names.items() if count > 1] == []

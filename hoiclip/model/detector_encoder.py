@@ -36,7 +36,7 @@ class Backbone(nn.Module):
             # A frozen norm that starts at zero would silence its residual branch for good.
             zero_init_last=False,
         )
-        self.num_channels = config.channels[-1] * block.expansion
+        self.num_channels: int = self.body.num_features
         # Half the time of a step on a CPU, and no slower on a GPU.
         self.body.to(memory_format=torch.channels_last)
 
