@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def packaged(monkeypatch):
     """Names of the files that a wheel takes from `hoiclip/`, relative to it."""
-    setuptools = pytest.importorskip("setuptools")
+    setuptools = pytest.importorskip("setuptools", minversion="77")
     monkeypatch.chdir(ROOT)
     distribution = setuptools.dist.Distribution({"script_name": "setup.py"})
     distribution.parse_config_files()
