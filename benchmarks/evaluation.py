@@ -40,8 +40,10 @@ HICO_DET_IMAGES = 9658
 
 def predictions_of(world: dict[str, Any], k: int = 10) -> pa.Table:
     added = enhancement(world["similarity"], k, 1.0)
-    (found,) = postprocess(*world["network"], [added], nms=PairNms())
-    _, _, human, object_, _ = world["network"]
+    hoi_prob, object_prob, human, object_, object_of_hoi = world["network"]
+    (found,) = postprocess(
+        hoi_prob, object_prob, human, object_, object_of_hoi, [added], nms=PairNms()
+    )
     place = found.image, found.query
     columns = {
         "image_id": world["annotations"].images["image_id"].to_numpy()[found.image],
@@ -145,7 +147,7 @@ def measure(num_images: int, annotations: Path | None, slow: bool, repeats: int)
             return evaluate(inputs, schema.read_table(path, schema.PREDICTIONS), protocol)
 
         for protocol in PROTOCOLS:
-            values = timed(row, protocol, lambda p=protocol: from_file(p), repeats)
+            values = timed(row, protocol, partial(from_file, protocol), repeats)
         row["evaluate MB"] = memory.peak_mb()
         memory = Memory()
         parts = inputs["annotations"], inputs["vocabulary"]
@@ -168,7 +170,8 @@ def measure_references(inputs: dict[str, Any], row: dict[str, float], expected: 
     top = timed(row, "full sort", lambda: sort_everything(inputs), 1)
     row["full sort MB"] = memory.peak_mb()
     added = enhancement(inputs["similarity"], 10, 1.0)
-    (found,) = postprocess(*inputs["network"], [added])
+    hoi_prob, object_prob, human, object_, object_of_hoi = inputs["network"]
+    (found,) = postprocess(hoi_prob, object_prob, human, object_, object_of_hoi, [added])
     assert (found.query * HOIS + found.hoi == top.ravel()).all()
 
     predictions = predictions_of(inputs)
