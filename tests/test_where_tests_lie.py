@@ -2,11 +2,12 @@
 
 A test file in a folder imports a module of the same folder of the package, itself or by its
 helpers, or bears the name of one. A file named after a module that it imports lies at that module's
-path. Files that import nothing of the package, or go through the command line, test more than one
-module and lie by subject. Names of files are unique.
+path. Files that import nothing of the package, or go through the command line or processes of their
+own, test more than one module and lie by subject. Names of files are unique.
 """
 
 import ast
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path, PurePath
@@ -19,6 +20,9 @@ PACKAGE = TESTS.parent / "hoiclip"
 OTHERS = {"fuzz", "kills", "mutants", "pipelines"}
 # What evaluates predictions in files is tested with what evaluates them.
 TOGETHER = {PurePath("scoring"): PurePath("evaluation")}
+
+IMPORT = re.compile(r"^\s*from (hoiclip[\w.]*) import ([\w, ]+)$", re.MULTILINE)
+BY_PROCESS = {"hoiclip.cli", "subprocess"}
 
 FILES = sorted(TESTS.rglob("test_*.py"))
 HELPERS = {path.stem: path for path in TESTS.rglob("*.py") if path.name != "conftest.py"}
@@ -36,7 +40,11 @@ def imported(path: Path) -> frozenset[str]:
     """Names that a file imports, and those that its helpers import for it."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # Code for another process.
+            for module, found in IMPORT.findall(node.value):
+                names |= {module, *(f"{module}.{name.strip()}" for name in found.split(","))}
+        elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
@@ -51,7 +59,7 @@ def misplaced(test: PurePath, names: frozenset[str]) -> str | None:
     at = {module.parent for module in tested if module.name == own}
     if at and test.parent not in at:
         return f"tests {own} of {', '.join(map(str, at))}"
-    if not tested or "hoiclip.cli" in names or test.parts[0] in OTHERS:
+    if not tested or names & BY_PROCESS or test.parts[0] in OTHERS:
         return None
     folders = {module.parent for module in tested}
     folders |= {module.parent for module in MODULES.values() if module.name == own}
