@@ -4,7 +4,13 @@ import pytest
 
 from hoiclip.config import read_params
 from hoiclip.experiments import plan
-from hoiclip.experiments.plan import ROWS, SEEDS, ablation_plan, honesty_plan, seeds_plan
+from hoiclip.experiments.plan import (
+    SEEDS,
+    TRAINED_ROWS,
+    ablation_plan,
+    honesty_plan,
+    seeds_plan,
+)
 from hoiclip.experiments.run import with_overrides
 
 EPOCHS, DROP = 16, 12
@@ -32,7 +38,7 @@ def test_seeds_train_the_default_at_full_length():
     assert [e.seed for e in experiments] == list(SEEDS)
     assert {length(e) for e in experiments} == {(EPOCHS, DROP)}
     default = read_params(PARAMS)
-    for key, value in ROWS["verb"].items():
+    for key, value in TRAINED_ROWS["verb"].items():
         first, second, last = key.split(".")
         assert default[first][second][last] == value, "the row `verb` is the default"
 
@@ -40,7 +46,7 @@ def test_seeds_train_the_default_at_full_length():
 def test_the_ablation_has_every_row_at_a_quarter_and_two_at_full_length():
     experiments = ablation_plan(EPOCHS, DROP)
     assert {(e.row, e.seed) for e in experiments if e.length == "quarter"} == {
-        (row, seed) for row in ROWS for seed in SEEDS
+        (row, seed) for row in TRAINED_ROWS for seed in SEEDS
     }
     assert {length(e) for e in experiments if e.length == "quarter"} == {(4, 3)}
     assert {e.row for e in experiments if e.length == "full"} == {"base", "verb"}
@@ -53,7 +59,9 @@ def test_a_short_training_still_drops_its_rate_after_an_epoch():
 
 
 def test_rows_differ_in_what_they_switch():
-    assert len({tuple(sorted(switches.items())) for switches in ROWS.values()}) == len(ROWS)
+    assert len({tuple(sorted(switches.items())) for switches in TRAINED_ROWS.values()}) == len(
+        TRAINED_ROWS
+    )
 
 
 def test_honesty_gives_other_weights_or_more_time(monkeypatch):
