@@ -33,7 +33,7 @@ ACCEPT_CODE = "HOICLIP_ACCEPT_CODE"
 
 KEY_NAME = "key.json"
 _STATE_NAME = "state.pt"
-HOW_IT_IS_WORKED = frozenset({"workers", "threads", "checkpoint_encoder"})
+EXECUTION_SETTINGS = frozenset({"workers", "threads", "checkpoint_encoder"})
 """Settings on which no result depends, but for its last bits on `threads`."""
 _MOST_NAMED = 5
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -197,7 +197,7 @@ class StateFile:
 
 def settings(config: Config) -> dict[str, Any]:
     """A configuration dataclass as a part of a key: without what says how it is worked."""
-    return _without(asdict(config), HOW_IT_IS_WORKED)
+    return _without(asdict(config), EXECUTION_SETTINGS)
 
 
 def _without(values: dict[str, Any], left_out: frozenset[str]) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def test_the_network_compiles_to_one_graph(make_detector, model_config, training
             model_config.detector, checkpoint_encoder=again, dropout=dropout
         ),
     )
-    model = make_detector(config).model.train(training)
+    model = make_detector(config).method.network.train(training)
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     images, _, tokens, clip_global = inputs(model)
     mask = torch.zeros(2, 64, 64, dtype=torch.bool)
