@@ -66,37 +66,27 @@ def plain_relu_dropout(x: Tensor, probability: float) -> Tensor:
     return F.dropout(F.relu(x), probability)
 
 
-def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    shift = norm.bias - norm.running_mean * scale
-    return scale.view(1, -1, 1, 1), shift.view(1, -1, 1, 1)
-
-
 def statistics_of(norm: nn.Module) -> tuple[Tensor, ...]:
     return norm.running_mean, norm.running_var, norm.weight, norm.bias
 
 
 def two_steps(norm: nn.Module, x: Tensor) -> Tensor:
-    scale, shift = scale_and_shift(norm)
-    return x * scale + shift
-
-
-def addcmul(norm: nn.Module, x: Tensor) -> Tensor:
-    scale, shift = scale_and_shift(norm)
-    return torch.addcmul(shift, x, scale)
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    shift = norm.bias - norm.running_mean * scale
+    return x * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
 
 
 NORMS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
     "plain": lambda norm, x: F.batch_norm(x, *statistics_of(norm), eps=norm.eps),
     "hand-made": lambda norm, x: handmade.batch_norm(x, *statistics_of(norm), norm.eps),
     "two steps": two_steps,
-    "addcmul": addcmul,
+    "addcmul": layers.FrozenBatchNorm2d.forward,
 }
 
 
 def use(form: str) -> None:
     """Makes this process's networks consist of a form's pieces."""
-    layers.FrozenBatchNorm2d.forward = NORMS.get(form.split(",")[0], addcmul)
+    layers.FrozenBatchNorm2d.forward = NORMS.get(form.split(",")[0], NORMS["addcmul"])
     if form == "hand-made":
         transformer.attend = interaction_decoder.attend = handmade.attend
         layers.FeedForwardBlock.feed_forward = handmade_feed_forward

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 class FrozenBatchNorm2d(nn.Module):
     """Batch norm with fixed statistics and affine parameters, all buffers, so never trained.
 
-    Written as `F.batch_norm` it would keep its input for a backward pass that does not need it.
+    Equals `F.batch_norm`, which would keep its input for a backward pass that does not need it.
 
     Args:
         num_features: channels.
@@ -41,7 +41,8 @@ class FrozenBatchNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W)."""
         scale = self.weight * (self.running_var + self.eps).rsqrt()
-        shift = self.bias - self.running_mean * scale
+        # With the roundings of PyTorch's CPU kernels.
+        shift = torch.addcmul(self.bias, self.running_mean, scale, value=-1)
         return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
 
 
