@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
@@ -15,7 +14,6 @@ from hoiclip.model.layers import FrozenBatchNorm2d, sine_position_encoding
 from hoiclip.model.transformer import Encoder, Memory
 
 BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
-FROZEN_NORM = partial(FrozenBatchNorm2d, inplace=True)
 # Of the images that inference takes through the backbone at a time.
 PIXELS_AT_ONCE = 2**20
 
@@ -68,14 +66,19 @@ class DetectorEncoder(nn.Module):
     def __init__(
         self,
         config: DetectorConfig,
-        norm_layer: Callable[..., nn.Module] = FROZEN_NORM,
+        norm_layer: Callable[..., nn.Module] = FrozenBatchNorm2d,
     ) -> None:
         super().__init__()
         self.width = config.width
         self.backbone = Backbone(config.backbone, norm_layer)
         self.input_projection = nn.Conv2d(self.backbone.num_channels, config.width, kernel_size=1)
         self.transformer = Encoder(
-            config.encoder_layers, config.width, config.heads, config.feed_forward, config.dropout
+            config.encoder_layers,
+            config.width,
+            config.heads,
+            config.feed_forward,
+            config.dropout,
+            checkpoint_layers=config.checkpoint_encoder,
         )
 
     def forward(self, images: Tensor, padding_mask: Tensor | None) -> Memory:
