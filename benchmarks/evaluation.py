@@ -25,11 +25,11 @@ import pyarrow as pa
 
 from benchmarks.evaluation_inputs import HOIS, made_up, world
 from hoiclip import schema
-from hoiclip.data.readers import hico_instances
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.protocols import PROTOCOLS
+from hoiclip.formats.annotations import hico_instances
 from hoiclip.pair_nms import PairNms
 from hoiclip.postprocess import enhancement, fuse, postprocess
 from hoiclip.ranges import Images, number

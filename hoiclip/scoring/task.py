@@ -23,9 +23,9 @@ from hoiclip.evaluation.tables import ImageIndex
 from hoiclip.evaluation.vcoco import VcocoResult, evaluate_vcoco, score_detections
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_roles, diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import Actions, truth_of
-from hoiclip.foreign.annotations import Source
-from hoiclip.foreign.rows import UNKNOWN_HOI, Rows
-from hoiclip.foreign.vcoco_list import PersonDetections
+from hoiclip.formats.annotations.source import Source
+from hoiclip.formats.predictions.people import PersonDetections
+from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
 from hoiclip.scoring.boxes import BoxConvention, protocol_offset
 from hoiclip.vocabulary import Hoi, Vocabulary
 

@@ -12,9 +12,9 @@ from hico_worlds import World
 
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.readers.vocabularies import COCO_IDS
 from hoiclip.evaluation.evaluation import Evaluation
-from hoiclip.foreign.annotations import SourceOptions
+from hoiclip.formats.annotations.source import SourceOptions
+from hoiclip.formats.vocabularies import COCO_IDS
 from hoiclip.scoring.score import Request, score
 from hoiclip.vocabulary import Vocabulary
 
