@@ -52,7 +52,7 @@ class Format:
 
     def read(self, *arguments: Any) -> Any:
         """Reads a file; of annotations `(path, SourceOptions) -> Source`, of predictions
-        `(path, Annotated) -> Predictions`.
+        `(path, PredictionOptions) -> Predictions`.
 
         Raises:
             InputError: malformed, or not to be read with these arguments.
