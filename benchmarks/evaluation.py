@@ -41,14 +41,12 @@ HICO_DET_IMAGES = 9658
 def predictions_of(world: dict[str, Any], k: int = 10) -> pa.Table:
     added = enhancement(world["similarity"], k, 1.0)
     (found,) = postprocess(*world["network"], [added], nms=PairNms())
-    _, _, human, object_, _ = world["network"]
-    place = found.image, found.query
     columns = {
         "image_id": world["annotations"].images["image_id"].to_numpy()[found.image],
         "query": found.query,
         "hoi": found.hoi,
-        "human_box_xyxy": schema.numpy_to_fixed_lists(human[place]),
-        "object_box_xyxy": schema.numpy_to_fixed_lists(object_[place]),
+        "human_box_xyxy": schema.numpy_to_fixed_lists(found.human_boxes_xyxy),
+        "object_box_xyxy": schema.numpy_to_fixed_lists(found.object_boxes_xyxy),
         "score": found.score,
         "hoi_score": found.hoi_score,
         "object_score": found.object_score,

@@ -16,10 +16,10 @@ from hoiclip.methods.contract import (
     Method,
     NotFiniteError,
     RankSettings,
-    ScoredPairs,
 )
 from hoiclip.postprocess import postprocess
 from hoiclip.ranges import Config
+from hoiclip.scored_pairs import ScoredPairs
 from hoiclip.set_prediction.batch import LabelledBatch
 from hoiclip.set_prediction.outputs import Outputs
 from hoiclip.set_prediction.targets import Targets
@@ -79,7 +79,7 @@ class SetPrediction(Method):
         if self.vocabulary.has_missing_objects:
             missing = object_logits.argmax(-1) == self.vocabulary.num_objects
             object_boxes[missing.cpu().numpy()] = np.nan
-        selections = postprocess(
+        return postprocess(
             outputs.hoi_logits[-1].sigmoid().cpu().numpy(),
             object_logits.sigmoid().cpu().numpy(),
             human_boxes,
@@ -90,14 +90,6 @@ class SetPrediction(Method):
             nms=settings.nms,
             threads=settings.threads,
         )
-        return [
-            ScoredPairs(
-                **vars(selection),
-                human_boxes_xyxy=human_boxes[selection.image, selection.query],
-                object_boxes_xyxy=object_boxes[selection.image, selection.query],
-            )
-            for selection in selections
-        ]
 
     def inputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Images and padding mask of a batch on the network's device."""
