@@ -10,7 +10,7 @@ import numpy as np
 
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.evaluation.evaluation import Evaluation
+from hoiclip.evaluation.evaluation import EvaluateConfig, Evaluation
 from hoiclip.evaluation.protocols import HICO, V_COCO, ProtocolName, RecallSteps
 from hoiclip.evaluation.vcoco_truth import Actions
 from hoiclip.formats.annotations.detection import ORDER, annotations_in
@@ -83,13 +83,15 @@ def score(request: Request) -> Evaluation:
     task = Task(
         source=source,
         classes=classes,
-        protocol=request.protocol or (V_COCO if has_roles else HICO.name),
+        config=EvaluateConfig(
+            protocol=request.protocol or (V_COCO if has_roles else HICO.name),
+            recall_steps=request.recall_steps,
+        ),
         boxes=request.boxes or ("continuous" if format_ == "parquet" else "inclusive"),
         diagnosis=request.diagnosis,
-        recall_steps=request.recall_steps,
     )
-    actions = Actions.of(source.vocabulary) if task.is_vcoco else None
-    notes = [*source.notes, *([note] if note and not task.is_vcoco else [])]
+    actions = Actions.of(source.vocabulary) if task.config.is_vcoco else None
+    notes = [*source.notes, *([note] if note and not task.config.is_vcoco else [])]
     if not source.annotations.interactions.num_rows:
         notes.append("the annotations hold no interaction, so that no figure is defined")
     info: dict[str, Any] = {"format": format_, "boxes": task.boxes}
@@ -110,10 +112,11 @@ def score(request: Request) -> Evaluation:
 
 
 def _check_roles_are_scored(path: Path, task: Task) -> None:
-    if not task.is_vcoco:
-        problem = f"V-COCO's list names no HOI classes, which the protocol {task.protocol} scores"
+    if not task.config.is_vcoco:
+        protocol = task.config.protocol
+        problem = f"V-COCO's list names no HOI classes, which the protocol {protocol} scores"
         raise InputError(path, problem, fix="Use --protocol vcoco")
-    if task.recall_steps is not None:
+    if task.config.recall_steps is not None:
         problem = "V-COCO's list names no HOI classes, whose AP alone is taken at recall steps"
         raise InputError(path, problem, fix="Leave --recall-steps out")
 
@@ -144,7 +147,7 @@ def _score_rows(
     evaluation = task.score_rows(rows)
     if evaluation.is_zero and not doubts:
         annotated = None if source.numbering is None else source.numbering.name
-        key: Literal["verb", "hoi"] = "verb" if task.is_vcoco else "hoi"
+        key: Literal["verb", "hoi"] = "verb" if task.config.is_vcoco else "hoi"
         notes += zero_doubts(annotations, rows, key, read.numbering, annotated)
     return evaluation
 
@@ -160,7 +163,7 @@ def _notes(rows: Rows, task: Task) -> list[str]:
     if count := rows.repeated:
         notes.append(f"{count} rows repeat a pair and class of their image: false alarms")
     if count := int((rows.hoi == UNKNOWN_HOI).sum()):
-        left = "left out of default and known_object" if task.is_vcoco else "left out"
+        left = "left out of default and known_object" if task.config.is_vcoco else "left out"
         pairs = "a verb and object that are no HOI class together"
         notes.append(f"{count} rows name {pairs}: {left}, as no class counts them")
     return notes
