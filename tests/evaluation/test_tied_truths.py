@@ -11,7 +11,7 @@ import layouts
 import numpy as np
 import pyarrow as pa
 import pytest
-from foreign_files import score_files, write_json, write_parquet
+from prediction_files import score_files, write_json, write_parquet
 
 from hoiclip.data.annotations import Annotations
 from hoiclip.evaluation.diagnosis import diagnose

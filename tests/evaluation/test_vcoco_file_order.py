@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import vcoco_reference as reference
-from foreign_files import score_files, write_json, write_parquet
+from prediction_files import score_files, write_json, write_parquet
 from vcoco_worlds import SIZE, predictions
 
 from hoiclip.formats.annotations.partition import write_partition

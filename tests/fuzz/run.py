@@ -34,6 +34,7 @@ MODULES = (
     "tests/formats/annotations",
     "tests/formats/predictions",
     "tests/evaluation",
+    "tests/scoring",
     "tests/fuzz",
 )
 CHUNK = 500

@@ -8,7 +8,8 @@ import annotation_files as files
 import numpy as np
 import pytest
 from annotation_files import HICO, HOI, HORSE, HUMAN, NAMES, OTHER
-from foreign_files import (
+from hico_worlds import random_world
+from prediction_files import (
     close,
     hoia_document,
     inclusive,
@@ -17,7 +18,6 @@ from foreign_files import (
     write_json,
     write_world,
 )
-from hico_worlds import random_world
 from scipy.io import savemat
 
 from hoiclip.cli import main

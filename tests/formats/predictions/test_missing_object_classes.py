@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from annotation_files import HICO, V_COCO, hico_instances, hoia_predictions, vcoco_files
-from foreign_files import score_files, write_json
+from prediction_files import score_files, write_json
 
 from hoiclip.errors import InputError
 from hoiclip.formats.predictions.hoia_numbering import NO_OBJECT, RawClasses, class_ids

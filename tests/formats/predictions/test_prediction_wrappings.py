@@ -8,7 +8,7 @@ import math
 import annotation_files as files
 import numpy as np
 import pytest
-from foreign_files import score_files
+from prediction_files import score_files
 
 from hoiclip.errors import InputError
 from hoiclip.formats import json_stream

@@ -6,7 +6,8 @@ import numpy as np
 import port_reference
 import pyarrow as pa
 import pytest
-from foreign_files import (
+from hico_worlds import predictions_table, random_world
+from prediction_files import (
     close,
     hoia_document,
     names_of,
@@ -16,7 +17,6 @@ from foreign_files import (
     write_parquet,
     write_world,
 )
-from hico_worlds import predictions_table, random_world
 
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics

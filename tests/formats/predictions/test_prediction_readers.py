@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from foreign_files import score_files, write_json, write_parquet, write_world
 from hico_worlds import World, classes_table, partition, predictions_table, small_vocabulary
+from prediction_files import score_files, write_json, write_parquet, write_world
 
 from hoiclip.errors import InputError
 from hoiclip.formats import json_stream

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from damage import places
-from foreign_files import hoia_document, names_of, write_world
 from hico_worlds import random_world
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_foreign_vcoco import official_list, random_vcoco
-from test_foreign_vcoco import write as write_vcoco
+from prediction_files import hoia_document, names_of, write_world
+from test_scoring_vcoco import official_list, random_vcoco
+from test_scoring_vcoco import write as write_vcoco
 
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.reading import read_annotations

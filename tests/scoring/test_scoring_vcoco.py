@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from foreign_files import (
+from hico_worlds import World, classes_table, partition
+from prediction_files import (
     close,
     hoia_document,
     inclusive,
@@ -19,7 +20,6 @@ from foreign_files import (
     write_parquet,
     write_world,
 )
-from hico_worlds import World, classes_table, partition
 
 from hoiclip import schema
 from hoiclip.errors import InputError
