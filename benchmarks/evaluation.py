@@ -25,11 +25,11 @@ import pyarrow as pa
 
 from benchmarks.evaluation_inputs import HOIS, made_up, world
 from hoiclip import schema
-from hoiclip.data.readers import hico_instances
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.protocols import PROTOCOLS
+from hoiclip.formats.annotations import hico_instances
 from hoiclip.pair_nms import PairNms
 from hoiclip.postprocess import enhancement, fuse, postprocess
 from hoiclip.ranges import Images, number
@@ -40,17 +40,16 @@ HICO_DET_IMAGES = 9658
 
 def predictions_of(world: dict[str, Any], k: int = 10) -> pa.Table:
     added = enhancement(world["similarity"], k, 1.0)
-    hoi_prob, object_prob, human, object_, object_of_hoi = world["network"]
+    hoi_prob, object_prob, humans, objects, object_of_hoi = world["network"]
     (found,) = postprocess(
-        hoi_prob, object_prob, human, object_, object_of_hoi, [added], nms=PairNms()
+        hoi_prob, object_prob, humans, objects, object_of_hoi, [added], nms=PairNms()
     )
-    place = found.image, found.query
     columns = {
         "image_id": world["annotations"].images["image_id"].to_numpy()[found.image],
         "query": found.query,
         "hoi": found.hoi,
-        "human_box_xyxy": schema.numpy_to_fixed_lists(human[place]),
-        "object_box_xyxy": schema.numpy_to_fixed_lists(object_[place]),
+        "human_box_xyxy": schema.numpy_to_fixed_lists(found.human_boxes_xyxy),
+        "object_box_xyxy": schema.numpy_to_fixed_lists(found.object_boxes_xyxy),
         "score": found.score,
         "hoi_score": found.hoi_score,
         "object_score": found.object_score,

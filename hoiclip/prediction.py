@@ -16,11 +16,12 @@ from hoiclip.config import from_mapping
 from hoiclip.data.batch import Batch, InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import ParamsError, WeightsError
-from hoiclip.methods.contract import Method, NotFiniteError, RankSettings, ScoredPairs
+from hoiclip.methods.contract import Method, NotFiniteError, RankSettings
 from hoiclip.model_file import Detector
 from hoiclip.pair_nms import PairNms
 from hoiclip.progress import track
 from hoiclip.ranges import BatchSize, Config, Count, Power, Probability, Threads
+from hoiclip.scored_pairs import ScoredPairs
 
 
 @dataclass(frozen=True, kw_only=True)

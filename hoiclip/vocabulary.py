@@ -114,6 +114,16 @@ class Vocabulary:
         """(verb, object or None) → HOI class."""
         return {(hoi.verb, hoi.object): index for index, hoi in enumerate(self.hois)}
 
+    @cached_property
+    def hoi_of(self) -> np.ndarray:
+        """(num_verbs, num_objects + 1) int64: HOI class of verb and object, -1 where there is none.
+
+        The last column is of verbs without an object.
+        """
+        hoi_of = np.full((self.num_verbs, self.num_objects + 1), -1, np.int64)
+        hoi_of[self.verb_of_hoi, self.object_of_hoi] = np.arange(self.num_hois)
+        return hoi_of
+
     def hoi_name(self, hoi: int) -> str:
         """Human-readable name, e.g. `sit_on bench`."""
         verb, object_ = self.hois[hoi].verb, self.hois[hoi].object

@@ -12,9 +12,9 @@ from hoiclip import schema
 from hoiclip.clip_encoder import build_clip
 from hoiclip.clip_weights import load_clip, save_clip
 from hoiclip.config import from_mapping
-from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import HoiclipError, InputError, ParamsError
 from hoiclip.files import read_json, sha256_file
+from hoiclip.formats.vocabularies import hico_det
 from hoiclip.tensors import read_safetensors
 from hoiclip.verb_cache import read_verb_vectors
 from hoiclip.weights import WeightsConfig

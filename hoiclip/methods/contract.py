@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hoiclip.data.batch import Batch, ClipView
 from hoiclip.pair_nms import PairNms
 from hoiclip.ranges import Config
+from hoiclip.scored_pairs import ScoredPairs
 from hoiclip.vocabulary import Vocabulary
 
 FrozenFeatures = tuple[Tensor, ...]
@@ -103,33 +103,6 @@ class RankSettings:
     top_k: int
     nms: PairNms | None
     threads: int
-
-
-@dataclass(frozen=True)
-class ScoredPairs:
-    """The N (pair, HOI class) rows kept over a batch: by image, best score first.
-
-    Attributes:
-        image: (N,) int64, position in the batch.
-        query: (N,) int32, number of the pair within its image.
-        hoi: (N,) int32.
-        score: (N,) float32.
-        hoi_score: (N,) float32, the part of the HOI class.
-        object_score: (N,) float32, the part of the detected object, or of the detected pair.
-        clip_score: (N,) float32, the part of CLIP's view of the whole image.
-        human_boxes_xyxy: (N, 4) float32, in pixels of the original image, not clipped.
-        object_boxes_xyxy: (N, 4) likewise; NaN where there is no object.
-    """
-
-    image: np.ndarray
-    query: np.ndarray
-    hoi: np.ndarray
-    score: np.ndarray
-    hoi_score: np.ndarray
-    object_score: np.ndarray
-    clip_score: np.ndarray
-    human_boxes_xyxy: np.ndarray
-    object_boxes_xyxy: np.ndarray
 
 
 class Method(ABC, Generic[BatchT, RatesT, ScoringT]):

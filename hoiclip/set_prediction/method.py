@@ -16,11 +16,11 @@ from hoiclip.methods.contract import (
     Method,
     NotFiniteError,
     RankSettings,
-    ScoredPairs,
     ScoringT,
 )
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.postprocess import postprocess
+from hoiclip.scored_pairs import ScoredPairs
 from hoiclip.set_prediction.batch import LabelledBatch
 from hoiclip.set_prediction.outputs import Outputs
 from hoiclip.set_prediction.parameter_groups import DetectorRates
@@ -88,7 +88,7 @@ class SetPrediction(Method[LabelledBatch, DetectorRates, ScoringT]):
         if self.vocabulary.has_missing_objects:
             missing = object_logits.argmax(-1) == self.vocabulary.num_objects
             object_boxes[missing.cpu().numpy()] = np.nan
-        selections = postprocess(
+        return postprocess(
             outputs.hoi_logits[-1].sigmoid().cpu().numpy(),
             object_logits.sigmoid().cpu().numpy(),
             human_boxes,
@@ -99,14 +99,6 @@ class SetPrediction(Method[LabelledBatch, DetectorRates, ScoringT]):
             nms=settings.nms,
             threads=settings.threads,
         )
-        return [
-            ScoredPairs(
-                **vars(selection),
-                human_boxes_xyxy=human_boxes[selection.image, selection.query],
-                object_boxes_xyxy=object_boxes[selection.image, selection.query],
-            )
-            for selection in selections
-        ]
 
     def inputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Images and padding mask of a batch on the network's device."""

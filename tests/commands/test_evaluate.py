@@ -15,7 +15,7 @@ import pytest
 from hoiclip import schema
 from hoiclip.cli import main
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.readers import hico_instances
+from hoiclip.formats.annotations import hico_instances
 
 ROOT = Path(__file__).parents[2]
 CACHE_TEMPLATE = """

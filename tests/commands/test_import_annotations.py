@@ -10,7 +10,7 @@ import pytest
 from hoiclip import schema
 from hoiclip.cli import main
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.readers.report import REPORT
+from hoiclip.formats.annotations.findings import REPORT
 from hoiclip.vocabulary import Vocabulary
 
 TABLES = ("images", "instances", "interactions")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hoiclip.cli import main
-from hoiclip.data.readers.frame import frame_notes
+from hoiclip.formats.annotations.frame import frame_notes
 
 SIZE = (640, 400)
 HUMANS = [[100, 50, 300, 350], [320, 20, 600, 390], [40, 100, 240, 380]]
