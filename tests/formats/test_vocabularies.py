@@ -9,7 +9,7 @@ from hoiclip.errors import InputError
 from hoiclip.formats.vocabularies import COCO_IDS, hico_det, read_vocabulary, vcoco
 from hoiclip.prompts import HICO_DET, V_COCO, vocabulary_prompts
 
-SHARED = Path(__file__).parents[4] / "shared"
+SHARED = Path(__file__).parents[3] / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared")
 
 
