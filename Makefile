@@ -92,10 +92,11 @@ SEED ?= 0
 fuzz: $(STAMP) ## damaged inputs: each a result or one typed line; make fuzz INPUTS=500 SEED=1 JOBS=4
 	python tests/fuzz/run.py --inputs $(INPUTS) --seed $(SEED) --jobs $(JOBS) --log tests/fuzz/log.json
 
-.PHONY: lint
-lint: $(STAMP) ## style and format
+.PHONY: check
+check: $(STAMP) ## style, format and types
 	ruff check .
 	ruff format --check .
+	mypy
 
 .PHONY: pretrain-toy
 pretrain-toy: $(STAMP) ## train the toy CLIP and the toy detector anew, into weights/toy

@@ -25,11 +25,11 @@ import pyarrow as pa
 
 from benchmarks.evaluation_inputs import HOIS, made_up, world
 from hoiclip import schema
-from hoiclip.data.readers import hico_instances
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.protocols import PROTOCOLS
+from hoiclip.formats.annotations import hico_instances
 from hoiclip.pair_nms import PairNms
 from hoiclip.postprocess import enhancement, fuse, postprocess
 from hoiclip.ranges import Images, number
@@ -40,15 +40,16 @@ HICO_DET_IMAGES = 9658
 
 def predictions_of(world: dict[str, Any], k: int = 10) -> pa.Table:
     added = enhancement(world["similarity"], k, 1.0)
-    (found,) = postprocess(*world["network"], [added], nms=PairNms())
-    _, _, human, object_, _ = world["network"]
-    place = found.image, found.query
+    hoi_prob, object_prob, humans, objects, object_of_hoi = world["network"]
+    (found,) = postprocess(
+        hoi_prob, object_prob, humans, objects, object_of_hoi, [added], nms=PairNms()
+    )
     columns = {
         "image_id": world["annotations"].images["image_id"].to_numpy()[found.image],
         "query": found.query,
         "hoi": found.hoi,
-        "human_box_xyxy": schema.numpy_to_fixed_lists(human[place]),
-        "object_box_xyxy": schema.numpy_to_fixed_lists(object_[place]),
+        "human_box_xyxy": schema.numpy_to_fixed_lists(found.human_boxes_xyxy),
+        "object_box_xyxy": schema.numpy_to_fixed_lists(found.object_boxes_xyxy),
         "score": found.score,
         "hoi_score": found.hoi_score,
         "object_score": found.object_score,
@@ -145,7 +146,7 @@ def measure(num_images: int, annotations: Path | None, slow: bool, repeats: int)
             return evaluate(inputs, schema.read_table(path, schema.PREDICTIONS), protocol)
 
         for protocol in PROTOCOLS:
-            values = timed(row, protocol, lambda p=protocol: from_file(p), repeats)
+            values = timed(row, protocol, partial(from_file, protocol), repeats)
         row["evaluate MB"] = memory.peak_mb()
         memory = Memory()
         parts = inputs["annotations"], inputs["vocabulary"]
@@ -168,7 +169,8 @@ def measure_references(inputs: dict[str, Any], row: dict[str, float], expected: 
     top = timed(row, "full sort", lambda: sort_everything(inputs), 1)
     row["full sort MB"] = memory.peak_mb()
     added = enhancement(inputs["similarity"], 10, 1.0)
-    (found,) = postprocess(*inputs["network"], [added])
+    hoi_prob, object_prob, human, object_, object_of_hoi = inputs["network"]
+    (found,) = postprocess(hoi_prob, object_prob, human, object_, object_of_hoi, [added])
     assert (found.query * HOIS + found.hoi == top.ravel()).all()
 
     predictions = predictions_of(inputs)

@@ -93,7 +93,7 @@ def work_of(network: str, work: str, size: Size) -> Callable[[], dict[str, np.nd
     _, objects, hois = size.classes
     matcher = HungarianMatcher(config.matching)
     criterion = Criterion(config.loss, matcher, objects + 1, torch.ones(hois, dtype=torch.bool))
-    optimizer = optimizer_of(network, model, config)
+    optimizer = optimizer_of(model, config)
     model.train()
 
     def step() -> dict[str, np.ndarray]:
@@ -110,11 +110,10 @@ def work_of(network: str, work: str, size: Size) -> Callable[[], dict[str, np.nd
     return step
 
 
-def optimizer_of(network: str, model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def optimizer_of(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW; the backbone at a rate of its own, its stem and first stage not at all."""
-    if network == "hoiclip":
-        backbone = model.encoder.backbone
-        groups = parameter_groups(model, backbone, config)
+    if isinstance(model, HOICLIP):
+        groups = parameter_groups(model, model.encoder.backbone, config)
         return build_optimizer(groups, config)[0]
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     backbone = [p for name, p in trained.items() if name.startswith("backbone.")]

@@ -11,9 +11,9 @@ Every piece does a forward and a backward pass in training, with dropout 0.1, at
 - `encoder`: six layers with all of these, and with each layer computed again in the backward pass.
 - `network`: HOICLIP after CLIP's tower, to the sum of its squared outputs.
 
-Forms: `hand-made` is `benchmarks/handmade.py`; `plain` PyTorch's modules; `arithmetic` norms by
-x * scale + shift, of which autograd keeps no activation; `in place` does that over the
-convolution's output; `checkpoint` is `torch.utils.checkpoint` around the encoder's layers.
+Forms: `hand-made` is `benchmarks/handmade.py`; `plain` PyTorch's modules; `two steps` norms by
+x * scale + shift, as DETR does; `addcmul`, which the network has, by one operation for both, so
+that autograd keeps no activation; `checkpoint` is `model.detector.checkpoint_encoder`.
 
 Every form has a process of its own; they take turns, so that other load on the machine falls on all
 alike. Figures are medians; `x plain` is the median of a form's CPU seconds by those of `plain` in
@@ -36,7 +36,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from benchmarks import handmade
 from benchmarks.network import Process, build
@@ -50,89 +49,47 @@ FORMS = {
     "attention": ("plain", "hand-made"),
     "dropout": ("plain", "hand-made"),
     "relu + dropout": ("plain", "hand-made"),
-    "backbone": ("plain", "hand-made", "arithmetic", "in place"),
+    "backbone": ("plain", "hand-made", "two steps", "addcmul"),
     "encoder": ("plain", "hand-made", "checkpoint"),
-    "network": ("plain", "hand-made", "in place", "in place, checkpoint"),
+    "network": ("plain", "hand-made", "addcmul", "addcmul, checkpoint"),
 }
 DROPOUT = 0.1
 COLUMNS = ("seconds", "CPU s", "kept MB", "peak MB")
 
 
-def attend_plainly(
-    module: nn.MultiheadAttention,
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    padding_mask: Tensor | None = None,
-) -> Tensor:
-    return module(queries, keys, values, key_padding_mask=padding_mask, need_weights=False)[0]
-
-
-def feed_forward(
-    block: layers.FeedForwardBlock,
-    x: Tensor,
-    relu_dropout: Callable[[Tensor, float], Tensor],
-    dropout: Callable[[Tensor, float], Tensor],
-) -> Tensor:
-    return dropout(block.linear2(relu_dropout(block.linear1(x), DROPOUT)), DROPOUT)
+def handmade_feed_forward(block: layers.FeedForwardBlock, x: Tensor) -> Tensor:
+    hidden = handmade.relu_dropout(block.linear1(x), DROPOUT)
+    return handmade.dropout(block.linear2(hidden), DROPOUT)
 
 
 def plain_relu_dropout(x: Tensor, probability: float) -> Tensor:
     return F.dropout(F.relu(x), probability)
 
 
-def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    shift = norm.bias - norm.running_mean * scale
-    return scale.view(1, -1, 1, 1), shift.view(1, -1, 1, 1)
-
-
 def statistics_of(norm: nn.Module) -> tuple[Tensor, ...]:
     return norm.running_mean, norm.running_var, norm.weight, norm.bias
 
 
-def arithmetic(norm: nn.Module, x: Tensor) -> Tensor:
-    scale, shift = scale_and_shift(norm)
-    return x * scale + shift
-
-
-def in_place(norm: nn.Module, x: Tensor) -> Tensor:
-    scale, shift = scale_and_shift(norm)
-    return x.mul_(scale).add_(shift)
+def two_steps(norm: nn.Module, x: Tensor) -> Tensor:
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    shift = norm.bias - norm.running_mean * scale
+    return x * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
 
 
 NORMS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
     "plain": lambda norm, x: F.batch_norm(x, *statistics_of(norm), eps=norm.eps),
     "hand-made": lambda norm, x: handmade.batch_norm(x, *statistics_of(norm), norm.eps),
-    "arithmetic": arithmetic,
-    "in place": in_place,
+    "two steps": two_steps,
+    "addcmul": layers.FrozenBatchNorm2d.forward,
 }
 
 
 def use(form: str) -> None:
     """Makes this process's networks consist of a form's pieces."""
-    by_hand = form == "hand-made"
-    attend = handmade.attend if by_hand else attend_plainly
-    transformer.attend = interaction_decoder.attend = attend
-    dropout = handmade.dropout if by_hand else F.dropout
-    relu_dropout = handmade.relu_dropout if by_hand else plain_relu_dropout
-
-    def of_block(block: layers.FeedForwardBlock, x: Tensor) -> Tensor:
-        return feed_forward(block, x, relu_dropout, dropout)
-
-    layers.FeedForwardBlock.feed_forward = of_block
-    norm = NORMS[form.split(",")[0] if form != "checkpoint" else "plain"]
-    layers.FrozenBatchNorm2d.forward = norm
-    if "checkpoint" in form:
-        layer = transformer.EncoderLayer.forward
-        transformer.EncoderLayer.forward = partial_method(layer)
-
-
-def partial_method(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def checkpointed(self: nn.Module, *arguments: Any) -> Tensor:
-        return checkpoint(partial(forward, self), *arguments, use_reentrant=False)
-
-    return checkpointed
+    layers.FrozenBatchNorm2d.forward = NORMS.get(form.split(",")[0], NORMS["addcmul"])
+    if form == "hand-made":
+        transformer.attend = interaction_decoder.attend = handmade.attend
+        layers.FeedForwardBlock.feed_forward = handmade_feed_forward
 
 
 def work_of(piece: str, form: str, size: Size) -> Callable[[], Tensor]:
@@ -154,7 +111,8 @@ def work_of(piece: str, form: str, size: Size) -> Callable[[], Tensor]:
         return partial(plain if form == "plain" else by_hand, hidden, DROPOUT)
     if piece == "network":
         model, clip = build("hoiclip", size)
-        train_as_released(model.train(), model.encoder)
+        train_as_released(model.train().encoder)
+        model.encoder.transformer.checkpoint_layers = "checkpoint" in form
         features = clip.encode_image_tokens(batch.pixels)
 
         def network() -> Tensor:
@@ -164,13 +122,14 @@ def work_of(piece: str, form: str, size: Size) -> Callable[[], Tensor]:
         return network
     encoder = DetectorEncoder(detector).train()
     if piece == "backbone":
-        train_as_released(encoder, encoder)
+        train_as_released(encoder)
         return partial(encoder.backbone, batch.images)
     tokens.requires_grad_()
+    encoder.transformer.checkpoint_layers = "checkpoint" in form
     return lambda: encoder.transformer(tokens, position, None).tokens
 
 
-def train_as_released(model: nn.Module, encoder: DetectorEncoder) -> None:
+def train_as_released(encoder: DetectorEncoder) -> None:
     """Stem and first stage are not trained."""
     for module in encoder.backbone.frozen_part():
         module.requires_grad_(False)

@@ -15,6 +15,11 @@ from torch.nn import functional as F
 class FrozenBatchNorm2d(nn.Module):
     """Batch norm with fixed statistics and affine parameters."""
 
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("weight", torch.ones(channels))
@@ -64,9 +69,7 @@ class EncoderLayer(nn.Module):
         return self.norm2(src + self.dropout2(src2))
 
 
-class DecoderLayer(nn.Module):
-    """DETR's post-norm decoder layer, and the base of the interaction decoder's."""
-
+class _DecoderParts(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.self_attn = nn.MultiheadAttention(width, heads, dropout=dropout)
@@ -76,6 +79,10 @@ class DecoderLayer(nn.Module):
         self.dropout, self.dropout1, self.dropout2, self.dropout3 = (
             nn.Dropout(dropout) for _ in range(4)
         )
+
+
+class DecoderLayer(_DecoderParts):
+    """DETR's post-norm decoder layer."""
 
     def forward(
         self, tgt: Tensor, memory: Tensor, mask: Tensor, pos: Tensor, query_pos: Tensor
@@ -92,7 +99,7 @@ class DecoderLayer(nn.Module):
         return self.norm3(tgt + self.dropout3(tgt2))
 
 
-class InteractionLayer(DecoderLayer):
+class InteractionLayer(_DecoderParts):
     """The same attention to CLIP's tokens and to the detector's, summed (equations 3 to 5)."""
 
     def forward(self, tgt: Tensor, clip_tokens: Tensor, memory: Tensor) -> Tensor:

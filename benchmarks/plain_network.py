@@ -71,8 +71,15 @@ class PlainNetwork(nn.Module):
         clip: the image tower.
     """
 
+    visual_projection: Tensor
+    hoi_table: Tensor
+    obj_table: Tensor
+    verb_to_hoi: Tensor
+
     def __init__(self, config: ModelConfig, tables: Tables, clip: ClipVisual) -> None:
         super().__init__()
+        if tables.verb_vectors is None:
+            raise ValueError("tables without verb vectors: the verb classifier needs them")
         detector, interaction = config.detector, config.interaction
         width, token_width, embed_dim = detector.width, clip.token_width, clip.embed_dim
         sizes = (width, detector.heads, detector.feed_forward, detector.dropout)

@@ -76,7 +76,7 @@ def _end(stage: str) -> None:
 def _watch(stage: str) -> None:
     dvc = find_dvc(stage)
     # A process whose parent ends gets another one, so no other process can take dvc's id here.
-    while dvc in ancestors():
+    while dvc is not None and dvc in ancestors():
         time.sleep(SECONDS_BETWEEN_LOOKS)
     _end(stage)
 

@@ -91,10 +91,14 @@ class ClipVisual(nn.Module):
         tower: an existing tower to share instead of a fresh one.
     """
 
-    def __init__(self, config: dict[str, Any], tower: nn.Module | None = None) -> None:
+    def __init__(
+        self, config: dict[str, Any], tower: open_clip.transformer.VisionTransformer | None = None
+    ) -> None:
         super().__init__()
         self.config = visual_config(config)
-        self.tower = build_clip(self.config).visual if tower is None else tower
+        self.tower: open_clip.transformer.VisionTransformer = (
+            build_clip(self.config).visual if tower is None else tower
+        )
         self.image_size: int = self.tower.image_size[0]
         self.token_width: int = self.tower.proj.shape[0]
         self.embed_dim: int = self.tower.proj.shape[1]

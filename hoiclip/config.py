@@ -8,12 +8,17 @@ import re
 import types
 import typing
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union
 
 from hoiclip.errors import ParamsError
 from hoiclip.ranges import told
 
-T = TypeVar("T")
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
+T = TypeVar("T", bound=_Dataclass)
 RENAMED = {
     "model.interaction": "hoiclip.interaction",
     "model.verb": "hoiclip.verb",
@@ -42,7 +47,7 @@ def check(condition: bool, problem: str) -> None:
 
 def _parse(value: Any, expected: Any, where: str) -> Any:
     """`value` checked against a type annotation; int is taken where float is meant."""
-    if dataclasses.is_dataclass(expected):
+    if isinstance(expected, type) and dataclasses.is_dataclass(expected):
         return from_mapping(expected, value, where)
     origin = typing.get_origin(expected)
     if origin is Literal:

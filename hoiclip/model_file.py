@@ -156,7 +156,9 @@ def _detector(
     transforms = from_mapping(TransformsConfig, header["transforms"], "transforms")
     vocabulary = Vocabulary.from_json(header["vocabulary"])
     scores, provenance, scale = (
-        header.get(key) for key in ("scores", "provenance", "inference_scale")
+        header["scores"],
+        header["provenance"],
+        header.get("inference_scale"),
     )
     for name, section in (("provenance", provenance), ("scores", scores)):
         check(isinstance(section, dict), f"{name}: {told(section)}, expected a section with keys")

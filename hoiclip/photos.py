@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ class Photos:
     def _samples(self) -> Iterator[Sample]:
         for path in self.paths:
             try:
-                image, size = read_photo(path, self.limits, lambda s, p=path: self._needed(s, p))
+                image, size = read_photo(path, self.limits, partial(self._needed, path=path))
             except InputError as error:
                 self.errors.append(error)
                 continue

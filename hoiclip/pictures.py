@@ -191,7 +191,8 @@ def _draw_labels(
     placed: Sequence[tuple[Box, Box | None]],
 ) -> None:
     font = ImageFont.load_default(15 * _SUPERSAMPLING)
-    margin, taken = 4 * _SUPERSAMPLING, []
+    margin = 4 * _SUPERSAMPLING
+    taken: list[Box] = []
     for pair, (human, object_) in zip(pairs, placed, strict=True):
         if not pair.label:
             continue

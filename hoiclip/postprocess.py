@@ -7,40 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Literal
 
 import numpy as np
 
 from hoiclip.pair_nms import PairNms, pair_nms
+from hoiclip.scored_pairs import ScoredPairs
 from hoiclip.top_pairs import top_of_sweep
 
 EnhancementKind = Literal["cosine", "sigmoid"]
 
 IMAGES_PER_BLOCK = 64
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The N (query, HOI class) rows kept over a batch: by image, best score first.
-
-    Attributes:
-        image: (N,) int64, position in the batch.
-        query: (N,) int32.
-        hoi: (N,) int32.
-        score: (N,) float32, hoi_score + object_score² + clip_score.
-        hoi_score: (N,) float32, HOI probability.
-        object_score: (N,) float32, probability of the HOI class's object.
-        clip_score: (N,) float32, the enhancement that was added.
-    """
-
-    image: np.ndarray
-    query: np.ndarray
-    hoi: np.ndarray
-    score: np.ndarray
-    hoi_score: np.ndarray
-    object_score: np.ndarray
-    clip_score: np.ndarray
 
 
 def enhancement(
@@ -68,7 +46,7 @@ def enhancement(
         raise ValueError(f"unknown enhancement {kind!r}, expected 'cosine' or 'sigmoid'")
     if k < 0:
         raise ValueError(f"enhancement k {k} is negative")
-    similarity = np.asarray(clip_similarity, np.float32)
+    similarity: np.ndarray = np.asarray(clip_similarity, np.float32)
     num_classes = similarity.shape[1]
     if k == 0:
         return np.zeros_like(similarity)
@@ -118,7 +96,7 @@ def postprocess(
     top_k: int = 100,
     nms: PairNms | None = None,
     threads: int = 2,
-) -> list[Selection]:
+) -> list[ScoredPairs]:
     """Fusion, the best `top_k` (query, HOI class) and pair NMS of B images.
 
     Several enhancements (a sweep over k) share one pass over the scores. The scores are never held
@@ -136,7 +114,9 @@ def postprocess(
         threads: number of threads; the result does not depend on it.
 
     Returns:
-        One `Selection` per enhancement.
+        One `ScoredPairs` per enhancement. Its score is hoi_score + object_score² + clip_score,
+        where hoi_score is the HOI probability, object_score that of the HOI class's object and
+        clip_score the enhancement.
 
     Raises:
         ValueError: a score is NaN, or an HOI class names an object without scores.
@@ -153,7 +133,7 @@ def postprocess(
     for row, values in zip(added, enhancements, strict=True):
         row[:] = 0 if values is None else values
 
-    def block(start: int) -> list[Selection]:
+    def block(start: int) -> list[ScoredPairs]:
         part = slice(start, start + IMAGES_PER_BLOCK)
         hoi, objects = hoi_prob[part], object_prob[part]
         tops = top_of_sweep(hoi, objects, object_of_hoi, added[:, part], top_k)
@@ -165,28 +145,26 @@ def postprocess(
             object_score = objects[image, query, object_of_hoi[hoi_class]]
             clip_score = enhancement_[image, hoi_class]
             score = np.square(object_score) + hoi_score + clip_score
-            columns = (image + start, query, hoi_class, score, hoi_score, object_score, clip_score)
+            humans, others = (
+                boxes[image + start, query] for boxes in (human_boxes_xyxy, object_boxes_xyxy)
+            )
+            columns = (image + start, query, hoi_class, score, hoi_score, object_score, clip_score,
+                       humans, others)  # fmt: skip
             if nms is not None:
-                place = image + start, query
-                keep = pair_nms(
-                    human_boxes_xyxy[place],
-                    object_boxes_xyxy[place],
-                    image * num_classes + hoi_class,
-                    score,
-                    **asdict(nms),
-                )
+                group = image * num_classes + hoi_class
+                keep = pair_nms(humans, others, group, score, **asdict(nms))
                 columns = tuple(column[keep] for column in columns)
-            results.append(Selection(*columns))
+            results.append(ScoredPairs(*columns))
         return results
 
     starts = range(0, max(num_images, 1), IMAGES_PER_BLOCK)
     with ThreadPoolExecutor(threads) as pool:
         blocks = list(pool.map(block, starts))
     return [
-        Selection(
+        ScoredPairs(
             *(
                 np.concatenate([getattr(part, field.name) for part in parts])
-                for field in fields(Selection)
+                for field in fields(ScoredPairs)
             )
         )
         for parts in zip(*blocks, strict=True)

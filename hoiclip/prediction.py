@@ -16,11 +16,12 @@ from hoiclip.config import from_mapping
 from hoiclip.data.batch import Batch, InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import ParamsError, WeightsError
-from hoiclip.methods.contract import Method, NotFiniteError, RankSettings, ScoredPairs
+from hoiclip.methods.contract import Method, NotFiniteError, RankSettings
 from hoiclip.model_file import Detector
 from hoiclip.pair_nms import PairNms
 from hoiclip.progress import track
 from hoiclip.ranges import BatchSize, Config, Count, Power, Probability, Threads
+from hoiclip.scored_pairs import ScoredPairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,12 +204,13 @@ def _rows(pairs: ScoredPairs, image_ids: np.ndarray, further: float) -> pa.Table
     """Rows of `schema.PREDICTIONS`, whose boxes end `further` pixels later."""
     end = np.array([0, 0, further, further], np.float32)
     human_boxes, object_boxes = pairs.human_boxes_xyxy + end, pairs.object_boxes_xyxy + end
+    missing = np.any(np.isnan(object_boxes), axis=1)
     columns = {
         "image_id": image_ids[pairs.image],
         "query": pairs.query,
         "hoi": pairs.hoi,
         "human_box_xyxy": schema.numpy_to_fixed_lists(human_boxes),
-        "object_box_xyxy": schema.numpy_to_fixed_lists(object_boxes, np.isnan(object_boxes).any(1)),
+        "object_box_xyxy": schema.numpy_to_fixed_lists(object_boxes, missing),
         "score": pairs.score,
         "hoi_score": pairs.hoi_score,
         "object_score": pairs.object_score,

@@ -65,11 +65,15 @@ class PromptTemplates:
                 continue
             template = getattr(self, field.name)
             try:
-                parts = [part for part in string.Formatter().parse(template) if part[1] is not None]
+                parts = [
+                    (name, spec, conversion)
+                    for _, name, spec, conversion in string.Formatter().parse(template)
+                    if name is not None
+                ]
             except ValueError as error:
                 raise ParamsError(f"prompt template {field.name}: {template!r}: {error}") from None
-            used = {name for _, name, _, _ in parts}
-            if any(spec or conversion for _, _, spec, conversion in parts):
+            used = {name for name, _, _ in parts}
+            if any(spec or conversion for _, spec, conversion in parts):
                 raise ParamsError(
                     f"prompt template {field.name}: {template!r}: a placeholder takes no format"
                 )

@@ -73,6 +73,7 @@ Weight = Annotated[float, Range(0, 1_000_000)]
 Power = Annotated[float, Range(0, 100)]
 
 
+@dataclass(frozen=True)
 class Config:
     """Base of every dataclass of settings: its numbers are checked however it is made.
 
@@ -81,7 +82,8 @@ class Config:
     """
 
     def __post_init__(self) -> None:
-        for name, hint in _hints(type(self)).items():
+        cls: type = type(self)
+        for name, hint in _hints(cls).items():
             _check(getattr(self, name), hint, name)
 
 
@@ -115,7 +117,7 @@ def number(annotated: Any) -> Callable[[str], float]:
 
     def parse(text: str) -> float:
         try:
-            value = kind(text)
+            value: float = kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{told(text)}, expected {kind.__name__}") from None
         if value not in limits:

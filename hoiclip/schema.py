@@ -270,7 +270,8 @@ def fixed_lists_to_numpy(column: pa.ChunkedArray) -> np.ndarray:
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
     width = array.type.list_size
     if array.null_count == 0:
-        return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+        values: np.ndarray = array.flatten().to_numpy(zero_copy_only=False)
+        return values.reshape(-1, width)
     out = np.full((len(array), width), np.nan, array.type.value_type.to_pandas_dtype())
     valid = array.is_valid().to_numpy(zero_copy_only=False)
     out[valid] = array.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, width)

@@ -64,7 +64,7 @@ def syntax_sha256(source: bytes) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list):
             # Not only a body's first: texts that stand alone after an attribute describe it.
-            node.body = [statement for statement in body if not _is_text(statement)]
+            body[:] = [statement for statement in body if not _is_text(statement)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 

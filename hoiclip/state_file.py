@@ -33,6 +33,8 @@ ACCEPT_CODE = "HOICLIP_ACCEPT_CODE"
 
 KEY_NAME = "key.json"
 _STATE_NAME = "state.pt"
+EXECUTION_SETTINGS = frozenset({"workers", "threads", "checkpoint_encoder"})
+"""Settings on which no result depends, but for its last bits on `threads`."""
 _MOST_NAMED = 5
 _SHA256 = re.compile("[0-9a-f]{64}")
 _FIRST_LINE = "hoiclip state {}\n"
@@ -194,9 +196,16 @@ class StateFile:
 
 
 def settings(config: Config) -> dict[str, Any]:
-    """A configuration dataclass as a part of a key: without `workers`, on which no result depends,
-    and `threads`, on which its last bits do."""
-    return {k: v for k, v in asdict(config).items() if k not in ("workers", "threads")}
+    """A configuration dataclass as a part of a key: without what says how it is worked."""
+    return _without(asdict(config), EXECUTION_SETTINGS)
+
+
+def _without(values: dict[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
+    return {
+        name: _without(value, left_out) if isinstance(value, dict) else value
+        for name, value in values.items()
+        if name not in left_out
+    }
 
 
 def differences(key: Any, other: Any) -> list[str]:

@@ -12,8 +12,9 @@ import math
 import pickle
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -66,7 +67,7 @@ def read_torchscript(path: str | Path) -> dict[str, Tensor]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return _Archive(archive).state()
+            return _Archive(archive, Path(path).stat().st_size).state()
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     except Exception as error:  # a broken pickle or zip raises a dozen types
@@ -75,17 +76,19 @@ def read_torchscript(path: str | Path) -> dict[str, Tensor]:
 
 
 class _Archive:
-    def __init__(self, archive: zipfile.ZipFile) -> None:
+    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
         self._archive = archive
         self._names = set(archive.namelist())
         self._root = min(n for n in self._names if n.endswith("/constants.pkl")).partition("/")[0]
-        self._left = Path(archive.filename).stat().st_size
+        self._left = size
         self._text_left = _MOST_TEXT
         self._storages: dict[str, _Storage] = {}
 
     def state(self) -> dict[str, Tensor]:
         reader = _Unpickler(self._text("data.pkl"), self.storage)
-        todo, state, seen = [("", reader.load())], {}, 0
+        todo: list[tuple[str, Any]] = [("", reader.load())]
+        state: dict[str, Tensor] = {}
+        seen = 0
         while todo:
             prefix, module = todo.pop()
             seen += 1
@@ -132,8 +135,9 @@ class _Archive:
         for line in lines:
             if line == f"class {name}(Module):":
                 found = [_NAMES.match(next(lines, "")) for _ in range(2)]
-                if all(found):
-                    return {n for match in found for n in re.findall('"([^"]*)"', match[1])}
+                lists = [match[1] for match in found if match]
+                if len(lists) == len(found):
+                    return {n for names in lists for n in re.findall('"([^"]*)"', names)}
         return None
 
     def _text(self, record: str) -> bytes:
@@ -151,8 +155,14 @@ class _Module:
     source: str
 
 
+_LOADERS: dict[int, Callable[[Any], None]] = dict(pickle._Unpickler.dispatch)
+
+
 # The standard library's in Python: of the one in C a short pickle can ask for gigabytes of memory.
 class _Unpickler(pickle._Unpickler):
+    stack: list[Any]
+    metastack: list[list[Any]]
+
     def __init__(self, data: bytes, storage: Any) -> None:
         super().__init__(io.BytesIO(data))
         self._storage = storage
@@ -174,11 +184,11 @@ class _Unpickler(pickle._Unpickler):
 
     def load_setitem(self) -> None:
         self._check_items([self.stack[-3], *self.stack[-2:]])
-        super().load_setitem()
+        _LOADERS[pickle.SETITEM[0]](self)
 
     def load_setitems(self) -> None:
         self._check_items([self.metastack[-1][-1], *self.stack])
-        super().load_setitems()
+        _LOADERS[pickle.SETITEMS[0]](self)
 
     def _check_items(self, items: list[Any]) -> None:
         # Of keys that are nested tuples, the hash may take for ever.
@@ -188,12 +198,12 @@ class _Unpickler(pickle._Unpickler):
     def load_build(self) -> None:
         if not isinstance(self.stack[-2], _Module) or type(self.stack[-1]) is not dict:
             raise WeightsError("holds a state that is not a module's names and values")
-        super().load_build()
+        _LOADERS[pickle.BUILD[0]](self)
 
     # Sets, too, would hash what is in them; PyTorch writes none.
-    dispatch = {
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         code: load
-        for code, load in pickle._Unpickler.dispatch.items()
+        for code, load in _LOADERS.items()
         if bytes([code]) not in (pickle.DICT, pickle.ADDITEMS, pickle.FROZENSET)
     } | {
         pickle.BUILD[0]: load_build,

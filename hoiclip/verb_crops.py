@@ -33,10 +33,10 @@ class Row(NamedTuple):
 
 
 class Share(NamedTuple):
-    """One crop's part in a sum: `weight` times its feature goes to row `index`."""
+    """One crop's part in a sum: `weight` times its feature goes to row `row`."""
 
     box: np.ndarray
-    index: int
+    row: int
     weight: float
 
 
@@ -78,6 +78,6 @@ def shares_of(
     if accumulation == "correct":
         yield from shares
         return
-    yield from {share.index: share for share in shares}.values()
+    yield from {share.row: share for share in shares}.values()
     person = vocabulary.num_hois + vocabulary.person
     yield from (Share(row.human, person, 1 / len(rows)) for row in rows)

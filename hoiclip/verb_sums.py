@@ -209,7 +209,8 @@ class _Crops(Dataset):
         file_name, rows = self._images[index]
         image = self._read_image(file_name)
         position_of: dict[bytes, int] = {}
-        pixels, terms = [], []
+        pixels: list[Tensor] = []
+        terms: list[tuple[int, int, float]] = []
         for box, target, weight in shares_of(rows, self._vocabulary, self._accumulation):
             key = box.tobytes()
             if key not in position_of:

@@ -101,7 +101,8 @@ class Vocabulary:
     @cached_property
     def verb_to_hoi(self) -> np.ndarray:
         """(num_verbs, num_hois) float32 of 0/1: 1 where the HOI class has the verb."""
-        return (np.arange(self.num_verbs)[:, None] == self.verb_of_hoi[None]).astype(np.float32)
+        same: np.ndarray = np.arange(self.num_verbs)[:, None] == self.verb_of_hoi[None]
+        return same.astype(np.float32)
 
     @cached_property
     def has_missing_objects(self) -> bool:
@@ -112,6 +113,16 @@ class Vocabulary:
     def hoi_ids(self) -> dict[tuple[int, int | None], int]:
         """(verb, object or None) → HOI class."""
         return {(hoi.verb, hoi.object): index for index, hoi in enumerate(self.hois)}
+
+    @cached_property
+    def hoi_of(self) -> np.ndarray:
+        """(num_verbs, num_objects + 1) int64: HOI class of verb and object, -1 where there is none.
+
+        The last column is of verbs without an object.
+        """
+        hoi_of = np.full((self.num_verbs, self.num_objects + 1), -1, np.int64)
+        hoi_of[self.verb_of_hoi, self.object_of_hoi] = np.arange(self.num_hois)
+        return hoi_of
 
     def hoi_name(self, hoi: int) -> str:
         """Human-readable name, e.g. `sit_on bench`."""

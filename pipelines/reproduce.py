@@ -161,6 +161,7 @@ def _run_graph(
         futures[stage] = run_stage.with_options(name=stage).submit(
             stage,
             graph.nodes[stage]["tracked_file"],
+            return_state=False,
             wait_for=[futures[upstream] for upstream in graph.predecessors(stage)],
         )
     for future in futures.values():

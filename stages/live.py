@@ -14,8 +14,10 @@ def live_log(folder: Path) -> Iterator[Callable[[int, dict[str, float]], None]]:
     with ExitStack() as stack:
         # Opening it clears earlier figures, so not before every input was read and checked, and
         # with them the state of an interrupted training, which another process may be at.
-        options = {"dvcyaml": None, "report": None, "save_dvc_exp": False}
-        live = cache(lambda: stack.enter_context(Live(str(folder), **options)))
+        @cache
+        def live() -> Live:
+            log = Live(str(folder), dvcyaml=None, report=None, save_dvc_exp=False)
+            return stack.enter_context(log)
 
         def log(epoch: int, figures: dict[str, float]) -> None:
             for name, value in figures.items():

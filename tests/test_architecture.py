@@ -115,9 +115,9 @@ def test_stages_know_the_library_alone(path):
 
 @pytest.mark.parametrize(
     "module",
-    modules_of("hoiclip.evaluation", "hoiclip.postprocess", "hoiclip.foreign", "hoiclip.scoring"),
+    modules_of("hoiclip.evaluation", "hoiclip.postprocess", "hoiclip.formats", "hoiclip.scoring"),
 )
-def test_evaluation_and_postprocessing_need_no_torch(module):
+def test_evaluation_formats_and_postprocessing_need_no_torch(module):
     assert not imported_by(module) & {"torch", "torchvision", "timm", "open_clip", "safetensors"}
     assert not any(name.startswith("hoiclip.model") for name in closure(module))
 

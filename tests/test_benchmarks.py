@@ -1,4 +1,4 @@
-"""The benchmark of the network at a tiny size: it runs, and it compares equal things."""
+"""The benchmarks of the network at a tiny size: they run, and they compare equal things."""
 
 import dataclasses
 
@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import network
+from benchmarks import network, network_inputs, pieces
+from hoiclip.files import read_json
+from hoiclip.model import interaction_decoder, layers, transformer
 
 TINY = network.SIZES["tiny"]
+# What `pieces.use` replaces.
+REPLACED = (
+    (transformer, "attend"),
+    (interaction_decoder, "attend"),
+    (layers.FeedForwardBlock, "feed_forward"),
+    (layers.FrozenBatchNorm2d, "forward"),
+)
 
 
 def test_both_networks_give_equal_outputs():
@@ -58,3 +67,37 @@ def test_it_runs(work, capsys):
     ]  # fmt: skip
     rows = np.array([[float(cell) for cell in line.split()[2:]] for line in lines])
     np.testing.assert_allclose(rows[2, 2:], rows[1, 2:] / rows[0, 2:], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("piece", "form"), [(piece, form) for piece, forms in pieces.FORMS.items() for form in forms]
+)
+def test_every_form_of_a_piece_computes_the_same(monkeypatch, piece, form):
+    """Dropout, too, is the same, as every form draws it in the same way."""
+    results = []
+    for each in ("plain", form):
+        with monkeypatch.context() as patched:
+            for owner, name in REPLACED:
+                patched.setattr(owner, name, getattr(owner, name))
+            forward = pieces.work_of(piece, each, TINY)
+            torch.manual_seed(1)
+            results.append(forward().detach())
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_pieces_are_measured(tmp_path, capsys):
+    out = tmp_path / "pieces.json"
+    pieces.main(["--size", "tiny", "--repeat", "1", "--piece", "dropout", "--out", str(out)])
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["dropout", "plain"], ["dropout", "hand-made"]]
+    rows = read_json(out)["pieces"]["dropout"]
+    assert rows["plain"]["x plain"] == 1
+    assert rows["hand-made"]["kept MB"] < rows["plain"]["kept MB"]
+
+
+def test_the_committed_figures_are_of_every_form():
+    found = read_json(network_inputs.ROOT / "benchmarks/pieces.json")["pieces"]
+    assert {piece: set(rows) for piece, rows in found.items()} == {
+        piece: set(forms) for piece, forms in pieces.FORMS.items()
+    }

@@ -56,7 +56,7 @@ def test_the_examples_run(folder):
     for example in EXAMPLES:
         exec(compile(example, "docs/library.md", "exec"), names)
     assert names["outputs"].hoi_logits.shape[1] == 1
-    assert len(names["selection"].score) > 0
+    assert len(names["scored"].score) > 0
     assert names["losses"]["total"] > 0
     assert len(names["images"]) == 1
     assert 0 <= names["full"] <= 100

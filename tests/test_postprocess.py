@@ -236,33 +236,36 @@ def test_the_pass_equals_its_parts_for_every_enhancement(seed, top_k, nms):
                     1,
                 )
             rows += [(image, *p) for p, k in zip(places, keep, strict=True) if k]
-        for selection in (found, alone):
-            columns = selection.image, selection.query, selection.hoi
+        for pairs in (found, alone):
+            columns = pairs.image, pairs.query, pairs.hoi
             assert list(zip(*(c.tolist() for c in columns), strict=True)) == rows
-            np.testing.assert_array_equal(selection.score, scores[columns])
-            np.testing.assert_array_equal(selection.hoi_score, hoi[columns])
+            np.testing.assert_array_equal(pairs.score, scores[columns])
+            np.testing.assert_array_equal(pairs.hoi_score, hoi[columns])
+            np.testing.assert_array_equal(pairs.human_boxes_xyxy, human[columns[:2]])
+            np.testing.assert_array_equal(pairs.object_boxes_xyxy, object_[columns[:2]])
             np.testing.assert_array_equal(
-                selection.object_score, obj[columns[0], columns[1], objects[columns[2]]]
+                pairs.object_score, obj[columns[0], columns[1], objects[columns[2]]]
             )
-            parts = selection.object_score**2 + selection.hoi_score + selection.clip_score
-            np.testing.assert_array_equal(parts, selection.score)
+            parts = pairs.object_score**2 + pairs.hoi_score + pairs.clip_score
+            np.testing.assert_array_equal(parts, pairs.score)
 
 
 def test_the_pass_over_several_blocks_numbers_images_through():
     rng = np.random.default_rng(1)
     hoi = rng.random((150, 2, 3), dtype=np.float32)
-    boxes = np.tile(np.float32([0, 0, 1, 1]), (150, 2, 1))
+    boxes = np.tile(np.arange(150, dtype=np.float32)[:, None, None], (1, 2, 4))
     args = rng.random((150, 2, 1), dtype=np.float32), boxes, boxes, np.zeros(3, int), [None]
-    (selection,) = postprocess(hoi, *args, top_k=1, nms=PairNms())
-    assert selection.image.tolist() == list(range(150))
-    assert selection.query.dtype == selection.hoi.dtype == np.int32
+    (pairs,) = postprocess(hoi, *args, top_k=1, nms=PairNms())
+    assert pairs.image.tolist() == list(range(150))
+    assert pairs.human_boxes_xyxy[:, 0].tolist() == list(range(150))
+    assert pairs.query.dtype == pairs.hoi.dtype == np.int32
 
 
 def test_the_pass_over_nothing():
     empty, boxes = np.zeros((0, 4, 3), np.float32), np.zeros((0, 4, 4), np.float32)
     for nms in (None, PairNms()):
-        (selection,) = postprocess(empty, empty, boxes, boxes, np.arange(3), [None], nms=nms)
-        assert len(selection.image) == len(selection.score) == 0
+        (pairs,) = postprocess(empty, empty, boxes, boxes, np.arange(3), [None], nms=nms)
+        assert len(pairs.image) == len(pairs.score) == 0
 
 
 def test_the_pass_refuses_an_object_without_scores():

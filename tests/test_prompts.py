@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from hoiclip.config import from_mapping
-from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import ParamsError
+from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.prompts import (
     HICO_DET,
     V_COCO,

@@ -187,14 +187,20 @@ def test_differences_of_keys():
     assert differences(new, new) == []
 
 
-def test_workers_and_threads_are_no_part_of_a_key():
+def test_how_it_is_worked_is_no_part_of_a_key():
+    @dataclasses.dataclass(frozen=True)
+    class Encoder(Config):
+        width: int = 8
+        checkpoint_encoder: bool = True
+
     @dataclasses.dataclass(frozen=True)
     class Settings(Config):
+        encoder: Encoder
         seed: int = 3
         workers: int = 2
         threads: int = 1
 
-    assert settings(Settings()) == {"seed": 3}
+    assert settings(Settings(Encoder())) == {"seed": 3, "encoder": {"width": 8}}
 
 
 class Marker:

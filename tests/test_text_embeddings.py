@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from hoiclip import schema
-from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import InputError
+from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.prompts import HICO_DET, V_COCO, vocabulary_prompts
 from hoiclip.text_embeddings import embed_vocabulary, read_text_embeddings, write_text_embeddings
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary

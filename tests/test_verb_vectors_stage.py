@@ -8,8 +8,8 @@ import torch
 
 from hoiclip import schema, source_code
 from hoiclip.convert.sniff import convert
-from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import InputError
+from hoiclip.formats.vocabularies import hico_det
 from hoiclip.source_code import syntax_sha256
 from hoiclip.state_file import ACCEPT_CODE
 from hoiclip.verb_sums import SumsFile

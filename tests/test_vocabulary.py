@@ -24,6 +24,8 @@ def test_sizes_and_maps():
     assert VOCABULARY.verb_to_hoi.dtype == np.float32
     assert VOCABULARY.hoi_ids[2, None] == 3
     assert VOCABULARY.hoi_ids[2, 2] == 4
+    # Columns: cup, person, dog, no object.
+    assert VOCABULARY.hoi_of.tolist() == [[0, 1, -1, -1], [-1, -1, 2, -1], [-1, -1, 4, 3]]
     assert [VOCABULARY.hoi_name(i) for i in (0, 3)] == ["hold cup", "walk"]
 
 

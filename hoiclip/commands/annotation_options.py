@@ -6,20 +6,19 @@ import argparse
 from typing import TYPE_CHECKING
 
 from hoiclip.entry import named_path
+from hoiclip.formats.registry import ANNOTATION_FORMATS
 
 if TYPE_CHECKING:
-    from hoiclip.foreign.annotations import SourceOptions
+    from hoiclip.formats.annotations.source import SourceOptions
 
 
 def add_annotation_options(verb: argparse.ArgumentParser) -> None:
     """Adds what an annotation file does not say itself."""
     verb.add_argument(
         "--kind",
-        choices=(
-            "partition", "hico_mat", "hico_instances", "hoia", "vcoco", "vcoco_instances", "own",
-        ),
+        choices=tuple(ANNOTATION_FORMATS),
         help="of the annotations; found out",
-    )  # fmt: skip
+    )
     verb.add_argument(
         "--vocabulary",
         help="hico_det, vcoco, a .json of your own or a vocabulary.parquet; default: the data "
@@ -53,8 +52,8 @@ def add_annotation_options(verb: argparse.ArgumentParser) -> None:
 
 
 def source_options(arguments: argparse.Namespace, *, sizes_needed: bool = False) -> SourceOptions:
-    """The options as `foreign.annotations` takes them."""
-    from hoiclip.foreign.annotations import SourceOptions
+    """The options as `formats.annotations.reading` takes them."""
+    from hoiclip.formats.annotations.source import SourceOptions
 
     return SourceOptions(
         kind=arguments.kind,

@@ -10,6 +10,7 @@ from typing import get_args
 from hoiclip.commands.annotation_options import add_annotation_options, source_options
 from hoiclip.entry import named_path
 from hoiclip.evaluation.protocols import ProtocolName, RecallSteps
+from hoiclip.formats.registry import PREDICTION_FORMATS
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
@@ -41,7 +42,7 @@ def add(verbs: argparse._SubParsersAction) -> None:
     )
     verb.add_argument(
         "--format",
-        choices=("parquet", "hoia", "vcoco", "matlab"),
+        choices=tuple(PREDICTION_FORMATS),
         help="of the predictions; found out",
     )
     verb.add_argument(

@@ -27,8 +27,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Imports, and prints what was found."""
     from hoiclip.commands.summary import partition_text
     from hoiclip.errors import InputError
-    from hoiclip.foreign.annotations import read_annotations
-    from hoiclip.foreign.partition_folder import check_target, write_partition
+    from hoiclip.formats.annotations.partition import check_target, write_partition
+    from hoiclip.formats.annotations.reading import read_annotations
     from hoiclip.progress import say
 
     check_target(arguments.out)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 from hoiclip.entry import fail, named_path
+from hoiclip.errors import InputError
 from hoiclip.ranges import (
     BatchSize,
     Count,
@@ -110,7 +111,8 @@ def run(arguments: argparse.Namespace) -> int:
         bytes=max(1, round(arguments.max_megabytes * 1e6)),
     )
     model = Model.load(arguments.weights, config, _asked_scores(arguments), dict(arguments.scoring))
-    errors, passed_over = [], ""
+    errors: list[InputError] = []
+    passed_over = ""
     if arguments.partition is not None:
         predict_partition(model, arguments.images[0], arguments.partition, arguments.out, limits)
     else:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from hoiclip.foreign.annotations import Source
+from hoiclip.formats.annotations.source import Source
 
 _VCOCO_NAMES = {
     "ap_role_scenario_1": "AP role, scenario 1, as published",

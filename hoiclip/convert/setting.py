@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from hoiclip.convert.checkpoint import Checkpoint
-from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import WeightsError
 from hoiclip.files import read_json
+from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.vocabulary import Vocabulary
 
 DEFAULT, V_COCO = "default", "vcoco"

@@ -12,9 +12,9 @@ from torch import Tensor
 from hoiclip import schema
 from hoiclip.convert.checkpoint import check_plain
 from hoiclip.convert.report import Conversion
-from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import WeightsError
 from hoiclip.files import sha256_file
+from hoiclip.formats.vocabularies import hico_det, vcoco
 
 SOURCE = "released"
 _UNIT_TOLERANCE = 1e-3

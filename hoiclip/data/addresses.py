@@ -17,7 +17,9 @@ _ADDRESS = re.compile(rf"{_SCHEME}(?:(?!{_SCHEME})[^\s'\"<>])*")
 
 def told_address(url: str) -> str:
     """An address as people and logs may see it: without user, password, query and fragment."""
-    scheme, rest = re.fullmatch(r"((?:[^/?#@]*://)?)(.*)", url, re.DOTALL).groups()
+    found = re.match(r"[^/?#@]*://", url)
+    scheme = found[0] if found else ""
+    rest = url.removeprefix(scheme)
     if not is_http(url):
         # Perhaps for signs in a password that should be escaped: nothing before the last @ is told.
         rest = rest.rpartition("@")[2]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import shutil
 import stat
@@ -15,6 +16,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
@@ -28,7 +30,11 @@ LIMIT_BYTES = 1 << 37
 _DEEPEST = 64  # folders in folders
 # Of one member in tar; tarfile takes time and memory by their square.
 _LONGEST_HEADERS = 1 << 14
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_OPENERS: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
 _OTHERS = {
     b"(\xb5/\xfd": "Zstandard",
     b"Rar!": "RAR",
@@ -90,15 +96,15 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
     if kind := next((k for magic, k in _OTHERS.items() if start.startswith(magic)), None):
         fix = "Unpack it yourself, or give a tar (plain, gzip, bzip2, xz) or zip"
         raise InputError(archive, f"a {kind} archive, which is not read", fix=fix)
-    opener = next((o for magic, o in _OPENERS.items() if start.startswith(magic)), open)
-    with opener(archive, "rb") as stream:
+    opener = next((o for magic, o in _OPENERS.items() if start.startswith(magic)), _plain)
+    with opener(archive) as stream:
         bounded = _Bounded(stream)
         # It has nothing to close but the stream.
-        tar = tarfile.TarFile(fileobj=bounded)
+        tar = tarfile.TarFile(fileobj=bounded)  # type: ignore[arg-type]  # written by nobody
         for member in tar:
             bounded.left = None
             # What tarfile keeps of the members before, nobody asks for.
-            tar.members.clear()
+            tar.members.clear()  # type: ignore[attr-defined]  # in no documentation
             plain = (member.isreg() and not member.issparse()) or member.isdir()
             # A negative size would lead tarfile in circles (CVE-2025-8194).
             plain = plain and member.size >= 0
@@ -107,15 +113,26 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
                 member.size if member.isreg() else 0,
                 member.isdir(),
                 plain,
-                lambda member=member: tar.extractfile(member),
+                partial(_contents, tar, member),
             )
             bounded.left = _LONGEST_HEADERS
+
+
+def _plain(archive: Path) -> io.BufferedIOBase:
+    return archive.open("rb")
+
+
+def _contents(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    contents = tar.extractfile(member)
+    if contents is None:
+        raise tarfile.ReadError(f"{member.name[:80]!r} has no contents")
+    return contents
 
 
 class _Bounded:
     """A file of which tarfile reads no more headers for a member than any real one has."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: io.BufferedIOBase) -> None:
         self._stream = stream
         self.seek, self.tell = stream.seek, stream.tell
         self.left: int | None = _LONGEST_HEADERS
@@ -138,7 +155,7 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
                 member.file_size,
                 member.is_dir(),
                 kind in (0, stat.S_IFREG, stat.S_IFDIR),
-                lambda member=member: file.open(member),
+                partial(file.open, member),
             )
 
 

@@ -50,7 +50,7 @@ class Sample:
     size: tuple[int, int]
 
 
-class InferenceDataset(Dataset):
+class InferenceDataset(Dataset[Sample]):
     """Images as inference sees them.
 
     Args:

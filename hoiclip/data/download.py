@@ -244,7 +244,7 @@ def _errors_of(url: str) -> Iterator[None]:
         told = f"the server says {error.code} {told_text(error.reason)}"
         raise InputError(told_address(url), told) from None
     except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
-        if getattr(error, "errno", None) in _DISK_ERRORS:
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             problem = f"cannot be kept on this disk ({error.strerror})"
             fix = "Mend that and run again to go on"
             raise InputError(told_address(url), problem, fix=fix) from None

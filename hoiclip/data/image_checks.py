@@ -89,7 +89,11 @@ def stored_size(data: bytes) -> tuple[int, int]:
     Raises:
         OSError: not an image.
     """
-    return _header(data)[0]
+    try:
+        with opened(data) as image:
+            return image.size
+    except Exception as error:  # Pillow lets errors of any type out of a damaged file.
+        raise OSError(str(error)) from None
 
 
 def _header(data: bytes) -> tuple[tuple[int, int], int]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import groupby
 from pathlib import Path
 from threading import RLock
 
@@ -246,15 +247,10 @@ def write_shards(folder: str | Path, images: Iterable[tuple[str, bytes]]) -> Non
     The bytes of the shards depend on names and contents alone, so equal images give equal hashes.
     """
     with atomic_folder(folder) as aside:
-        tar = None
-        for index, (name, data) in enumerate(images):
-            if index % IMAGES_PER_SHARD == 0:
-                if tar is not None:
-                    tar.close()
-                shard = aside / f"{index // IMAGES_PER_SHARD:05d}.tar"
-                tar = tarfile.open(shard, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-        if tar is not None:
-            tar.close()
+        numbered = enumerate(images)
+        for shard, some in groupby(numbered, lambda item: item[0] // IMAGES_PER_SHARD):
+            with tarfile.open(aside / f"{shard:05d}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+                for _, (name, data) in some:
+                    member = tarfile.TarInfo(name)
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -71,21 +72,22 @@ class View:
     kept: np.ndarray
     flipped: bool = False
 
-    def _boxes_mapped(self, function) -> dict[str, np.ndarray]:
-        return {
-            "human_boxes_xyxy": function(self.human_boxes_xyxy),
-            "object_boxes_xyxy": function(self.object_boxes_xyxy),
-        }
+    def _with_boxes(self, function: Callable[[np.ndarray], np.ndarray]) -> View:
+        return replace(
+            self,
+            human_boxes_xyxy=function(self.human_boxes_xyxy),
+            object_boxes_xyxy=function(self.object_boxes_xyxy),
+        )
 
     def clamped(self) -> View:
         """Boxes cut to the image; pairs with an emptied box are marked."""
         limit = np.array([self.image.width, self.image.height] * 2, np.float64)
-        boxes = self._boxes_mapped(lambda b: np.clip(b, 0, limit))
+        clamped = self._with_boxes(lambda b: np.clip(b, 0, limit))
         kept = self.kept.copy()
-        for values in boxes.values():
-            sides = values[:, 2:] - values[:, :2]
+        for boxes in (clamped.human_boxes_xyxy, clamped.object_boxes_xyxy):
+            sides = boxes[:, 2:] - boxes[:, :2]
             kept &= np.isnan(sides).any(1) | (sides > 0).all(1)
-        return replace(self, kept=kept, **boxes)
+        return replace(clamped, kept=kept)
 
     def mirrored(self) -> View:
         """The mirror image."""
@@ -95,7 +97,7 @@ class View:
             return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
 
         image = self.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return replace(self, image=image, flipped=not self.flipped, **self._boxes_mapped(mirror))
+        return replace(self._with_boxes(mirror), image=image, flipped=not self.flipped)
 
     def resized(self, shorter: int, longest: int | None = None) -> View:
         """Resized so that the shorter side is `shorter`, or the longer one about `longest`."""
@@ -104,13 +106,13 @@ class View:
             return self
         scale = np.array([width / self.image.width, height / self.image.height] * 2)
         image = self.image.resize((width, height), Image.Resampling.BILINEAR)
-        return replace(self, image=image, **self._boxes_mapped(lambda b: b * scale))
+        return replace(self._with_boxes(lambda b: b * scale), image=image)
 
     def cropped(self, left: int, top: int, width: int, height: int) -> View:
         """The given part of the image; boxes are cut to it."""
         image = self.image.crop((left, top, left + width, top + height))
         offset = np.array([left, top, left, top])
-        return replace(self, image=image, **self._boxes_mapped(lambda b: b - offset)).clamped()
+        return replace(self._with_boxes(lambda b: b - offset), image=image).clamped()
 
 
 def resized_size(width: int, height: int, shorter: int, longest: int | None) -> tuple[int, int]:
@@ -137,7 +139,8 @@ def augment(view: View, config: TransformsConfig, rng: np.random.Generator) -> V
         view = replace(view, image=_color_jitter(view.image, config.color_jitter, rng))
     if config.crop_scales and rng.random() < 0.5:
         view = view.resized(int(rng.choice(config.crop_scales)))
-        view = _random_crop(view, *config.crop_sides, rng)
+        least, largest = config.crop_sides
+        view = _random_crop(view, least, largest, rng)
     if config.scales:
         view = view.resized(int(rng.choice(config.scales)), config.max_side)
     return view

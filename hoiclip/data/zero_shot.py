@@ -12,9 +12,9 @@ from functools import cache
 from importlib import resources
 from itertools import zip_longest
 
-from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.errors import ParamsError
 from hoiclip.files import read_json
+from hoiclip.formats.vocabularies import hico_det
 from hoiclip.vocabulary import Vocabulary
 
 

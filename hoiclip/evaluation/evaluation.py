@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from hoiclip.evaluation.per_verb import per_verb_table
 from hoiclip.evaluation.protocols import (
     HICO,
     V_COCO,
+    Protocol,
     ProtocolName,
     RecallSteps,
     protocol_named,
@@ -44,6 +45,21 @@ class EvaluateConfig:
 
     protocol: ProtocolName
     recall_steps: RecallSteps | None = None
+
+    @property
+    def is_vcoco(self) -> bool:
+        """Whether roles are scored."""
+        return self.protocol == V_COCO
+
+    @property
+    def hoi_rules(self) -> Protocol:
+        """By which HOI classes are scored; beside roles it is the original's.
+
+        Raises:
+            ValueError: unknown protocol or recall steps.
+        """
+        name = HICO.name if self.is_vcoco else self.protocol
+        return protocol_named(name, self.recall_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,28 +181,55 @@ def evaluate_partition(
     folder = Path(folder)
     annotations = Annotations.read(folder)
     annotations.check(folder, vocabulary)
-    if config.protocol != V_COCO:
-        protocol = protocol_named(config.protocol, config.recall_steps)
-        return Evaluation(
-            protocol=config.protocol,
-            vocabulary=vocabulary,
-            hico=evaluate_hico(
-                predictions, annotations, vocabulary, classes, protocol, boxes=boxes
-            ),
-            diagnosis=diagnose(predictions, annotations, vocabulary, protocol, boxes=boxes),
-        )
+    if not config.is_vcoco:
+        return evaluate_hois(predictions, annotations, vocabulary, classes, config, boxes=boxes)
     roles = evaluate_vcoco(predictions, annotations, vocabulary, boxes=boxes)
     diagnosis = diagnose_vcoco(predictions, annotations, vocabulary, boxes=boxes)
     beside = predictions if boxes == "schema" else _in_schema(predictions)
-    protocol = protocol_named(HICO.name, config.recall_steps)
-    return Evaluation(
-        protocol=V_COCO,
-        vocabulary=vocabulary,
-        hico=evaluate_hico(beside, annotations, vocabulary, classes, protocol),
+    return replace(
+        evaluate_hois(beside, annotations, vocabulary, classes, config),
         vcoco=roles,
         missing_roles=annotations.has_missing_roles,
         unlabelled_people=annotations.unlabelled_people is not None,
         diagnosis=diagnosis,
+    )
+
+
+def evaluate_hois(
+    predictions: pa.Table,
+    annotations: Annotations,
+    vocabulary: Vocabulary,
+    classes: pa.Table,
+    config: EvaluateConfig,
+    *,
+    boxes: BoxFrame = "schema",
+    diagnosis: bool = True,
+) -> Evaluation:
+    """Scores HOI classes by `config.hoi_rules`, and diagnoses them unless roles are scored too.
+
+    Args:
+        predictions: as for `evaluate_partition`.
+        annotations: checked against the vocabulary.
+        vocabulary: the classes.
+        classes: rows of `schema.CLASSES`.
+        config: by which protocol.
+        boxes: as for `evaluate_partition`; `protocol` is that of `config.hoi_rules`.
+        diagnosis: whether to say where the average precision goes.
+
+    Raises:
+        InputError: one table contradicts another.
+        ValueError: unknown protocol, box frame or recall steps.
+    """
+    rules, labels = config.hoi_rules, (annotations, vocabulary)
+    return Evaluation(
+        protocol=config.protocol,
+        vocabulary=vocabulary,
+        hico=evaluate_hico(predictions, *labels, classes, rules, boxes=boxes),
+        diagnosis=(
+            diagnose(predictions, *labels, rules, boxes=boxes)
+            if diagnosis and not config.is_vcoco
+            else None
+        ),
     )
 
 

@@ -45,7 +45,9 @@ def run_plan(experiments: list[Experiment], runs: Path, params_path: Path, jobs:
         ExperimentError: a process failed; the others are let finish.
     """
     waiting = [e for e in experiments if not (runs / f"{e.name}.json").exists()]
-    total, running, failed = len(waiting), {}, []
+    total = len(waiting)
+    running: dict[subprocess.Popen[bytes], Experiment] = {}
+    failed: list[str] = []
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     while waiting or running:
         while waiting and len(running) < jobs and not failed:

@@ -85,8 +85,9 @@ def predict_by_crops(
             weights = np.exp(TEMPERATURE * (row[hois] - row[hois].max()))
             pair_score = float(scores[human] * scores[object_])
             for hoi, weight in zip(hois, weights / weights.sum(), strict=True):
-                values = (image_id, query, int(hoi), boxes[human].tolist(), boxes[object_].tolist())
-                values += (pair_score * float(weight), float(weight), pair_score, 0.0)
+                parts = (pair_score * float(weight), float(weight), pair_score, 0.0)
+                pair_boxes = (boxes[human].tolist(), boxes[object_].tolist())
+                values = (image_id, query, int(hoi), *pair_boxes, *parts)
                 for column, value in zip(schema.PREDICTIONS.names, values, strict=True):
                     rows[column].append(value)
     return pa.table(rows, schema=schema.PREDICTIONS)

@@ -10,15 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hoiclip.data.batch import Batch, ClipView
 from hoiclip.pair_nms import PairNms
 from hoiclip.ranges import Config
+from hoiclip.scored_pairs import ScoredPairs
 from hoiclip.vocabulary import Vocabulary
 
 FrozenFeatures = tuple[Tensor, ...]
@@ -61,7 +61,16 @@ class TrainingBatch(Protocol):
         """Whether each view is mirrored."""
 
 
-class TrainingData(Protocol):
+BatchT = TypeVar("BatchT", bound=TrainingBatch, contravariant=True)
+"""Batches that a method learns from."""
+RatesT = TypeVar("RatesT", bound=Rates, contravariant=True)
+"""Settings of training that a method takes its learning rates from."""
+ScoringT = TypeVar("ScoringT", bound=Config)
+"""How a method joins the parts of a score."""
+_CollatedT = TypeVar("_CollatedT", bound=TrainingBatch, covariant=True)
+
+
+class TrainingData(Protocol[_CollatedT]):
     """Samples to learn from, of which `collate` makes batches.
 
     A sample depends on the data's seed, on `epoch` and on its index alone, so that neither workers
@@ -77,9 +86,8 @@ class TrainingData(Protocol):
     def __getitem__(self, index: int) -> Any:
         """A sample."""
 
-    def collate(self, samples: list[Any]) -> TrainingBatch:
+    def collate(self, samples: list[Any]) -> _CollatedT:
         """A batch of samples."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -97,34 +105,7 @@ class RankSettings:
     threads: int
 
 
-@dataclass(frozen=True)
-class ScoredPairs:
-    """The N (pair, HOI class) rows kept over a batch: by image, best score first.
-
-    Attributes:
-        image: (N,) int64, position in the batch.
-        query: (N,) int32, number of the pair within its image.
-        hoi: (N,) int32.
-        score: (N,) float32.
-        hoi_score: (N,) float32, the part of the HOI class.
-        object_score: (N,) float32, the part of the detected object, or of the detected pair.
-        clip_score: (N,) float32, the part of CLIP's view of the whole image.
-        human_boxes_xyxy: (N, 4) float32, in pixels of the original image, not clipped.
-        object_boxes_xyxy: (N, 4) likewise; NaN where there is no object.
-    """
-
-    image: np.ndarray
-    query: np.ndarray
-    hoi: np.ndarray
-    score: np.ndarray
-    hoi_score: np.ndarray
-    object_score: np.ndarray
-    clip_score: np.ndarray
-    human_boxes_xyxy: np.ndarray
-    object_boxes_xyxy: np.ndarray
-
-
-class Method(ABC):
+class Method(ABC, Generic[BatchT, RatesT, ScoringT]):
     """One way to detect human-object interactions.
 
     Attributes:
@@ -147,7 +128,7 @@ class Method(ABC):
     frozen: Mapping[str, nn.Module]
     vocabulary: Vocabulary
     config: Config
-    scoring: Config
+    scoring: ScoringT
 
     @classmethod
     @abstractmethod
@@ -192,9 +173,7 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def training_step(
-        self, batch: TrainingBatch, features: FrozenFeatures | None
-    ) -> dict[str, Tensor]:
+    def training_step(self, batch: BatchT, features: FrozenFeatures | None) -> dict[str, Tensor]:
         """Weighted loss terms by name, scalars; their sum is to become small.
 
         Args:
@@ -203,7 +182,7 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def parameter_groups(self, rates: Rates) -> list[dict[str, Any]]:
+    def parameter_groups(self, rates: RatesT) -> list[dict[str, Any]]:
         """Parameters by learning rate, for an optimiser; the others are frozen and get no gradient.
 
         Args:
@@ -212,7 +191,7 @@ class Method(ABC):
 
     @classmethod
     @abstractmethod
-    def scorings(cls, params: Path) -> Sequence[Config]:
+    def scorings(cls, params: Path) -> Sequence[ScoringT]:
         """What `scoring` may be by the params file, to choose from on validation; epochs are
         compared by the first.
 
@@ -222,7 +201,7 @@ class Method(ABC):
 
     @abstractmethod
     def score_pairs(
-        self, batch: Batch, settings: RankSettings, scorings: Sequence[Config]
+        self, batch: Batch, settings: RankSettings, scorings: Sequence[ScoringT]
     ) -> list[ScoredPairs]:
         """The best pairs of the images of a batch, once for each scoring.
 

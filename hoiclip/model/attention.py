@@ -1,16 +1,8 @@
-"""Multi-head attention, and its training on a CPU without keeping maps of attention weights.
-
-Shapes: B images, H heads, D width, lengths N (queries) and M (keys).
-"""
+"""Multi-head attention over batches of sequences."""
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
-from torch.nn import functional as F
 
 
 def attention(width: int, heads: int, dropout: float) -> nn.MultiheadAttention:
@@ -25,81 +17,13 @@ def attend(
     values: Tensor,
     padding_mask: Tensor | None = None,
 ) -> Tensor:
-    """Attention output alone; `padding_mask` (B, M) is true where a key is padding.
+    """Attention output alone, by `F.scaled_dot_product_attention`.
 
-    PyTorch's kernels that keep no (N, M) maps for the backward pass know no dropout on a CPU; there
-    `_Attend` stands in for them.
+    Args:
+        module: of `attention`.
+        queries: (B, N, D).
+        keys: (B, M, D).
+        values: (B, M, D).
+        padding_mask: (B, M), true where a key is padding; None where none is.
     """
-    if module.training and module.dropout > 0 and queries.device.type == "cpu":
-        return _attend_with_dropout(module, queries, keys, values, padding_mask)
     return module(queries, keys, values, key_padding_mask=padding_mask, need_weights=False)[0]
-
-
-def _attend_with_dropout(
-    module: nn.MultiheadAttention,
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    padding_mask: Tensor | None,
-) -> Tensor:
-    """What `module` does in training, with sums in the same order: results are equal to the bit."""
-    q, k, v = (
-        x.unflatten(-1, (module.num_heads, -1)).permute(1, 2, 0, 3)
-        for x in _project(module, queries, keys, values)
-    )
-    # Split between both factors, as PyTorch does.
-    scale = module.head_dim**-0.25
-    hidden = None if padding_mask is None else padding_mask[:, None, None]
-    attended = _Attend.apply(q * scale, k.transpose(-2, -1) * scale, v, hidden, module.dropout)
-    return module.out_proj(attended.permute(2, 0, 1, 3).flatten(2)).transpose(0, 1)
-
-
-def _project(
-    module: nn.MultiheadAttention, queries: Tensor, keys: Tensor, values: Tensor
-) -> tuple[Tensor, ...]:
-    """Queries, keys and values of all heads, (length, B, D); equal inputs are projected at once."""
-    weight, bias = module.in_proj_weight, module.in_proj_bias
-    q, k, v = (x.transpose(0, 1) for x in (queries, keys, values))
-    if keys is not values:
-        inputs = zip((q, k, v), weight.chunk(3), bias.chunk(3), strict=True)
-        return tuple(F.linear(*each) for each in inputs)
-    if queries is keys:
-        return F.linear(q, weight, bias).chunk(3, -1)
-    sizes = [module.embed_dim, 2 * module.embed_dim]
-    (for_q, for_kv), (bias_q, bias_kv) = weight.split(sizes), bias.split(sizes)
-    return F.linear(q, for_q, bias_q), *F.linear(k, for_kv, bias_kv).chunk(2, -1)
-
-
-class _Attend(torch.autograd.Function):
-    """softmax(q · k) with dropout, times v; the backward pass computes the softmax once more.
-
-    q (B, H, N, D/H), k (B, H, D/H, M), v (B, H, M, D/H), `hidden` (B, 1, 1, M) bool or None. Of
-    (N, M) maps only the bytes that say which weights dropout kept stay in memory.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, dropout: float
-    ) -> Tensor:
-        weights = _softmax(q, k, hidden)
-        kept = torch.empty_like(weights, dtype=torch.bool).bernoulli_(1 - dropout)
-        ctx.save_for_backward(q, k, v, hidden, kept)
-        ctx.scale = 1 / (1 - dropout)
-        return weights.mul_(kept).mul_(ctx.scale) @ v
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, hidden, kept = ctx.saved_tensors
-        weights = _softmax(q, k, hidden)
-        of_v = (weights * kept).mul_(ctx.scale).transpose(-2, -1) @ gradient
-        of_weights = (gradient @ v.transpose(-2, -1)).mul_(kept).mul_(ctx.scale)
-        of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
-        return of_scores @ k.transpose(-2, -1), q.transpose(-2, -1) @ of_scores, of_v, None, None
-
-
-def _softmax(q: Tensor, k: Tensor, hidden: Tensor | None) -> Tensor:
-    scores = q @ k
-    if hidden is not None:
-        scores.masked_fill_(hidden, -math.inf)
-    return torch.softmax(scores, -1, out=scores)

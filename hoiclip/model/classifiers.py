@@ -58,6 +58,8 @@ class VerbClassifier(nn.Module):
         hidden: width of the adapter's hidden layers.
     """
 
+    verb_to_hoi: Tensor
+
     def __init__(self, vectors: Tensor, verb_to_hoi: Tensor, hidden: int) -> None:
         super().__init__()
         self.adapter = MLP(vectors.shape[1], hidden, vectors.shape[1], 3)

@@ -50,6 +50,8 @@ class DetectorConfig(Config):
         heads: of every attention (8).
         feed_forward: hidden width of feed-forward blocks (2048).
         dropout: probability (0.1).
+        checkpoint_encoder: whether training computes the encoder's layers again in the backward
+            pass instead of keeping what they need: less memory, more time, the same result.
     """
 
     backbone: BackboneConfig
@@ -58,6 +60,7 @@ class DetectorConfig(Config):
     heads: Heads
     feed_forward: Width
     dropout: Dropout
+    checkpoint_encoder: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

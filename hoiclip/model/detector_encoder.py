@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
@@ -15,7 +14,6 @@ from hoiclip.model.layers import FrozenBatchNorm2d, sine_position_encoding
 from hoiclip.model.transformer import Encoder, Memory
 
 BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
-FROZEN_NORM = partial(FrozenBatchNorm2d, inplace=True)
 # Of the images that inference takes through the backbone at a time.
 PIXELS_AT_ONCE = 2**20
 
@@ -27,7 +25,7 @@ class Backbone(nn.Module):
         super().__init__()
         block = BLOCKS[config.block]
         self.body = ResNet(
-            block,
+            block,  # type: ignore[arg-type]  # timm says blocks where it takes their class
             tuple(config.layers),
             num_classes=0,
             output_stride=config.stride,
@@ -36,7 +34,7 @@ class Backbone(nn.Module):
             # A frozen norm that starts at zero would silence its residual branch for good.
             zero_init_last=False,
         )
-        self.num_channels = config.channels[-1] * block.expansion
+        self.num_channels: int = self.body.num_features
         # Half the time of a step on a CPU, and no slower on a GPU.
         self.body.to(memory_format=torch.channels_last)
 
@@ -54,7 +52,7 @@ class Backbone(nn.Module):
 
     def frozen_part(self) -> list[nn.Module]:
         """Stem and first stage, which fine-tuning leaves alone."""
-        return [self.body.conv1, self.body.bn1, self.body.layer1]
+        return [self.body.get_submodule(name) for name in ("conv1", "bn1", "layer1")]
 
 
 class DetectorEncoder(nn.Module):
@@ -68,14 +66,19 @@ class DetectorEncoder(nn.Module):
     def __init__(
         self,
         config: DetectorConfig,
-        norm_layer: Callable[..., nn.Module] = FROZEN_NORM,
+        norm_layer: Callable[..., nn.Module] = FrozenBatchNorm2d,
     ) -> None:
         super().__init__()
         self.width = config.width
         self.backbone = Backbone(config.backbone, norm_layer)
         self.input_projection = nn.Conv2d(self.backbone.num_channels, config.width, kernel_size=1)
         self.transformer = Encoder(
-            config.encoder_layers, config.width, config.heads, config.feed_forward, config.dropout
+            config.encoder_layers,
+            config.width,
+            config.heads,
+            config.feed_forward,
+            config.dropout,
+            checkpoint_layers=config.checkpoint_encoder,
         )
 
     def forward(self, images: Tensor, padding_mask: Tensor | None) -> Memory:

@@ -69,6 +69,8 @@ class HOICLIP(nn.Module):
         self.verb_weight = config.verb.weight
         self.verb_classifier = None
         if config.verb.representation != "none":
+            if tables.verb_vectors is None:
+                raise ValueError("verb.representation: there are no verb vectors")
             self.verb_classifier = VerbClassifier(
                 tables.verb_vectors, tables.verb_to_hoi, config.verb.adapter_hidden
             )

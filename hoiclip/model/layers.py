@@ -10,80 +10,45 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 
 class FrozenBatchNorm2d(nn.Module):
     """Batch norm with fixed statistics and affine parameters, all buffers, so never trained.
 
+    Equals `F.batch_norm`, which would keep its input for a backward pass that does not need it.
+
     Args:
         num_features: channels.
         eps: added to the variance.
-        inplace: whether the input is overwritten, which saves time and memory; for the output of
-            a convolution, which nothing else reads.
         device: of the buffers.
         dtype: of the buffers.
     """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(
         self,
         num_features: int,
         eps: float = 1e-5,
-        inplace: bool = False,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.eps = eps
-        self.inplace = inplace
         for name, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
             values = torch.full((num_features,), float(value), device=device, dtype=dtype)
             self.register_buffer(name, values)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W)."""
-        statistics = (self.running_mean, self.running_var, self.weight, self.bias)
-        if self.inplace:
-            return _InPlaceBatchNorm.apply(x, *statistics, self.eps)
-        return F.batch_norm(x, *statistics, eps=self.eps)
-
-
-class _InPlaceBatchNorm(torch.autograd.Function):
-    """`F.batch_norm` of fixed statistics, written over its input, of which nothing is kept.
-
-    Autograd's own keeps the input, which its backward pass does not need. Operations and their
-    order are the ones of PyTorch's CPU kernels, so that results are equal to the bit.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx,
-        x: Tensor,
-        mean: Tensor,
-        variance: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        eps: float,
-    ) -> Tensor:
-        ctx.mark_dirty(x)
-        ctx.save_for_backward(variance, weight)
-        ctx.eps = eps
-        scale = weight * (variance + eps).rsqrt()
-        shift = torch.addcmul(bias, mean, scale, value=-1)
-        return torch.addcmul(_per_channel(shift), x, _per_channel(scale), out=x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        variance, weight = ctx.saved_tensors
-        inverse = (variance.double() + ctx.eps).rsqrt().to(gradient.dtype)
-        scaled = (gradient * _per_channel(inverse)).mul_(_per_channel(weight))
-        return scaled, None, None, None, None, None
-
-
-def _per_channel(values: Tensor) -> Tensor:
-    return values.view(1, -1, 1, 1)
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        # With the roundings of PyTorch's CPU kernels.
+        shift = torch.addcmul(self.bias, self.running_mean, scale, value=-1)
+        return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
 
 
 class MLP(nn.Module):
@@ -101,14 +66,6 @@ class MLP(nn.Module):
         return self.layers[-1](x)
 
 
-class Dropout(nn.Dropout):
-    """Dropout that keeps one byte per number for the backward pass, on a CPU too."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(...) → (...)."""
-        return torch.native_dropout(x, self.p, True)[0] if self.training and self.p > 0 else x
-
-
 class FeedForwardBlock(nn.Module):
     """Base of the transformer layers: their two linear layers with ReLU and dropout."""
 
@@ -116,34 +73,11 @@ class FeedForwardBlock(nn.Module):
         super().__init__()
         self.linear1 = nn.Linear(width, hidden)
         self.linear2 = nn.Linear(hidden, width)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """(..., D) → (..., D); the residual and its norm belong to the caller."""
-        hidden = _relu_dropout(self.linear1(x), self.dropout.p if self.training else 0.0)
-        return self.dropout(self.linear2(hidden))
-
-
-def _relu_dropout(x: Tensor, probability: float) -> Tensor:
-    return _ReluDropout.apply(x, probability) if probability > 0 else F.relu(x)
-
-
-class _ReluDropout(torch.autograd.Function):
-    """ReLU, then dropout: of both, the result alone is kept; where it is positive is a gradient."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, probability: float) -> Tensor:
-        kept = torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - probability)
-        ctx.scale = 1 / (1 - probability)
-        output = x.relu().mul_(kept).mul_(ctx.scale)
-        ctx.save_for_backward(output)
-        return output
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        (output,) = ctx.saved_tensors
-        return (gradient * (output > 0)).mul_(ctx.scale), None
+        return self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x)))))
 
 
 def xavier_uniform_matrices(module: nn.Module) -> None:

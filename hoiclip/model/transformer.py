@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from hoiclip.model.attention import attend, attention
 from hoiclip.model.layers import FeedForwardBlock, xavier_uniform_matrices
@@ -47,12 +48,30 @@ class EncoderLayer(FeedForwardBlock):
 
 
 class Encoder(nn.Module):
-    """A stack of encoder layers without a final norm."""
+    """A stack of encoder layers without a final norm.
+
+    Args:
+        layers: how many.
+        width: D.
+        heads: of the attentions.
+        feed_forward: hidden width of the feed-forward blocks.
+        dropout: probability.
+        checkpoint_layers: whether training keeps of each layer its input alone, and computes the
+            rest again in the backward pass.
+    """
 
     def __init__(
-        self, layers: int, width: int, heads: int, feed_forward: int, dropout: float
+        self,
+        layers: int,
+        width: int,
+        heads: int,
+        feed_forward: int,
+        dropout: float,
+        *,
+        checkpoint_layers: bool = False,
     ) -> None:
         super().__init__()
+        self.checkpoint_layers = checkpoint_layers
         self.layers = nn.ModuleList(
             EncoderLayer(width, heads, feed_forward, dropout) for _ in range(layers)
         )
@@ -60,8 +79,12 @@ class Encoder(nn.Module):
 
     def forward(self, tokens: Tensor, position: Tensor, padding_mask: Tensor | None) -> Memory:
         """Encodes feature cells (B, N, D)."""
+        again = self.checkpoint_layers and self.training
         for layer in self.layers:
-            tokens = layer(tokens, position, padding_mask)
+            if again:
+                tokens = checkpoint(layer, tokens, position, padding_mask, use_reentrant=False)
+            else:
+                tokens = layer(tokens, position, padding_mask)
         return Memory(tokens, position, padding_mask)
 
 

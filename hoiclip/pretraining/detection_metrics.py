@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from typing import Any
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -26,7 +27,8 @@ def average_precision_50(
         num_classes: number of classes.
     """
     coco = COCO()
-    annotations, results = [], []
+    annotations: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for image, ((classes, boxes), (probability, found)) in enumerate(
         zip(ground_truth, detections, strict=True)
     ):

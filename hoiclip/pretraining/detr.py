@@ -82,8 +82,8 @@ class Detr(nn.Module):
         """(B, 3, H, W) normalised images without padding → detections."""
         memory = self.encoder(images, None)
         groups = self.groups if self.training else 1
-        queries = self.queries.weight.chunk(self.groups)[:groups]
-        queries = torch.stack(queries).repeat_interleave(len(images), 0)
+        by_group = torch.stack(self.queries.weight.chunk(self.groups)[:groups])
+        queries = by_group.repeat_interleave(len(images), 0)
         repeated = Memory(
             memory.tokens.repeat(groups, 1, 1), memory.position.repeat(groups, 1, 1), None
         )

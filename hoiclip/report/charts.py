@@ -23,7 +23,7 @@ SUBSET_STYLES = {
     "rare": ("#d4602a", "--", "Rare"),
     "non_rare": ("#2a9d78", ":", "Non-rare"),
 }
-_SETTINGS = {
+_SETTINGS: dict[matplotlib.typing.RcKeyType, Any] = {
     "svg.hashsalt": "hoiclip",
     "font.size": 9,
     "font.family": "DejaVu Sans",

@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.readers.frame import frame_notes
 from hoiclip.evaluation.tables import ImageIndex
-from hoiclip.foreign.rows import UNKNOWN_HOI, Rows
-from hoiclip.foreign.vcoco_list import PersonDetections
+from hoiclip.formats.annotations.frame import frame_notes
+from hoiclip.formats.predictions.people import PersonDetections
+from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
 from hoiclip.overlap import row_iou
 
 _LEAST_IOU = 0.5

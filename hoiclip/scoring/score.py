@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.evaluation.evaluation import Evaluation
+from hoiclip.evaluation.evaluation import EvaluateConfig, Evaluation
 from hoiclip.evaluation.protocols import HICO, V_COCO, ProtocolName, RecallSteps
 from hoiclip.evaluation.vcoco_truth import Actions
-from hoiclip.foreign import hoia, matlab, parquet, vcoco_list
-from hoiclip.foreign.annotation_kinds import ORDER, annotations_in
-from hoiclip.foreign.annotations import Source, SourceOptions, read_annotations
-from hoiclip.foreign.images import ImageNames
-from hoiclip.foreign.numbering import NumberingName
-from hoiclip.foreign.prediction_formats import PredictionFormat, format_of
-from hoiclip.foreign.rows import UNKNOWN_HOI, Rows
+from hoiclip.formats.annotations.detection import ORDER, annotations_in
+from hoiclip.formats.annotations.reading import read_annotations
+from hoiclip.formats.annotations.source import SourceOptions
+from hoiclip.formats.predictions.detection import format_of
+from hoiclip.formats.predictions.hoia_numbering import NumberingName
+from hoiclip.formats.predictions.options import PredictionOptions
+from hoiclip.formats.predictions.people import PersonDetections
+from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
+from hoiclip.formats.registry import PREDICTION_FORMATS
 from hoiclip.scoring.boxes import BoxConvention
 from hoiclip.scoring.classes import classes_of
 from hoiclip.scoring.doubts import box_doubts, people_doubts, zero_doubts
@@ -49,7 +50,7 @@ class Request:
     annotations: Path
     source: SourceOptions
     protocol: ProtocolName | None = None
-    format: PredictionFormat | None = None
+    format: str | None = None
     numbering: NumberingName | None = None
     boxes: BoxConvention | None = None
     classes: Path | None = None
@@ -78,44 +79,55 @@ def score(request: Request) -> Evaluation:
         problem = "V-COCO's list, and the annotations do not have V-COCO's actions and roles"
         fix = "Give V-COCO's: vcoco_test.json --coco instances_val2014.json"
         raise InputError(path, problem, fix=fix)
-    if format_ == "parquet":
-        _check_made_for(source.vocabulary, path)
     classes, note = classes_of(source.vocabulary, request.classes, source.folder)
     task = Task(
         source=source,
         classes=classes,
-        protocol=request.protocol or (V_COCO if has_roles else HICO.name),
+        config=EvaluateConfig(
+            protocol=request.protocol or (V_COCO if has_roles else HICO.name),
+            recall_steps=request.recall_steps,
+        ),
         boxes=request.boxes or ("continuous" if format_ == "parquet" else "inclusive"),
         diagnosis=request.diagnosis,
-        recall_steps=request.recall_steps,
     )
-    actions = Actions.of(source.vocabulary) if task.is_vcoco else None
-    notes = [*source.notes, *([note] if note and not task.is_vcoco else [])]
+    actions = Actions.of(source.vocabulary) if task.config.is_vcoco else None
+    notes = [*source.notes, *([note] if note and not task.config.is_vcoco else [])]
     if not source.annotations.interactions.num_rows:
         notes.append("the annotations hold no interaction, so that no figure is defined")
     info: dict[str, Any] = {"format": format_, "boxes": task.boxes}
     if source.numbering is not None:
         info["annotation_numbering"] = source.numbering.name
-    evaluation = (
-        _score_people(path, task, actions, info, notes)
-        if format_ == "vcoco"
-        else _score_rows(request, format_, task, info, notes)
-    )
+    if format_ == "vcoco":
+        _check_roles_are_scored(path, task)
+    options = PredictionOptions(source=source, numbering=request.numbering, actions=actions)
+    read = PREDICTION_FORMATS[format_].read(path, options)
+    notes += read.notes
+    if read.numbering is not None:
+        info["numbering"] = read.numbering
+    if read.people is not None and actions is not None:
+        evaluation = _score_people(read.people, task, actions, info, notes)
+    elif read.rows is not None:
+        evaluation = _score_rows(read.rows, read.numbering, task, info, notes)
+    else:
+        raise ValueError(f"{format_}: its reader gave nothing to score")
     return replace(evaluation, input_info=info, notes=tuple(notes))
 
 
-def _score_people(
-    path: Path, task: Task, actions: Actions | None, info: dict[str, Any], notes: list[str]
-) -> Evaluation:
-    """Scores V-COCO's list; adds to `info` and `notes`."""
-    if actions is None:
-        problem = f"V-COCO's list names no HOI classes, which the protocol {task.protocol} scores"
+def _check_roles_are_scored(path: Path, task: Task) -> None:
+    if not task.config.is_vcoco:
+        protocol = task.config.protocol
+        problem = f"V-COCO's list names no HOI classes, which the protocol {protocol} scores"
         raise InputError(path, problem, fix="Use --protocol vcoco")
-    if task.recall_steps is not None:
+    if task.config.recall_steps is not None:
         problem = "V-COCO's list names no HOI classes, whose AP alone is taken at recall steps"
         raise InputError(path, problem, fix="Leave --recall-steps out")
+
+
+def _score_people(
+    people: PersonDetections, task: Task, actions: Actions, info: dict[str, Any], notes: list[str]
+) -> Evaluation:
+    """Scores V-COCO's list; adds to `info` and `notes`."""
     annotations = task.source.annotations
-    people = vcoco_list.read(path, ImageNames(annotations.images), actions)
     doubts = box_doubts(annotations, people.image_id, people.human_boxes_xyxy)
     evaluation = task.score_people(people, actions)
     if evaluation.is_zero and not doubts:
@@ -126,27 +138,22 @@ def _score_people(
 
 
 def _score_rows(
-    request: Request, format_: PredictionFormat, task: Task, info: dict[str, Any], notes: list[str]
+    rows: Rows,
+    numbering: NumberingName | None,
+    task: Task,
+    info: dict[str, Any],
+    notes: list[str],
 ) -> Evaluation:
     """Scores predictions of HOI classes; adds to `info` and `notes`."""
-    path, source = request.predictions, task.source
-    annotations, vocabulary = source.annotations, source.vocabulary
-    names, numbering = ImageNames(annotations.images), None
-    if format_ == "parquet":
-        rows = parquet.read(path, names, vocabulary)
-    elif format_ == "matlab":
-        rows, note = matlab.read(path, _columns_of(source), vocabulary)
-        notes += [] if note is None else [note]
-    else:
-        rows, numbering = hoia.read(path, names, vocabulary, request.numbering, source.numbering)
-        info["numbering"] = numbering
+    source = task.source
+    annotations = source.annotations
     info |= _counts(rows.image_id, annotations)
     doubts = box_doubts(annotations, rows.image_id, rows.human_boxes_xyxy, rows.object_boxes_xyxy)
     notes += [*doubts, *_notes(rows, task)]
     evaluation = task.score_rows(rows)
     if evaluation.is_zero and not doubts:
         annotated = None if source.numbering is None else source.numbering.name
-        key: Literal["verb", "hoi"] = "verb" if task.is_vcoco else "hoi"
+        key: Literal["verb", "hoi"] = "verb" if task.config.is_vcoco else "hoi"
         notes += zero_doubts(annotations, rows, key, numbering, annotated)
     return evaluation
 
@@ -162,28 +169,10 @@ def _notes(rows: Rows, task: Task) -> list[str]:
     if count := rows.repeated:
         notes.append(f"{count} rows repeat a pair and class of their image: false alarms")
     if count := int((rows.hoi == UNKNOWN_HOI).sum()):
-        left = "left out of default and known_object" if task.is_vcoco else "left out"
+        left = "left out of default and known_object" if task.config.is_vcoco else "left out"
         pairs = "a verb and object that are no HOI class together"
         notes.append(f"{count} rows name {pairs}: {left}, as no class counts them")
     return notes
-
-
-def _check_made_for(vocabulary: Vocabulary, predictions: Path) -> None:
-    """Raises `InputError` where the classes beside the predictions are not the annotations'."""
-    beside = predictions.parent / "vocabulary.parquet"
-    if beside.is_file() and Vocabulary.read(beside).hois != vocabulary.hois:
-        problem = f"made for the classes of {beside}, which the annotations do not have"
-        raise InputError(predictions, problem, fix="Score it with annotations of its data set")
-
-
-def _columns_of(source: Source) -> pa.Table:
-    """The images as Matlab detections count them.
-
-    Of HICO-DET's own files and of `instances` these are the images as they stand there; other files
-    order them as they like, and HICO-DET orders them by name.
-    """
-    images = source.annotations.images
-    return images if source.kind in ("hico_mat", "hico_instances") else images.sort_by("file_name")
 
 
 def _has_roles(vocabulary: Vocabulary) -> bool:
@@ -194,7 +183,7 @@ def _has_roles(vocabulary: Vocabulary) -> bool:
         return False
 
 
-def _found_format(request: Request) -> PredictionFormat:
+def _found_format(request: Request) -> str:
     path = request.predictions
     try:
         return format_of(path)

@@ -9,23 +9,15 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip.data.annotations import Annotations
-from hoiclip.evaluation.diagnosis import diagnose
-from hoiclip.evaluation.evaluation import Evaluation
-from hoiclip.evaluation.hico import evaluate_hico
-from hoiclip.evaluation.protocols import (
-    HICO,
-    V_COCO,
-    ProtocolName,
-    RecallSteps,
-    protocol_named,
-)
+from hoiclip.evaluation.evaluation import EvaluateConfig, Evaluation, evaluate_hois
+from hoiclip.evaluation.protocols import V_COCO
 from hoiclip.evaluation.tables import ImageIndex
 from hoiclip.evaluation.vcoco import VcocoResult, evaluate_vcoco, score_detections
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_roles, diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import Actions, truth_of
-from hoiclip.foreign.annotations import Source
-from hoiclip.foreign.rows import UNKNOWN_HOI, Rows
-from hoiclip.foreign.vcoco_list import PersonDetections
+from hoiclip.formats.annotations.source import Source
+from hoiclip.formats.predictions.people import PersonDetections
+from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
 from hoiclip.scoring.boxes import BoxConvention, protocol_offset
 from hoiclip.vocabulary import Hoi, Vocabulary
 
@@ -37,23 +29,16 @@ class Task:
     Attributes:
         source: the annotations.
         classes: rows of `schema.CLASSES`.
-        protocol: name of the rules.
+        config: by which protocol.
         boxes: what the coordinates of the predictions are.
         diagnosis: whether to say where the average precision goes.
-        recall_steps: of the AP of HOI classes; None for the protocol's own.
     """
 
     source: Source
     classes: pa.Table
-    protocol: ProtocolName
+    config: EvaluateConfig
     boxes: BoxConvention
     diagnosis: bool = False
-    recall_steps: RecallSteps | None = None
-
-    @property
-    def is_vcoco(self) -> bool:
-        """Whether roles are scored."""
-        return self.protocol == V_COCO
 
     @cached_property
     def by_verb(self) -> tuple[Annotations, Vocabulary]:
@@ -73,27 +58,23 @@ class Task:
 
     def score_rows(self, rows: Rows) -> Evaluation:
         """Scores predictions of HOI classes."""
-        labels = self.source.annotations, self.source.vocabulary
         known = rows.hoi != UNKNOWN_HOI
-        rules = protocol_named(HICO.name if self.is_vcoco else self.protocol, self.recall_steps)
-        table = rows.table(rows.hoi, known, protocol_offset(self.boxes, rules.name))
-        hico = evaluate_hico(table, *labels, self.classes, rules, boxes="protocol")
-        if not self.is_vcoco:
-            diagnosis = (
-                diagnose(table, *labels, rules, boxes="protocol") if self.diagnosis else None
-            )
-            return Evaluation(
-                protocol=self.protocol,
-                vocabulary=self.source.vocabulary,
-                hico=hico,
-                diagnosis=diagnosis,
-            )
+        offset = protocol_offset(self.boxes, self.config.hoi_rules.name)
+        hois = evaluate_hois(
+            rows.table(rows.hoi, known, offset),
+            self.source.annotations,
+            self.source.vocabulary,
+            self.classes,
+            self.config,
+            boxes="protocol",
+            diagnosis=self.diagnosis,
+        )
+        if not self.config.is_vcoco:
+            return hois
         everything = np.ones(len(rows), bool)
         table = rows.table(rows.verb, everything, protocol_offset(self.boxes, V_COCO))
-        return Evaluation(
-            protocol=self.protocol,
-            vocabulary=self.source.vocabulary,
-            hico=hico,
+        return replace(
+            hois,
             vcoco=evaluate_vcoco(table, *self.by_verb, boxes="protocol"),
             missing_roles=self.source.missing_roles,
             unlabelled_people=self.source.annotations.unlabelled_people is not None,
@@ -118,7 +99,7 @@ class Task:
             every_role = people.roles(image, offset, slice(None))
             diagnosis = diagnose_roles(every_role, truth, actions)
         return Evaluation(
-            protocol=self.protocol,
+            protocol=self.config.protocol,
             vocabulary=self.source.vocabulary,
             hico=None,
             vcoco=_of_each_group(results),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -71,6 +72,9 @@ class Criterion(nn.Module):
         seen: (C,) bool, the HOI classes that training may see; the others take no part.
     """
 
+    object_weight: Tensor
+    seen: Tensor
+
     def __init__(
         self, config: LossConfig, matcher: HungarianMatcher, num_object_logits: int, seen: Tensor
     ) -> None:
@@ -99,7 +103,7 @@ class Criterion(nn.Module):
         humans, objects = _box_counts(targets)
         terms = [self._layer(LayerOutputs(*layer), targets, humans, objects) for layer in layers]
         losses = {name: torch.stack([t[name] for t in terms]).sum() for name in terms[0]}
-        return {**losses, "total": sum(losses.values())}
+        return {**losses, "total": reduce(torch.add, losses.values())}
 
     def _layer(
         self, outputs: LayerOutputs, targets: Targets, humans: float, objects: float | Tensor

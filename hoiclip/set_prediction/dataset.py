@@ -27,7 +27,7 @@ class LabelledSample(Sample):
     targets: Targets
 
 
-class TrainingDataset(Dataset):
+class TrainingDataset(Dataset[LabelledSample]):
     """Images of a partition, augmented by the epoch, with their pairs.
 
     The view of an image in an epoch depends on seed, epoch and image alone, so neither workers

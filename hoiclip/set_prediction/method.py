@@ -16,19 +16,21 @@ from hoiclip.methods.contract import (
     Method,
     NotFiniteError,
     RankSettings,
-    ScoredPairs,
+    ScoringT,
 )
+from hoiclip.model.config import SetPredictionConfig
 from hoiclip.postprocess import postprocess
-from hoiclip.ranges import Config
+from hoiclip.scored_pairs import ScoredPairs
 from hoiclip.set_prediction.batch import LabelledBatch
 from hoiclip.set_prediction.outputs import Outputs
+from hoiclip.set_prediction.parameter_groups import DetectorRates
 from hoiclip.set_prediction.targets import Targets
 
 Criterion = Callable[[Outputs, Targets], dict[str, Tensor]]
 """Weighted loss terms by name, see `hoiclip.set_prediction.criterion.Criterion`."""
 
 
-class SetPrediction(Method):
+class SetPrediction(Method[LabelledBatch, DetectorRates, ScoringT]):
     """A method whose network gives a fixed number of pairs with scores of all classes.
 
     Attributes:
@@ -36,6 +38,7 @@ class SetPrediction(Method):
     """
 
     uses_labels = True
+    config: SetPredictionConfig
     criterion: Criterion | None = None
 
     @abstractmethod
@@ -48,7 +51,7 @@ class SetPrediction(Method):
         """
 
     @abstractmethod
-    def enhancement(self, outputs: Outputs, scoring: Config) -> np.ndarray | None:
+    def enhancement(self, outputs: Outputs, scoring: ScoringT) -> np.ndarray | None:
         """(B, C) float32 that is added to every pair's score of a class; None for none."""
 
     def training_step(
@@ -60,13 +63,19 @@ class SetPrediction(Method):
     def losses(
         self, outputs: Outputs, batch: LabelledBatch, features: FrozenFeatures | None
     ) -> dict[str, Tensor]:
-        """Weighted loss terms of what the network says."""
+        """Weighted loss terms of what the network says.
+
+        Raises:
+            RuntimeError: the method has no criterion.
+        """
+        if self.criterion is None:
+            raise RuntimeError("outside training there is no criterion")
         terms = self.criterion(outputs, batch.targets.to(self.device))
         return {name: term for name, term in terms.items() if name != "total"}
 
     @torch.inference_mode()
     def score_pairs(
-        self, batch: Batch, settings: RankSettings, scorings: Sequence[Config]
+        self, batch: Batch, settings: RankSettings, scorings: Sequence[ScoringT]
     ) -> list[ScoredPairs]:
         """See `Method.score_pairs`; scores are of the last decoder layer."""
         features = None
@@ -79,7 +88,7 @@ class SetPrediction(Method):
         if self.vocabulary.has_missing_objects:
             missing = object_logits.argmax(-1) == self.vocabulary.num_objects
             object_boxes[missing.cpu().numpy()] = np.nan
-        selections = postprocess(
+        return postprocess(
             outputs.hoi_logits[-1].sigmoid().cpu().numpy(),
             object_logits.sigmoid().cpu().numpy(),
             human_boxes,
@@ -90,14 +99,6 @@ class SetPrediction(Method):
             nms=settings.nms,
             threads=settings.threads,
         )
-        return [
-            ScoredPairs(
-                **vars(selection),
-                human_boxes_xyxy=human_boxes[selection.image, selection.query],
-                object_boxes_xyxy=object_boxes[selection.image, selection.query],
-            )
-            for selection in selections
-        ]
 
     def inputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Images and padding mask of a batch on the network's device."""

@@ -95,7 +95,7 @@ def _shown(
         seed=config.seed,
         clip_view=None if cached else view,
     )
-    if not cached:
+    if view is None or not cached:
         return dataset, ComputedFeatures(method.frozen_features, device)
     names = dataset.file_names
     read = data.store.read

@@ -78,8 +78,9 @@ def _scenery(
     style = rng.integers(3)
     if style == 0:
         for _ in range(3):
-            x, r = rng.uniform(0, 128), rng.uniform(18, 40)
-            draw.pieslice((x - r, horizon - 0.35 * r, x + r, horizon + 0.35 * r), 180, 360, far)
+            x, half = rng.uniform(0, 128), rng.uniform(18, 40)
+            hill = (x - half, horizon - 0.35 * half, x + half, horizon + 0.35 * half)
+            draw.pieslice(hill, 180, 360, far)
     elif style == 1:
         x = -4.0
         while x < 128:

@@ -31,8 +31,16 @@ def _offset(p: Point, dx: float, dy: float) -> Point:
     return p[0] + dx, p[1] + dy
 
 
-def _standing(rng: np.random.Generator, hip: Point = (0.0, -0.465), **changes) -> Pose:
-    lean = changes.pop("lean", rng.uniform(-3, 3))
+def _standing(
+    rng: np.random.Generator,
+    hip: Point = (0.0, -0.465),
+    *,
+    lean: float | None = None,
+    **changes: Point,
+) -> Pose:
+    # Drawn in any case, so that what follows does not depend on who states the lean.
+    sway = rng.uniform(-3, 3)
+    lean = sway if lean is None else lean
     shoulder = shoulder_of(hip, lean)
     stance = rng.uniform(0.03, 0.07)
     pose = {
@@ -172,7 +180,7 @@ def make_bystander(rng: np.random.Generator) -> tuple[Layer, ...]:
     """A person who does nothing with any object: at ease, walking, waving or cheering."""
     shoulder = shoulder_of((0.0, -0.465), 0.0)
     kind = rng.integers(4)
-    changes = {}
+    changes: dict[str, Point] = {}
     if kind == 1:
         changes = {
             "near_foot": (-0.16, 0.0),

@@ -60,9 +60,10 @@ def arc(
 
 def shade(colour: Colour, factor: float) -> Colour:
     """The colour made darker (`factor` < 1) or lighter (> 1, towards white)."""
-    if factor <= 1:
-        return tuple(int(c * factor) for c in colour)
-    return tuple(int(255 - (255 - c) / factor) for c in colour)
+    red, green, blue = (
+        int(c * factor) if factor <= 1 else int(255 - (255 - c) / factor) for c in colour
+    )
+    return red, green, blue
 
 
 def transform(

@@ -23,7 +23,8 @@ class Thing:
 def vivid(rng: np.random.Generator) -> Colour:
     """A random colour of medium to high saturation and brightness."""
     h, s, v = rng.random(), rng.uniform(0.45, 0.95), rng.uniform(0.55, 1.0)
-    return tuple(int(255 * c) for c in colorsys.hsv_to_rgb(h, s, v))
+    red, green, blue = (int(255 * c) for c in colorsys.hsv_to_rgb(h, s, v))
+    return red, green, blue
 
 
 def _ball(a: Colour, b: Colour) -> Thing:

@@ -200,7 +200,7 @@ def _pair_group(
     height: float,
 ) -> _Group:
     verb, category = combination
-    verbs = (verb,)
+    verbs: tuple[int, ...] = (verb,)
     if verb == _SIT_ON and (_HOLD, category) in allowed and rng.random() < _SIT_AND_HOLD:
         verbs = (_HOLD, _SIT_ON)
     person, thing = interactions.make_pair(rng, [VERBS[v].name for v in verbs], OBJECTS[category])

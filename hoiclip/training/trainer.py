@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import pyarrow as pa
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from hoiclip import schema
 from hoiclip.errors import NonFiniteLossError, ParamsError
@@ -26,6 +26,8 @@ from hoiclip.training.optimizer import build_optimizer
 from hoiclip.training.state import Progress, ResumeFolder
 
 STEPS_PER_RECORD = 20
+BatchT = TypeVar("BatchT", bound=TrainingBatch)
+ConfigT = TypeVar("ConfigT", bound=OptimizationConfig)
 Features = Callable[[TrainingBatch], FrozenFeatures | None]
 Log = Callable[[int, dict[str, float]], None]
 
@@ -62,7 +64,7 @@ class Trained:
     provenance: dict[str, Any]
 
 
-class Trainer:
+class Trainer(Generic[BatchT, ConfigT]):
     """Trains a method's network.
 
     Args:
@@ -77,10 +79,10 @@ class Trainer:
 
     def __init__(
         self,
-        method: Method,
-        data: TrainingData,
+        method: Method[BatchT, ConfigT, Any],
+        data: TrainingData[BatchT],
         features: Features,
-        config: OptimizationConfig,
+        config: ConfigT,
         inputs: list[Path],
         resume_root: Path,
         log: Log,
@@ -151,11 +153,12 @@ class Trainer:
         shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
         say(f"epoch {progress.epoch}/{self.config.epochs}  {shown}  {progress.seconds:.0f} s")
 
-    def _loader(self, epoch: int) -> DataLoader:
+    def _loader(self, epoch: int) -> DataLoader[Any]:
         order = torch.Generator().manual_seed(self.config.seed * 100_003 + epoch)
         self.data.epoch = epoch
         return DataLoader(
-            self.data,
+            # It needs no more of a data set than the contract says, but asks for this type.
+            cast("Dataset[Any]", self.data),
             self.config.batch_size,
             shuffle=True,
             generator=order,
@@ -183,11 +186,11 @@ class Trainer:
                     progress.history.append((*place, f"loss/{name}", mean))
                 recent = []
         means = {f"loss/{name}": value / len(loader) for name, value in sums.items()}
-        return {**means, "lr": self.schedule.get_last_lr()[0]}
+        return {**means, "lr": float(self.schedule.get_last_lr()[0])}
 
-    def _step(self, batch: TrainingBatch, progress: Progress) -> dict[str, float]:
+    def _step(self, batch: BatchT, progress: Progress) -> dict[str, float]:
         losses = self.method.training_step(batch, self.features(batch))
-        total: Tensor = sum(losses.values())
+        total = reduce(torch.add, losses.values())
         values = {name: value.item() for name, value in {**losses, "total": total}.items()}
         if not torch.isfinite(total):
             names = ", ".join(self.data.file_names[index] for index in batch.indices[:4])
@@ -207,9 +210,13 @@ class Trainer:
         self.resume.copy_weights(self._kept(progress.epoch), out / "weights")
         columns = [pa.array(column) for column in zip(*progress.history, strict=True)]
         history = pa.table(columns, names=schema.HISTORY.names)
-        provenance = {"steps": progress.step}
-        schema.write_table(out / "history.parquet", history, schema.HISTORY, provenance)
-        provenance = {"training": self.key, "epoch": progress.epoch, "steps": progress.step}
+        steps = {"steps": progress.step}
+        schema.write_table(out / "history.parquet", history, schema.HISTORY, steps)
+        provenance: dict[str, Any] = {
+            "training": self.key,
+            "epoch": progress.epoch,
+            "steps": progress.step,
+        }
         if self.resume.accepted:
             provenance["accepted_code"] = self.resume.accepted
         return Trained(progress.step, round(progress.seconds, 1), provenance)

@@ -1,6 +1,7 @@
 """Verb vectors by visual semantic arithmetic on the training crops of seen classes."""
 
 from pathlib import Path
+from typing import Any
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip import schema
@@ -43,7 +44,7 @@ def main(params: Path) -> dict:
         schema.write_table(OUT, schema.read_table(GIVEN, width), width, origin)
         return {"taken": origin}
     seen = schema.read_table(CLASSES, schema.CLASSES)["seen"].to_numpy()
-    provenance = {
+    provenance: dict[str, Any] = {
         "clip": encoder.provenance,
         "accumulation": config.accumulation,
         "classes_sha256": sha256_file(CLASSES),

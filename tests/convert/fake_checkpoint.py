@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hoiclip.convert.setting import published_settings
-from hoiclip.data.readers.vocabularies import hico_det
+from hoiclip.formats.vocabularies import hico_det
 
 Shapes = dict[str, tuple[int, ...]]
 

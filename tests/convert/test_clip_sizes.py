@@ -13,7 +13,7 @@ from hoiclip.clip_weights import load_clip
 from hoiclip.convert.arguments import RELEASED, read_arguments
 from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.sizes import clip_config, model_config
-from hoiclip.data.readers.vocabularies import hico_det
+from hoiclip.formats.vocabularies import hico_det
 from hoiclip.model.hoiclip import HOICLIP, Tables
 
 # Width of the tokens, of the shared space, side of a patch, layers.

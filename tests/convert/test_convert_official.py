@@ -25,8 +25,8 @@ from hoiclip.convert.sizes import clip_config, model_config
 from hoiclip.convert.sniff import convert
 from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
-from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import WeightsError
+from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.methods.hoiclip.config import Scoring
 from hoiclip.methods.hoiclip.method import tables_of_state
 from hoiclip.methods.registry import method_named

@@ -14,8 +14,8 @@ from hoiclip.clip_encoder import build_clip
 from hoiclip.clip_weights import load_clip
 from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.sniff import convert
-from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import WeightsError
+from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.tensors import read_safetensors
 from hoiclip.verb_cache import read_verb_vectors
 

@@ -1,6 +1,6 @@
-"""Layouts of source files, shared with the readers' tests."""
+"""Layouts of annotation files, shared with the tests of formats."""
 
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent / "readers"))
+sys.path.append(str(Path(__file__).parents[1] / "formats/annotations"))

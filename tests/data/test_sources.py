@@ -13,10 +13,10 @@ from hoiclip import schema
 from hoiclip.data import image_checks
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
-from hoiclip.data.readers.report import REPORT
 from hoiclip.data.sources.prepare import plan, prepare
 from hoiclip.data.sources.summary import summary_lines
 from hoiclip.errors import InputError, ParamsError
+from hoiclip.formats.annotations.findings import REPORT
 from hoiclip.vocabulary import Vocabulary
 
 WRITERS = {

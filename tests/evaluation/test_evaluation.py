@@ -25,7 +25,6 @@ from vcoco_worlds import (
 from hoiclip import schema
 from hoiclip.config import from_mapping, load
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.evaluation import EvaluateConfig, Evaluation, evaluate_partition
@@ -35,6 +34,7 @@ from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.evaluation.vcoco import evaluate_vcoco
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import Actions
+from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 PEOPLE = [

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.readers.vocabularies import vcoco
 from hoiclip.errors import InputError
 from hoiclip.evaluation.average_precision import floating_needed
 from hoiclip.evaluation.diagnosis import diagnose
@@ -21,6 +20,7 @@ from hoiclip.evaluation.hico import SETTINGS, evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.protocols import PROTOCOLS, protocol_named
 from hoiclip.evaluation.tables import ImageIndex, detections_of
+from hoiclip.formats.vocabularies import vcoco
 
 NAMES = sorted(PROTOCOLS)
 BOX = (0.0, 0.0, 10.0, 10.0)

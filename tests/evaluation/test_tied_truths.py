@@ -11,16 +11,17 @@ import layouts
 import numpy as np
 import pyarrow as pa
 import pytest
-from foreign_files import score_files, write_json, write_parquet
+from prediction_files import score_files, write_json, write_parquet
 
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.readers import hico_instances, own
-from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.evaluation.tables import ImageIndex, ground_truth_of
-from hoiclip.foreign.annotations import SourceOptions, read_annotations
+from hoiclip.formats.annotations import hico_instances, own
+from hoiclip.formats.annotations.reading import read_annotations
+from hoiclip.formats.annotations.source import SourceOptions
+from hoiclip.formats.vocabularies import hico_det, vcoco
 
 NAMES = sorted(PROTOCOLS)
 HICO, V_COCO = hico_det(), vcoco()

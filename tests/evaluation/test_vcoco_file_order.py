@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import vcoco_reference as reference
-from foreign_files import score_files, write_json, write_parquet
+from prediction_files import score_files, write_json, write_parquet
 from vcoco_worlds import SIZE, predictions
 
-from hoiclip.data.readers.vocabularies import COCO_IDS, vcoco
-from hoiclip.foreign.annotations import SourceOptions, read_annotations
-from hoiclip.foreign.partition_folder import write_partition
+from hoiclip.formats.annotations.partition import write_partition
+from hoiclip.formats.annotations.reading import read_annotations
+from hoiclip.formats.annotations.source import SourceOptions
+from hoiclip.formats.vocabularies import COCO_IDS, vcoco
 
 V_COCO = vcoco()
 VERBS = [verb.name for verb in V_COCO.verbs]

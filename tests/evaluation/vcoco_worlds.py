@@ -11,7 +11,7 @@ from hico_worlds import FLOAT64
 
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.readers.vocabularies import vcoco
+from hoiclip.formats.vocabularies import vcoco
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

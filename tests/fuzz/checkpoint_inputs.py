@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from layouts import HICO
 
 from hoiclip.clip_encoder import build_clip
-from hoiclip.data.readers.vocabularies import vcoco
+from hoiclip.formats.vocabularies import vcoco
 
 CLIP = {
     "embed_dim": 8,

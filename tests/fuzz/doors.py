@@ -22,7 +22,7 @@ from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.splits import SplitsConfig
 from hoiclip.entry import fail
 from hoiclip.errors import HoiclipError
-from hoiclip.foreign import matlab_cells
+from hoiclip.formats.predictions import matlab_cells
 from hoiclip.methods.hoiclip.config import HoiclipConfig
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.prediction import PredictConfig
@@ -87,7 +87,7 @@ def typed(call: Callable[[], object]) -> int:
 
 
 def call_reader(case) -> int:
-    """One of the readers that `tests/data/readers/test_reader_fuzz.py` knows."""
+    """One of the readers that `tests/formats/annotations/test_reader_fuzz.py` knows."""
     name, drop = case.arguments
     read, _ = test_reader_fuzz.READERS[name]
 

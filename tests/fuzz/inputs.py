@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import own_layouts
 import pyarrow.parquet as pq
-import test_foreign_fuzz
 import test_reader_fuzz
+import test_scoring_fuzz
 import torch
 import vcoco_layouts
 import yaml
@@ -37,15 +37,15 @@ from damage import (
     places,
 )
 from fake_checkpoint import official_file
-from foreign_files import write_json, write_world
 from hypothesis import strategies as st
 from layouts import SIZE, file_name, hoia_document, instances_document, mat_bytes
 from model_inputs import NUMBERS, headers, images
 from PIL import Image
+from prediction_files import write_json, write_world
 from safetensors.torch import load_file, save_file
 from scipy.io import savemat
 from state_inputs import states
-from test_foreign_vcoco import write as write_vcoco
+from test_scoring_vcoco import write as write_vcoco
 
 from hoiclip.clip_encoder import build_clip
 from hoiclip.clip_weights import save_clip
@@ -107,11 +107,11 @@ def annotations(draw):
 
 @st.composite
 def predictions(draw):
-    name = draw(st.sampled_from(sorted([*test_foreign_fuzz.FORMATS, "matlab"])))
+    name = draw(st.sampled_from(sorted([*test_scoring_fuzz.FORMATS, "matlab"])))
     world = "../given/vworld" if name == "vcoco" else "../given/world"
     options = ["--diagnosis"] * draw(st.booleans()) + ["--out", "out"] * draw(st.booleans())
     if name == "parquet":
-        table, file = draw(test_foreign_fuzz.damaged_table()), io.BytesIO()
+        table, file = draw(test_scoring_fuzz.damaged_table()), io.BytesIO()
         pq.write_table(table, file)
         data = draw(damaged_bytes(file.getvalue(), rarely=True))
         options += ["--protocol", draw(st.sampled_from(["hico", "hoiclip", "pocket"]))]
@@ -119,9 +119,9 @@ def predictions(draw):
         data = draw(matlab_detections())
         options += ["--protocol", draw(st.sampled_from(["hico", "hoiclip", "pocket"]))]
     else:
-        text_of = test_foreign_fuzz.printed if name == "printed" else json.dumps
-        document = test_foreign_fuzz.DOCUMENTS[name]
-        data = draw(test_foreign_fuzz.damaged_json(document, text_of))
+        text_of = test_scoring_fuzz.printed if name == "printed" else json.dumps
+        document = test_scoring_fuzz.DOCUMENTS[name]
+        data = draw(test_scoring_fuzz.damaged_json(document, text_of))
         options += ["--format", "vcoco" if name == "vcoco" else "hoia"]
         if name == "printed":
             options += ["--numbering", "hoia"]
@@ -146,7 +146,7 @@ STRANGE_CELLS = st.one_of(
 @st.composite
 def matlab_detections(draw):
     """One file of all classes after up to two changes of cells or their number."""
-    world = test_foreign_fuzz.WORLD
+    world = test_scoring_fuzz.WORLD
     rows, columns = world.vocabulary.num_hois, world.images.num_rows
     rows, columns = (n + draw(st.sampled_from([0] * 9 + [1, -1])) for n in (rows, columns))
     cells = np.empty((rows, columns), object)
@@ -237,8 +237,8 @@ def write_given(folder: Path) -> None:
     write_json(folder / "vocabulary.json", own_layouts.VOCABULARY)
     write_json(folder / "own.json", own_layouts.json_document())
     for name, write, world in (
-        ("world", write_world, test_foreign_fuzz.WORLD),
-        ("vworld", write_vcoco, test_foreign_fuzz.V_WORLD),
+        ("world", write_world, test_scoring_fuzz.WORLD),
+        ("vworld", write_vcoco, test_scoring_fuzz.V_WORLD),
     ):
         (folder / name).mkdir()
         write(folder / name, world)

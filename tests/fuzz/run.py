@@ -27,7 +27,16 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("", "tests", "tests/convert", "tests/data/readers", "tests/evaluation", "tests/fuzz")
+MODULES = (
+    "",
+    "tests",
+    "tests/convert",
+    "tests/formats/annotations",
+    "tests/formats/predictions",
+    "tests/evaluation",
+    "tests/scoring",
+    "tests/fuzz",
+)
 CHUNK = 500
 """Inputs of one process: what a crash costs."""
 PACKAGES = ("hypothesis", "numpy", "open_clip_torch", "pillow", "pyarrow", "safetensors", "torch")

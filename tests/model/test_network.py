@@ -183,3 +183,34 @@ def test_every_parameter_that_is_trained_gets_a_gradient(make_detector):
     (outputs.object_boxes_cxcywh * torch.randn_like(outputs.object_boxes_cxcywh)).sum().backward()
     without = [name for name, p in model.named_parameters() if p.grad is None]
     assert without == []
+
+
+@pytest.mark.parametrize(
+    ("training", "padded", "again"),
+    [(True, True, False), (True, False, True), (False, True, False)],
+)
+def test_the_network_compiles_to_one_graph(make_detector, model_config, training, padded, again):
+    # This back end takes the graph as it is, so that no compiler is needed; it draws dropout anew
+    # where layers are computed again.
+    dropout = 0.0 if again else 0.1
+    config = dataclasses.replace(
+        model_config,
+        detector=dataclasses.replace(
+            model_config.detector, checkpoint_encoder=again, dropout=dropout
+        ),
+    )
+    model = make_detector(config).method.network.train(training)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    images, _, tokens, clip_global = inputs(model)
+    mask = torch.zeros(2, 64, 64, dtype=torch.bool)
+    mask[1, :, 32:] = True
+    arguments = images, mask if padded else None, tokens, clip_global
+    results = []
+    for network in (compiled, model):
+        torch.manual_seed(3)
+        model.zero_grad()
+        outputs = [value for value in vars(network(*arguments)).values() if value is not None]
+        sum(value.square().mean() for value in outputs).backward()
+        results.append([*outputs, *(p.grad for p in model.parameters() if p.grad is not None)])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)

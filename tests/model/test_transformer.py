@@ -66,6 +66,36 @@ def test_encoder_stacks_layers_without_a_final_norm():
     assert encoded.padding_mask is v_d.padding_mask
 
 
+def trained(encoder, v_d):
+    """Output and gradients of a training pass, and bytes kept for the backward pass."""
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    torch.manual_seed(3)
+    encoder.zero_grad()
+    tokens = v_d.tokens.clone().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = encoder(tokens, v_d.position, v_d.padding_mask).tokens
+    output.square().sum().backward()
+    gradients = [tokens.grad, *(parameter.grad for parameter in encoder.parameters())]
+    return [output.detach(), *gradients], sum(kept.values())
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_layers_computed_again_give_the_same_for_less_memory(dropout):
+    plain, saving = (Encoder(2, 8, 2, 12, dropout, checkpoint_layers=c) for c in (False, True))
+    saving.load_state_dict(plain.state_dict())
+    v_d = memory(cells=40)
+    (expected, much), (found, little) = (trained(e.train(), v_d) for e in (plain, saving))
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    assert little < much / 4
+    assert trained(saving.eval(), v_d)[1] > little
+
+
 def slow_decoder_layer(layer, x, v_d, queries):
     located = x + queries
     x = layer.norm1(x + slow_attention(layer.self_attn, located, located, x))

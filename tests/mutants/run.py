@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("hoiclip", "stages", "pipelines", "methods", "tests", "weights", "params")
+COPIED = ("hoiclip", "stages", "pipelines", "methods", "tests", "docs", "weights", "params")
 FILES = ("params.yaml", "dvc.yaml", "pyproject.toml")
 
 

@@ -10,12 +10,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# Stands for the real target: it makes the environment, then the tests pass or fail.
+# Stands for the real targets: they make the environment, then checks and tests pass or fail.
 MAKEFILE = """\
-test:
+.PHONY: check test
+check: $(VENV)/bin/dvc
+\ttest ! -e untidy
+test: $(VENV)/bin/dvc
+\ttest ! -e failing
+\techo tested
+$(VENV)/bin/dvc:
 \tmkdir -p $(VENV)/bin
 \tln -s {dvc} $(VENV)/bin/dvc
-\ttest ! -e failing
 """
 
 
@@ -26,7 +31,7 @@ def _run(project: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_a_stale_lock_is_a_warning_and_the_code_is_the_tests(project: Path) -> None:
+def test_a_stale_lock_is_a_warning_and_the_code_is_of_checks_and_tests(project: Path) -> None:
     (project / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", project / ".ci")
     (project / "Makefile").write_text(MAKEFILE.format(dvc=Path(sys.executable).parent / "dvc"))
@@ -47,6 +52,12 @@ def test_a_stale_lock_is_a_warning_and_the_code_is_the_tests(project: Path) -> N
     fresh = _run(project)
     assert fresh.returncode == 0
     assert "WARNING" not in fresh.stdout
+
+    (project / "untidy").touch()
+    untidy = _run(project)
+    assert untidy.returncode != 0
+    assert "tested\n" in untidy.stdout.splitlines(keepends=True)
+    (project / "untidy").unlink()
 
     (project / "params.yaml").write_text(
         (project / "params.yaml").read_text().replace("sleep: 0", "sleep: 0.5")

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from hoiclip.data.readers import hico_instances, hico_mat, hoia
-from hoiclip.data.readers.vocabularies import hico_det
-from hoiclip.data.sources.partition import SourcePartition, provenance, stored_sizes
+from hoiclip.data.sources.partition import SourcePartition, provenance
+from hoiclip.formats.annotations import hico_instances, hico_mat, hoia
+from hoiclip.formats.annotations.source import SourceOptions
 
 _UNPACKED = Path("hico_20160224_det")
 _VALID_PAIRS = Path("annotations/corre_hico.npy")
+_FORMATS = {"mat": hico_mat, "hoia": hoia, "instances": hico_instances}
 _FILES = {
     "mat": dict.fromkeys(("train", "test"), _UNPACKED / "anno_bbox.mat"),
     "hoia": {
@@ -64,25 +63,20 @@ def read(
         InputError: a file is absent or malformed.
     """
     path, images = raw / _FILES[config.annotations][partition], raw / _images(partition)
-    files = [path]
-    if config.annotations == "mat":
-        read = hico_mat.read(path, partition, drop_unknown=drop_unknown)
-    elif config.annotations == "instances":
-        read = hico_instances.read(path, drop_unknown=drop_unknown)
-    else:
-        valid_pairs = raw / _VALID_PAIRS if (raw / _VALID_PAIRS).exists() else None
-        files += [valid_pairs] if valid_pairs else []
-        read = hoia.read(
-            path, hico_det(), stored_sizes(images), valid_pairs=valid_pairs,
-            drop_unknown=drop_unknown,
-        )  # fmt: skip
-    annotations, vocabulary, report = read
-    return SourcePartition(
-        annotations=annotations,
-        vocabulary=vocabulary,
-        report=report,
+    valid_pairs = next((raw / p for p in optional(config) if (raw / p).exists()), None)
+    options = SourceOptions(
+        partition=partition,
+        vocabulary="hico_det",
         images=images,
-        image_rows=np.arange(annotations.images.num_rows),
+        skip_bad_images=True,
+        numbering="coco",
+        valid_pairs=valid_pairs,
+        drop_unknown=drop_unknown,
+    )
+    files = [path] if valid_pairs is None else [path, valid_pairs]
+    return SourcePartition(
+        source=_FORMATS[config.annotations].load(path, options),
+        images=images,
         provenance=provenance("hico_det", config.annotations, partition, files),
     )
 

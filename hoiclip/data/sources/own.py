@@ -8,8 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from hoiclip.data.readers import own, own_csv
 from hoiclip.data.sources.partition import SourcePartition, provenance
+from hoiclip.formats.annotations import own, own_csv
+from hoiclip.formats.annotations.source import SourceOptions
+from hoiclip.formats.vocabularies import read_vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +55,13 @@ def read(
         InputError: a file is absent or malformed.
     """
     path, classes = raw / getattr(config, partition), raw / config.vocabulary
-    annotations, vocabulary, report = own.read(path, classes, drop_unknown=drop_unknown)
-    rows = np.arange(annotations.images.num_rows)
+    options = SourceOptions(vocabulary=read_vocabulary(classes), drop_unknown=drop_unknown)
+    source = own.load(path, options)
     kind = path.suffix.lower().removeprefix(".")
     return SourcePartition(
-        annotations=annotations,
-        vocabulary=vocabulary,
-        report=report,
+        source=source,
         images=raw / config.images,
-        image_rows=_first_rows(path) if kind == "csv" else rows,
+        image_rows=_first_rows(path) if kind == "csv" else None,
         provenance=provenance("own", kind, partition, [path, classes]),
     )
 

@@ -14,7 +14,6 @@ from hoiclip.data import download
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.download import State, Step
 from hoiclip.data.images import ImageStore
-from hoiclip.data.readers.report import WHOLE_FILE, ReadReport
 from hoiclip.data.sources import hico_det, own, vcoco
 from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.sources.partition import SourcePartition
@@ -22,6 +21,7 @@ from hoiclip.data.sources.summary import compare, count, count_findings
 from hoiclip.data.sources.write import write_partition
 from hoiclip.data.toy import toy_vocabulary, write_toy_partition
 from hoiclip.errors import InputError
+from hoiclip.formats.annotations.findings import WHOLE_FILE, ReadReport
 from hoiclip.printable import printable
 
 PARTITIONS = ("train", "test")
@@ -43,8 +43,8 @@ def plan(config: DatasetConfig) -> list[str]:
             lines.append(f"{raw / path}: {state.value}")
     for path in module.optional(section):
         if (raw / path).exists() or not any(_will_bring(step, path) for step in steps):
-            state = "is there" if (raw / path).exists() else "is not there, and need not be"
-            lines.append(f"{raw / path}: {state}")
+            told = "is there" if (raw / path).exists() else "is not there, and need not be"
+            lines.append(f"{raw / path}: {told}")
     return list(dict.fromkeys(lines))
 
 
@@ -109,8 +109,13 @@ def _check_disjoint(train: SourcePartition, test: SourcePartition) -> None:
     for row, name in enumerate(test.annotations.images["file_name"].to_pylist()):
         if name in known:
             problem = f"{name!r} is also an image of {train.report.file}"
-            place = {"row": int(test.image_rows[row]), "key": "file_name"}
-            raise InputError(test.report.file, problem, **place, fix="Leave it in one of the two")
+            raise InputError(
+                test.report.file,
+                problem,
+                row=test.row_of(row),
+                key="file_name",
+                fix="Leave it in one of the two",
+            )
 
 
 def _not_listed(sources: dict[str, SourcePartition]) -> pa.Table:
@@ -160,7 +165,7 @@ def _finish(
 
 
 def _of_partition(name: str, report: pa.Table) -> pa.Table:
-    """Rows of `readers.report.REPORT` as rows of `schema.FINDINGS`."""
+    """Rows of `findings.REPORT` as rows of `schema.FINDINGS`."""
     names = pa.array([name] * report.num_rows, pa.string())
     return report.add_column(0, "partition", names).cast(schema.FINDINGS)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import pyarrow as pa
+from hoiclip.data.sources.partition import SourcePartition, provenance
+from hoiclip.formats.annotations import vcoco, vcoco_instances
+from hoiclip.formats.annotations.source import SourceOptions
 
-from hoiclip.data.readers import vcoco, vcoco_instances
-from hoiclip.data.readers.coco import CocoInstances
-from hoiclip.data.sources.partition import SourcePartition, provenance, stored_sizes
-
+_FORMATS = {"original": vcoco, "instances": vcoco_instances}
 _COCO_PART = {"train": "train2014", "test": "val2014"}
 _NAME = {"train": "trainval", "test": "test"}
 
@@ -54,31 +53,29 @@ def read(
     Raises:
         InputError: a file is absent or malformed.
     """
-    files = [raw / path for path in _files(config, partition)]
+    path, *coco = [raw / path for path in _files(config, partition)]
+    image_ids = raw / _image_ids(partition)
+    has_ids = config.annotations == "original" and image_ids.exists()
     images = raw / _images(partition)
-    unlabelled: pa.Table | None = None
-    if config.annotations == "original":
-        labels, coco = files[0], CocoInstances(files[1:])
-        image_ids = raw / _image_ids(partition) if (raw / _image_ids(partition)).exists() else None
-        files += [image_ids] if image_ids else []
-        read = vcoco.read(labels, coco, image_ids=image_ids, drop_unknown=drop_unknown)
-        if partition == "test":
-            unlabelled = vcoco.unlabelled_people(labels, coco, read[0].images, read[0].instances)
-    else:
-        read = vcoco_instances.read(files[0], stored_sizes(images), drop_unknown=drop_unknown)
-    annotations, vocabulary, report = read
-    return SourcePartition(
-        annotations=annotations,
-        vocabulary=vocabulary,
-        report=report,
+    options = SourceOptions(
         images=images,
-        image_rows=np.arange(annotations.images.num_rows),
-        provenance=provenance(
-            "vcoco", config.annotations, partition, files,
-            missing_roles=config.annotations == "original",
-        ),
-        unlabelled_people=unlabelled,
-    )  # fmt: skip
+        skip_bad_images=True,
+        coco=tuple(coco),
+        image_ids=image_ids if has_ids else None,
+        drop_unknown=drop_unknown,
+    )
+    source = _FORMATS[config.annotations].load(path, options)
+    if partition != "test":
+        # Nobody evaluates there.
+        annotations = dataclasses.replace(source.annotations, unlabelled_people=None)
+        source = dataclasses.replace(source, annotations=annotations)
+    files = [path, *coco, image_ids] if has_ids else [path, *coco]
+    form = config.annotations
+    return SourcePartition(
+        source=source,
+        images=images,
+        provenance=provenance("vcoco", form, partition, files, missing_roles=source.missing_roles),
+    )
 
 
 def _files(config: VcocoConfig, partition: str) -> list[Path]:

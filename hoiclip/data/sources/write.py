@@ -10,15 +10,14 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.image_checks import BAD, ListedImage, Verdict, examine_all
 from hoiclip.data.images import write_shards
 from hoiclip.data.orientation import UPRIGHT, turned_rows, turned_sizes
-from hoiclip.data.readers.report import ReadReport
 from hoiclip.data.sources.partition import SourcePartition
 from hoiclip.errors import InputError
+from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.progress import track
 
 _TOLD = 5
@@ -45,7 +44,7 @@ def write_partition(
         bad_images: `drop` leaves out bad images with all their rows, as findings.
 
     Returns:
-        The tables as written, and rows of `readers.report.REPORT`.
+        The tables as written, and rows of `findings.REPORT`.
 
     Raises:
         InputError: some images are bad and `bad_images` is `error`; the message counts them all.
@@ -54,12 +53,9 @@ def write_partition(
     source.annotations.check(source.report.file, source.vocabulary)
     verdicts = _write_images(source, images, workers, keep_going=bad_images == "drop")
     findings = _findings(source, verdicts)
-    tables, people, outside = _fitted(source, verdicts)
+    tables = _fitted(source, verdicts)
     tables.check(annotations, source.vocabulary)
-    written = replace(
-        tables, unlabelled_people=people, outside_vocabulary=outside if len(outside) else None
-    )
-    written.write(annotations, source.provenance)
+    tables.write(annotations, source.provenance)
     return tables, pa.concat_tables([source.report.table(), findings.table()])
 
 
@@ -95,7 +91,7 @@ def _error(
 ) -> InputError:
     told = [
         f"{os.fspath(source.images / listed[position].file_name)!r} "
-        f"(row {source.image_rows[position]}): {_reason(verdict)}"
+        f"(row {source.row_of(position)}): {_reason(verdict)}"
         for position, verdict in list(bad.items())[:_TOLD]
     ]
     more = f" and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
@@ -127,20 +123,14 @@ def _findings(source: SourcePartition, verdicts: dict[int, Verdict]) -> ReadRepo
             **verdict.told,
             **{name: of_image.get(image_id, 0) for name, of_image in counts.items()},
         }
-        row = source.image_rows[[position]]
+        row = np.array([source.row_of(position)])
         report.add(str(verdict.kind), row, [told], kept=verdict.kind not in BAD)
     return report
 
 
-def _fitted(
-    source: SourcePartition, verdicts: dict[int, Verdict]
-) -> tuple[Annotations, pa.Table | None, pa.Table]:
-    """Tables, unlabelled people and interactions outside the vocabulary.
-
-    Without the bad images, and turned as EXIF says.
-    """
-    tables, people = source.annotations, source.unlabelled_people
-    outside = source.report.outside_vocabulary
+def _fitted(source: SourcePartition, verdicts: dict[int, Verdict]) -> Annotations:
+    """The tables without the bad images, and turned as EXIF says."""
+    tables = source.annotations
     ids = tables.images["image_id"].to_numpy()
     turned = {
         int(ids[position]): verdict.orientation
@@ -148,20 +138,13 @@ def _fitted(
         if verdict.orientation != UPRIGHT
     }
     if turned:
-        stored = tables.images
-        tables = Annotations(
-            turned_sizes(stored, turned),
-            turned_rows(tables.instances, stored, turned),
-            tables.interactions,
+        stored, people = tables.images, tables.unlabelled_people
+        tables = replace(
+            tables,
+            images=turned_sizes(stored, turned),
+            instances=turned_rows(tables.instances, stored, turned),
+            unlabelled_people=None if people is None else turned_rows(people, stored, turned),
         )
-        people = None if people is None else turned_rows(people, stored, turned)
     bad = [position for position, verdict in verdicts.items() if verdict.kind in BAD]
-    if bad:
-        good = np.delete(ids, bad)
-        tables, outside = tables.select(good), _of_images(outside, good)
-        people = None if people is None else _of_images(people, good)
-    return tables, people, outside
-
-
-def _of_images(table: pa.Table, image_ids: np.ndarray) -> pa.Table:
-    return table.filter(pc.is_in(table["image_id"], pa.array(image_ids, pa.int64())))
+    tables = tables.select(np.delete(ids, bad)) if bad else tables
+    return replace(tables, outside_vocabulary=tables.outside_vocabulary or None)

@@ -40,6 +40,8 @@ def build_hoiclip(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> Ho
     text = read_text_embeddings(paths.text_embeddings, vocabulary)
     verb_vectors = None
     if config.verb.representation != "none":
+        if paths.verb_vectors is None:
+            raise ValueError("verb.representation: there is no cache of verb vectors")
         vectors = read_verb_vectors(
             paths.verb_vectors, config.verb.representation, vocabulary.num_verbs
         )

@@ -16,6 +16,7 @@ from hoiclip.clip_config import check_clip_config
 from hoiclip.clip_encoder import ClipFeatures, ClipVisual
 from hoiclip.config import from_mapping, load
 from hoiclip.data.batch import Batch, ClipView
+from hoiclip.methods.contract import FrozenFeatures
 from hoiclip.methods.hoiclip.config import HoiclipConfig, Scoring
 from hoiclip.model.config import ModelConfig
 from hoiclip.model.hoiclip import HOICLIP, Tables
@@ -26,7 +27,7 @@ from hoiclip.set_prediction.parameter_groups import DetectorRates, parameter_gro
 from hoiclip.vocabulary import Vocabulary
 
 
-class Hoiclip(SetPrediction):
+class Hoiclip(SetPrediction[Scoring]):
     """Knowledge integration of CLIP's tokens, verb classifier, training-free enhancement.
 
     Args:
@@ -40,6 +41,8 @@ class Hoiclip(SetPrediction):
     name = "hoiclip"
     title = "HOICLIP"
     shown_score = 1.0
+    network: HOICLIP
+    config: ModelConfig
 
     def __init__(
         self,
@@ -90,13 +93,25 @@ class Hoiclip(SetPrediction):
         """CLIP's tokens and global feature."""
         return self.clip.encode_image_tokens(clip_pixels)
 
-    def outputs(self, batch: Batch, features: ClipFeatures) -> Outputs:
-        """See `SetPrediction.outputs`."""
+    def outputs(self, batch: Batch, features: FrozenFeatures | None) -> Outputs:
+        """See `SetPrediction.outputs`.
+
+        Raises:
+            ValueError: there are no features.
+        """
+        if features is None:
+            raise ValueError("HOICLIP takes CLIP's view of each image")
         tokens, global_feature = features
         return self.network(*self.inputs(batch), tokens, global_feature)
 
     def enhancement(self, outputs: Outputs, scoring: Scoring) -> np.ndarray:
-        """CLIP's view of the whole image, see `hoiclip.postprocess.enhancement`."""
+        """CLIP's view of the whole image, see `hoiclip.postprocess.enhancement`.
+
+        Raises:
+            ValueError: the outputs say nothing of CLIP's view.
+        """
+        if outputs.clip_similarity is None:
+            raise ValueError("outputs of a network that takes no CLIP")
         similarity = outputs.clip_similarity.cpu().numpy()
         return postprocess.enhancement(similarity, scoring.k, scoring.weight, scoring.kind)
 

@@ -1,1 +1,0 @@
-"""Readers of the files that HOI data come in: each gives the schema's tables and a report."""

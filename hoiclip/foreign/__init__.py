@@ -1,1 +1,0 @@
-"""Other projects' predictions and annotation files: read and checked; needs no torch."""

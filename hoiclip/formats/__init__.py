@@ -1,0 +1,1 @@
+"""File formats of annotations and predictions; `registry` lists them."""

@@ -1,0 +1,1 @@
+"""Formats of annotations: each reader gives the schema's tables and what it left out."""

@@ -1,0 +1,1 @@
+"""Formats of predictions: each file gives rows that the evaluation takes."""

@@ -1,6 +1,0 @@
-"""Other tests' files and damage, which the harness takes up."""
-
-import sys
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).parents[1] / "evaluation"))

@@ -1,0 +1,36 @@
+"""What an installed copy of the package consists of, without building one."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def packaged(monkeypatch):
+    """Names of the files that a wheel takes from `hoiclip/`, relative to it."""
+    setuptools = pytest.importorskip("setuptools", minversion="77")
+    monkeypatch.chdir(ROOT)
+    distribution = setuptools.dist.Distribution({"script_name": "setup.py"})
+    distribution.parse_config_files()
+    build = distribution.get_command_obj("build_py")
+    build.ensure_finalized()
+    # The other ways to ask write a folder of metadata into the project.
+    modules = [file for _, _, file in build.find_all_modules()]
+    data = [
+        Path(folder) / name
+        for _, folder, _, names in build.get_data_files_without_manifest()
+        for name in names
+    ]
+    return {Path(file).relative_to("hoiclip").as_posix() for file in [*modules, *data]}
+
+
+def test_types_are_told_and_every_file_of_the_package_is_packaged(packaged):
+    assert "py.typed" in packaged
+    there = {
+        path.relative_to(ROOT / "hoiclip").as_posix()
+        for path in (ROOT / "hoiclip").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert packaged == there
