@@ -27,14 +27,17 @@ def test_both_networks_give_equal_outputs():
         np.testing.assert_allclose(ours[name], expected, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
+WITHOUT_DROPOUT = dataclasses.replace(
+    TINY,
+    model=TINY.model
+    | {part: TINY.model[part] | {"dropout": 0.0} for part in ("detector", "interaction")},
+)
+
+
 def test_both_networks_give_equal_gradients_without_dropout():
-    model = TINY.model | {
-        part: TINY.model[part] | {"dropout": 0.0} for part in ("detector", "interaction")
-    }
-    size, batch = dataclasses.replace(TINY, model=model), network.Batch.make(TINY)
-    gradients = []
+    batch, gradients = network.Batch.make(TINY), []
     for name in network.NETWORKS:
-        built, clip = network.build(name, size)
+        built, clip = network.build(name, WITHOUT_DROPOUT)
         outputs = network.forward_of(name, built.train(), clip)(batch)
         given = [value for value in vars(outputs).values() if value is not None]
         sum(value.square().mean() for value in given).backward()
@@ -46,6 +49,13 @@ def test_both_networks_give_equal_gradients_without_dropout():
         # The first decoder layer attends to zeros: its gradients are rounding errors.
         tolerance = 1e-4 * expected.abs().max().item() + 1e-7
         torch.testing.assert_close(ours[name], expected, rtol=0, atol=tolerance, msg=name)
+
+
+def test_both_networks_train_alike_without_dropout():
+    steps = (network.work_of(name, "train", WITHOUT_DROPOUT) for name in network.NETWORKS)
+    plain, ours = ([step()["total"].item() for _ in range(20)] for step in steps)
+    assert plain[-1] < 0.9 * plain[0]
+    np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=0)
 
 
 def frozen(name: str) -> bool:
