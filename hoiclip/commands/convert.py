@@ -12,11 +12,15 @@ def add(verbs: argparse._SubParsersAction) -> None:
     text = "make a released checkpoint a file of this project"
     verb = verbs.add_parser("convert", help=text, description=f"{text[0].upper()}{text[1:]}.")
     verb.add_argument(
-        "source", type=named_path, help="HOICLIP's or DETR's .pth, OpenAI's CLIP .pt, or verb.pth"
+        "source",
+        type=named_path,
+        help="HOICLIP's, GEN-VLKT's or DETR's .pth, OpenAI's CLIP .pt, or verb.pth",
     )
     verb.add_argument("out", type=named_path, help=".safetensors, or .parquet for verb vectors")
     verb.add_argument(
-        "--kind", choices=("official", "detr", "clip", "verb"), help="default: found out"
+        "--kind",
+        choices=("official", "gen_vlkt", "detr", "clip", "verb"),
+        help="default: found out",
     )
     verb.add_argument("--setting", help="e.g. default, rare_first, vcoco; default: found out")
     verb.add_argument(

@@ -19,7 +19,7 @@ RELEASED: Mapping[str, Any] = {
     "nms_alpha": 1.0,
     "nms_beta": 0.5,
 }
-"""The released HOICLIP's; its weight of the verb logits depends on the setting."""
+"""Those of HOICLIP and GEN-VLKT; HOICLIP's weight of the verb logits depends on the setting."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ _DROPPED = {
 
 
 def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
-    """Writes what HOICLIP starts from: backbone, projection, encoder, decoder, box head.
+    """Writes what networks start from: backbone, projection, encoder, decoder, box head.
 
     Names stay DETR's, which `hoiclip.set_prediction.warm_start` maps; all decoder layers are kept.
     The header's `model_detector` is the `model.detector` of params.yaml that fits.
@@ -68,7 +68,7 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
         "model_detector": dataclasses.asdict(config),
         "arguments": arguments.provenance(),
         "dropped": sorted(dropped),
-        "fresh": DETR_FRESH,
+        "fresh": dict(DETR_FRESH),
     }
     tensors = {
         name: tensor.detach().float().clone().contiguous()
@@ -78,7 +78,7 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
     with atomic_file(dst) as aside:
         save_file(tensors, aside, {DETR_HEADER: json.dumps(provenance, sort_keys=True)})
         aside.chmod(0o644)  # which safetensors makes private
-    return Conversion(Path(dst), "detr", None, dropped, DETR_FRESH, provenance)
+    return Conversion(Path(dst), "detr", None, dropped, dict(DETR_FRESH), provenance)
 
 
 def check_detr_file(path: str | Path) -> None:

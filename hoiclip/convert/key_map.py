@@ -16,7 +16,7 @@ from hoiclip.errors import WeightsError
 
 KeyMap = Mapping[str, tuple[str, ...]]
 
-OFFICIAL_KEY_MAP: KeyMap = {
+_SHARED: KeyMap = {  # by HOICLIP's code and by GEN-VLKT's, which it grew from
     "backbone.0.": ("model.encoder.backbone.",),
     "input_proj.": ("model.encoder.input_projection.",),
     "transformer.encoder.": ("model.encoder.transformer.",),
@@ -30,6 +30,11 @@ OFFICIAL_KEY_MAP: KeyMap = {
     "obj_visual_projection.weight": ("model.object_classifier.classifier.table",),
     "obj_visual_projection.bias": ("model.object_classifier.classifier.bias",),
     "obj_logit_scale": ("model.object_classifier.logit_scale",),
+    "logit_scale": ("model.logit_scale",),
+}
+
+OFFICIAL_KEY_MAP: KeyMap = {
+    **_SHARED,
     "transformer.queries2spacial_proj.": ("model.interaction_decoder.query_projection.0.",),
     "transformer.queries2spacial_proj_norm.": ("model.interaction_decoder.query_projection.1.",),
     # V_d's map to CLIP's width; the object classifier's projection has the same name without
@@ -37,7 +42,6 @@ OFFICIAL_KEY_MAP: KeyMap = {
     "transformer.obj_class_fc.": ("model.interaction_decoder.memory_projection.0.",),
     "transformer.obj_class_ln.": ("model.interaction_decoder.memory_projection.1.",),
     "transformer.clip_interaction_decoder.": ("model.interaction_decoder.",),
-    "logit_scale": ("model.logit_scale",),
     "inter2verb.": ("model.verb_classifier.adapter.",),
     "verb_projection.weight": ("model.verb_classifier.vectors",),
     "clip_model.visual.": ("clip.tower.",),
@@ -72,6 +76,12 @@ _ZERO_SHOT_DROPPED = {
     "verb2hoi_proj": "training head over the seen classes",
 }
 
+_GEN_VLKT_SHARED: KeyMap = {
+    **_SHARED,
+    "transformer.interaction_decoder.": ("model.interaction_decoder.",),
+    "hoi_class_fc.": ("model.hoi_projection.",),
+}
+
 
 def official_key_map(zero_shot: bool) -> tuple[KeyMap, Mapping[str, str]]:
     """Key map of a released HOICLIP checkpoint, and what is dropped with the reason.
@@ -85,6 +95,37 @@ def official_key_map(zero_shot: bool) -> tuple[KeyMap, Mapping[str, str]]:
         else (_ALL_CLASSES_HEAD, _ALL_CLASSES_DROPPED)
     )
     return {**OFFICIAL_KEY_MAP, **head}, {**OFFICIAL_DROPPED, **dropped}
+
+
+def gen_vlkt_key_map(zero_shot: bool) -> tuple[KeyMap, Mapping[str, str]]:
+    """Key map of a released GEN-VLKT checkpoint, and what is dropped with the reason.
+
+    Args:
+        zero_shot: as for `official_key_map`.
+    """
+    head = "eval_visual_projection." if zero_shot else "visual_projection."
+    key_map = {
+        **_GEN_VLKT_SHARED,
+        f"{head}weight": ("model.hoi_classifier.table",),
+        f"{head}bias": ("model.hoi_classifier.bias",),
+    }
+    dropped = {"visual_projection.": _ZERO_SHOT_DROPPED["visual_projection."]} if zero_shot else {}
+    return key_map, dropped
+
+
+def inverted(path: Path, state: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
+    """The reverse of `rename`: tensors under the released names.
+
+    Args:
+        path: where they come from, for messages.
+        state: tensors under our names.
+        key_map: of a release, in which no two keys fill one name.
+
+    Raises:
+        WeightsError: the release has no place for a tensor.
+    """
+    reverse = {ours: (theirs,) for theirs, group in key_map.items() for ours in group}
+    return rename(path, state, reverse, {})[0]
 
 
 def rename(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +12,25 @@ from hoiclip.clip_encoder import ClipVisual
 from hoiclip.convert.arguments import RELEASED, Arguments, read_arguments
 from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.key_map import check_fit, official_key_map, rename
+from hoiclip.convert.released import (
+    RELEASED_TRANSFORMS,
+    check_text_table,
+    released_provenance,
+    released_scores,
+)
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.setting import Setting, detect_setting
 from hoiclip.convert.sizes import clip_config, model_config
-from hoiclip.data.transforms import TransformsConfig
 from hoiclip.errors import WeightsError
-from hoiclip.files import sha256_file
 from hoiclip.methods.hoiclip.config import Scoring
 from hoiclip.methods.hoiclip.method import Hoiclip, tables_of_state
 from hoiclip.model.hoiclip import HOICLIP
 from hoiclip.model_file import Detector
 
-RELEASED_TRANSFORMS = TransformsConfig(
-    flip=0.5,
-    color_jitter=0.4,
-    scales=list(range(480, 801, 32)),
-    crop_scales=[400, 500, 600],
-    crop_sides=[384, 600],
-    max_side=1333,
-    test_scale=800,
-)
 RELEASED_ENHANCEMENT = Scoring(k=10, weight=1.0, kind="sigmoid")
-RELEASED_TOP_K = 100
 
-_KEPT_ARGS = (
-    "dataset_file", "zero_shot_type", "frac", "lr", "epochs", "batch_size", "seed",
-)  # fmt: skip
 _HOI, _OBJECT = "model.hoi_classifier.", "model.object_classifier.classifier."
 _VERB = "model.verb_classifier."
-# A text table that went through float16 is this close to unit rows; a trained one is not.
-_UNIT_TOLERANCE = 1e-2
 
 
 def convert_official(
@@ -71,35 +59,10 @@ def convert_official(
     arguments = read_arguments(checkpoint, assumed)
     renamed, dropped = rename(path, checkpoint.state, *official_key_map(found.zero_shot))
     state = {name: tensor.detach().float() for name, tensor in renamed.items()}
-    sha256 = sha256_file(path)
-    provenance = {
-        "source": path.name,
-        "sha256": sha256,
-        "setting": found.name,
-        "args": {key: checkpoint.args[key] for key in _KEPT_ARGS if key in checkpoint.args},
-        "arguments": arguments.provenance(),
-        "dropped": dict(Counter(dropped.values())),
-    }
+    provenance = released_provenance(checkpoint, found, arguments, dropped)
     detector = _detector(checkpoint, found, arguments, state, provenance)
     detector.save(dst)
     return Conversion(Path(dst), "official", found.name, dropped, {}, provenance)
-
-
-def _scores(arguments: Arguments, setting: Setting) -> dict[str, Any]:
-    """How the released code makes scores, as `hoiclip.prediction.PredictConfig` names it."""
-    nms = {
-        "threshold": float(arguments["thres_nms"]) if arguments["use_nms_filter"] else 0.0,
-        "human_power": float(arguments["nms_alpha"]),
-        "object_power": float(arguments["nms_beta"]),
-        "plus_one_extents": True,
-    }
-    # HOIA files, which the release trains on, have HICO-DET's boxes end at the last pixel inside.
-    inclusive_boxes = not setting.vocabulary.has_missing_objects
-    return {
-        "nms": nms,
-        "top_k": RELEASED_TOP_K,
-        "inclusive_boxes": inclusive_boxes,
-    }
 
 
 def _detector(
@@ -134,7 +97,7 @@ def _detector(
     return Detector(
         method.eval(),
         RELEASED_TRANSFORMS,
-        _scores(arguments, setting),
+        released_scores(arguments, setting),
         provenance,
     )
 
@@ -166,12 +129,7 @@ def _check_tables(path: Path, setting: Setting, state: dict[str, Tensor], embed_
                 f"{setting.name!r} makes it {shape}"
             )
     for name in (_HOI + "table", _OBJECT + "table"):
-        worst = (state[name].norm(dim=-1) - 1).abs().max().item()
-        if not worst <= _UNIT_TOLERANCE:
-            raise WeightsError(
-                f"{path}: rows of the tensor for {name} are not of unit length (off by "
-                f"{worst:.2g}), so it is not CLIP's; only frozen text tables are supported"
-            )
+        check_text_table(path, name, state[name])
     if setting.zero_shot:
         matrix = state[_VERB + "verb_to_hoi"]
         if not torch.equal(matrix, torch.from_numpy(vocabulary.verb_to_hoi)):

@@ -13,6 +13,7 @@ from hoiclip.model.config import (
     DetectorConfig,
     InteractionConfig,
     ModelConfig,
+    SetPredictionConfig,
     VerbConfig,
 )
 
@@ -51,30 +52,55 @@ def detector_config(checkpoint: Checkpoint, arguments: Arguments) -> DetectorCon
         raise WeightsError(f"{checkpoint.path}: its shapes make no network: {error}") from None
 
 
-def model_config(checkpoint: Checkpoint, arguments: Arguments) -> ModelConfig:
-    """A released HOICLIP, whose interaction decoder does not mask V_d's padding.
+def set_prediction_config(
+    checkpoint: Checkpoint, arguments: Arguments, interaction_decoder: str
+) -> SetPredictionConfig:
+    """What released networks for pairs share.
+
+    Args:
+        checkpoint: of HOICLIP or GEN-VLKT.
+        arguments: of `checkpoint`.
+        interaction_decoder: prefix of the tensors of its interaction decoder.
 
     Raises:
         WeightsError: see `detector_config`; or instance and interaction decoder differ in depth.
     """
     detector = detector_config(checkpoint, arguments)
     layers = checkpoint.layers("transformer.instance_decoder.layers.")
-    interaction_layers = checkpoint.layers("transformer.clip_interaction_decoder.layers.")
+    interaction_layers = checkpoint.layers(f"{interaction_decoder}layers.")
     if layers != interaction_layers:
         raise WeightsError(
             f"{checkpoint.path}: {layers} layers in the instance decoder, {interaction_layers} in "
             "the interaction decoder; expected as many in both"
         )
-    prefix = "transformer.clip_interaction_decoder.layers.0."
+    try:
+        return SetPredictionConfig(
+            num_queries=checkpoint.shape("query_embed_h.weight", 2)[0],
+            decoder_layers=layers,
+            detector=detector,
+        )
+    except ValueError as error:
+        raise WeightsError(f"{checkpoint.path}: its shapes make no network: {error}") from None
+
+
+def model_config(checkpoint: Checkpoint, arguments: Arguments) -> ModelConfig:
+    """A released HOICLIP, whose interaction decoder does not mask V_d's padding.
+
+    Raises:
+        WeightsError: see `set_prediction_config`.
+    """
+    decoder = "transformer.clip_interaction_decoder."
+    shared = set_prediction_config(checkpoint, arguments, decoder)
+    detector = shared.detector
     return ModelConfig(
-        num_queries=checkpoint.shape("query_embed_h.weight", 2)[0],
-        decoder_layers=layers,
+        num_queries=shared.num_queries,
+        decoder_layers=shared.decoder_layers,
         detector=detector,
         interaction=InteractionConfig(
             clip_attention="shared",
             mask_detector_memory=False,
             heads=detector.heads,
-            feed_forward=checkpoint.shape(f"{prefix}linear1.weight", 2)[0],
+            feed_forward=checkpoint.shape(f"{decoder}layers.0.linear1.weight", 2)[0],
             dropout=detector.dropout,
         ),
         verb=VerbConfig(

@@ -11,6 +11,7 @@ import torch
 from hoiclip.clip_weights import convert_clip
 from hoiclip.convert.checkpoint import WRAPPERS, Checkpoint, checkpoint_of, load_pickle
 from hoiclip.convert.detr import START_WEIGHTS, START_WEIGHTS_HEADS, convert_detr
+from hoiclip.convert.gen_vlkt import convert_gen_vlkt
 from hoiclip.convert.official import convert_official
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.verb_file import convert_verb_file
@@ -20,11 +21,13 @@ from hoiclip.torchscript import is_torchscript
 
 KINDS = {
     "official": "a released HOICLIP checkpoint, which `hoiclip predict` takes once converted",
+    "gen_vlkt": "a released GEN-VLKT checkpoint, which `hoiclip predict` takes once converted",
     "detr": "a DETR checkpoint, which weights.detector names",
     "clip": "CLIP weights, which weights.clip names",
     "verb": "released verb vectors",
 }
-_SUFFIX = dict.fromkeys(("official", "detr", "clip"), ".safetensors") | {"verb": ".parquet"}
+_SUFFIX = dict.fromkeys(KINDS, ".safetensors") | {"verb": ".parquet"}
+_WITH_SETTING = ("official", "gen_vlkt")
 
 # Prefixes of tensor names that this kind has, all of them, and no kind below it has.
 _SIGNS = {
@@ -32,7 +35,7 @@ _SIGNS = {
     START_WEIGHTS_HEADS: START_WEIGHTS,
     ("transformer.decoder.", "verb_class_embed."): "a checkpoint of QPIC or CDN, whose pairs are "
     "other networks; give DETR's own file",
-    ("transformer.interaction_decoder.",): "a GEN-VLKT checkpoint, which has no CLIP tower to take",
+    ("transformer.instance_decoder.", "transformer.interaction_decoder."): "gen_vlkt",
     ("transformer.level_embed",): "a Deformable DETR; give a DETR, e.g. detr-r50-e632da11.pth",
     ("transformer.decoder.",): "detr",
     ("detr.", "mask_head."): "a DETR for panoptic segmentation; give the one for boxes",
@@ -53,10 +56,10 @@ def convert(
     """Converts a foreign file; `dst` is written whole or not at all.
 
     Args:
-        src: released HOICLIP checkpoint, DETR checkpoint, CLIP weights, or `verb.pth`.
+        src: released HOICLIP or GEN-VLKT checkpoint, DETR checkpoint, CLIP weights, or `verb.pth`.
         dst: `.safetensors`, or `.parquet` for verb vectors.
         kind: one of `KINDS` that `src` has to be, or None for whatever it is.
-        setting: published setting that an official checkpoint has to be of, or None.
+        setting: published setting that a released checkpoint has to be of, or None.
         dilation: whether the backbone's last stage is dilated ("DC5"), for a checkpoint that does
             not say so itself, as DETR's; None takes its word, or no dilation.
         clip_model: open_clip's name of a CLIP, e.g. `ViT-B-32-quickgelu`; its sizes follow.
@@ -77,7 +80,7 @@ def convert(
     found = _kind(src, content, checkpoint)
     if kind not in (None, found):
         raise WeightsError(f"{src}: its kind is {found!r} ({KINDS[found]}), not {kind!r}")
-    if setting is not None and found != "official":
+    if setting is not None and found not in _WITH_SETTING:
         raise WeightsError(f"{src}: a file of kind {found!r} has no setting; leave it out")
     if dst.suffix != _SUFFIX[found]:
         raise WeightsError(f"{dst}: kind {found!r} becomes a {_SUFFIX[found]} file; name it so")
@@ -91,6 +94,8 @@ def convert(
         checkpoint = replace(checkpoint, args={**checkpoint.args, "dilation": dilation})
     if found == "detr":
         return convert_detr(checkpoint, dst)
+    if found == "gen_vlkt":
+        return convert_gen_vlkt(checkpoint, dst, setting)
     return convert_official(checkpoint, dst, setting)
 
 
@@ -115,5 +120,5 @@ def _kind(src: Path, content: Any, checkpoint: Checkpoint | None) -> str:
             return kind
     first = next(iter(checkpoint.state))
     raise WeightsError(
-        f"{src}: neither a HOICLIP nor a DETR checkpoint; its first tensor is {first}"
+        f"{src}: no checkpoint of HOICLIP, GEN-VLKT or DETR; its first tensor is {first}"
     )

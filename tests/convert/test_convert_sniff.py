@@ -169,7 +169,13 @@ class Other:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"model": {"transformer.interaction_decoder.norm.bias": torch.zeros(1)}}, "GEN-VLKT"),
+        (
+            {
+                "transformer.instance_decoder.norm.bias": torch.zeros(1),
+                "transformer.interaction_decoder.norm.bias": torch.zeros(1),
+            },
+            r"tensor visual_projection\.weight is missing",
+        ),
         (
             {
                 "transformer.decoder.norm.bias": torch.zeros(1),
@@ -265,7 +271,9 @@ def test_what_was_asked_for_is_checked(tmp_path, vectors):
     torch.save(vectors, path)
     with pytest.raises(WeightsError, match=r"its kind is 'verb' \(released verb.*\), not 'detr'"):
         convert(path, tmp_path / "a.safetensors", kind="detr")
-    with pytest.raises(WeightsError, match="kind 'dter'; known are official, detr, clip, verb"):
+    with pytest.raises(
+        WeightsError, match="kind 'dter'; known are official, gen_vlkt, detr, clip, verb"
+    ):
         convert(path, tmp_path / "a.safetensors", kind="dter")
     with pytest.raises(WeightsError, match="has no setting"):
         convert(path, tmp_path / "a.parquet", setting="default")

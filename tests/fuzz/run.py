@@ -27,7 +27,10 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("", "tests", "tests/convert", "tests/data/readers", "tests/evaluation", "tests/fuzz")
+MODULES = (
+    "", "tests", "tests/convert", "tests/data/readers", "tests/evaluation", "tests/fuzz",
+    "tests/methods/gen_vlkt",
+)  # fmt: skip
 CHUNK = 500
 """Inputs of one process: what a crash costs."""
 PACKAGES = ("hypothesis", "numpy", "open_clip_torch", "pillow", "pyarrow", "safetensors", "torch")
