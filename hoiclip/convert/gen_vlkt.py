@@ -1,22 +1,22 @@
-"""A released GEN-VLKT checkpoint → a model file, and a model's tensors → the released names."""
+"""A released GEN-VLKT checkpoint → a model file."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from hoiclip.convert.arguments import RELEASED, Arguments, read_arguments
+from hoiclip.convert.arguments import Arguments, read_arguments
 from hoiclip.convert.checkpoint import Checkpoint
-from hoiclip.convert.key_map import check_fit, gen_vlkt_key_map, inverted, rename
+from hoiclip.convert.key_map import KeyMap, check_fit, rename
 from hoiclip.convert.released import (
+    RELEASED,
+    RELEASED_KEY_MAP,
     RELEASED_TRANSFORMS,
+    TRAINING_HEAD,
     check_text_table,
     released_provenance,
     released_scores,
@@ -30,20 +30,24 @@ from hoiclip.convert.setting import (
     setting_names,
 )
 from hoiclip.convert.sizes import set_prediction_config
-from hoiclip.data.transforms import TransformsConfig
 from hoiclip.errors import WeightsError
-from hoiclip.files import atomic_file
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
+from hoiclip.methods.gen_vlkt.method import GenVlktMethod
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
-from hoiclip.model_file import HEADER_KEY
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.model_file import Detector
 
-_MODEL = "model."
+MODEL = "model."
 _HEAD, _EVAL_HEAD, _OBJECT_HEAD = (
     f"{name}visual_projection.weight" for name in ("", "eval_", "obj_")
 )
 _WITHOUT_CLIP = ("hoi_class_embedding.", "obj_class_embed.")
 """Classifiers of a checkpoint that was trained without text embeddings."""
+
+_KEY_MAP: KeyMap = {
+    **RELEASED_KEY_MAP,
+    "transformer.interaction_decoder.": ("model.interaction_decoder.",),
+    "hoi_class_fc.": ("model.hoi_projection.",),
+}
 
 _TRAINING: Mapping[str, Any] = {"with_mimic": True, "mimic_loss_coef": 20.0, "lr_clip": 1e-5}
 # Rows of one text, embedded in two batches of half precision, are this close to each other.
@@ -79,17 +83,11 @@ def convert_gen_vlkt(
     arguments = read_arguments(checkpoint, assumed)
     renamed, dropped = rename(path, checkpoint.state, *gen_vlkt_key_map(found.zero_shot))
     config = _config(checkpoint, arguments)
-    _check(path, found, config, renamed)
+    network = _network(path, found, config, renamed)
     provenance = released_provenance(checkpoint, found, arguments, dropped)
-    write_model(
-        dst,
-        config,
-        {name.removeprefix(_MODEL): tensor.detach().float() for name, tensor in renamed.items()},
-        found.vocabulary,
-        RELEASED_TRANSFORMS,
-        released_scores(arguments, found),
-        provenance,
-    )
+    method = GenVlktMethod(network, found.vocabulary, config)
+    scores = released_scores(arguments, found)
+    Detector(method.eval(), RELEASED_TRANSFORMS, scores, provenance).save(dst)
     return Conversion(Path(dst), "gen_vlkt", found.name, dropped, {}, provenance)
 
 
@@ -155,79 +153,36 @@ def _config(checkpoint: Checkpoint, arguments: Arguments) -> GenVlktModelConfig:
     return GenVlktModelConfig(**vars(shared), gen_vlkt=switches)
 
 
-def _check(
+def _network(
     path: Path, setting: Setting, config: GenVlktModelConfig, renamed: Mapping[str, Tensor]
-) -> None:
-    """Checks that the tensors are exactly the network's, and frozen tables CLIP's own."""
+) -> GenVlkt:
+    """The network of exactly these tensors, whose tables, where they are frozen, are CLIP's own."""
     vocabulary = setting.vocabulary
     objects = vocabulary.num_objects + vocabulary.has_missing_objects + 1
-    width = renamed[f"{_MODEL}hoi_classifier.table"].shape[1]
+    width = renamed[f"{MODEL}hoi_classifier.table"].shape[1]
     with torch.device("meta"):
         tables = Tables(torch.empty(vocabulary.num_hois, width), torch.empty(objects, width))
         network = GenVlkt(config, tables)
-    check_fit(path, renamed, {_MODEL + name: t for name, t in network.state_dict().items()})
+    check_fit(path, renamed, {MODEL + name: t for name, t in network.state_dict().items()})
     if config.gen_vlkt.classifiers == "frozen":
         for name in ("hoi_classifier.table", "object_classifier.classifier.table"):
-            check_text_table(path, _MODEL + name, renamed[_MODEL + name])
+            check_text_table(path, MODEL + name, renamed[MODEL + name])
+    state = {name.removeprefix(MODEL): tensor.detach().float() for name, tensor in renamed.items()}
+    network.load_state_dict(state, assign=True)
+    return network
 
 
-def write_model(
-    dst: str | Path,
-    config: GenVlktModelConfig,
-    state: Mapping[str, Tensor],
-    vocabulary: Vocabulary,
-    transforms: TransformsConfig,
-    scores: dict[str, Any],
-    provenance: dict[str, Any],
-) -> None:
-    """Writes the model file, all or nothing."""
-    header = {
-        "format": 2,
-        "method": "gen_vlkt",
-        "vocabulary": vocabulary.to_json(),
-        "model": dataclasses.asdict(config),
-        "transforms": dataclasses.asdict(transforms),
-        "scores": scores,
-        "provenance": provenance,
-        "inference_scale": transforms.test_scale,
-    }
-    tensors = {_MODEL + name: tensor.cpu().clone().contiguous() for name, tensor in state.items()}
-    with atomic_file(dst) as aside:
-        save_file(tensors, aside, {HEADER_KEY: json.dumps(header, sort_keys=True)})
-        aside.chmod(0o644)  # which safetensors makes private
-
-
-def released_state(
-    path: Path,
-    config: GenVlktModelConfig,
-    state: Mapping[str, Tensor],
-    seen: Sequence[int] | None = None,
-) -> dict[str, Tensor]:
-    """A network's tensors as the released code names them, the reverse of `convert_gen_vlkt`.
+def gen_vlkt_key_map(zero_shot: bool) -> tuple[KeyMap, Mapping[str, str]]:
+    """Key map of a released GEN-VLKT checkpoint, and what is dropped with the reason.
 
     Args:
-        path: where the network comes from, for messages.
-        config: its sizes and switches.
-        state: its state dict.
-        seen: HOI classes of the training head, for a zero-shot model; None for all. That head's
-            bias, which nothing trained and no evaluation takes, is the one of those classes.
-
-    Raises:
-        WeightsError: the released code has no such network.
+        zero_shot: whether it has a training head over the seen classes beside the one over all.
     """
-    switches = config.gen_vlkt
-    if switches.guidance != "per_layer" or not switches.position_guided:
-        problem = f"guidance {switches.guidance}, position_guided {switches.position_guided}"
-        raise WeightsError(
-            f"{path}: a network with {problem}, which the released code does not have"
-        )
-    named = {_MODEL + name: tensor for name, tensor in state.items()}
-    for classifier in ("hoi_classifier", "object_classifier.classifier"):
-        table = state[f"{classifier}.table"]
-        named.setdefault(f"{_MODEL}{classifier}.bias", table.new_zeros(len(table)))
-    released = inverted(path, named, gen_vlkt_key_map(seen is not None)[0])
-    if seen is not None:
-        rows = torch.as_tensor(seen, dtype=torch.long)
-        for part in ("weight", "bias"):
-            released[f"visual_projection.{part}"] = released[f"eval_visual_projection.{part}"][rows]
-    return released
+    head = "eval_visual_projection." if zero_shot else "visual_projection."
+    key_map = {
+        **_KEY_MAP,
+        f"{head}weight": ("model.hoi_classifier.table",),
+        f"{head}bias": ("model.hoi_classifier.bias",),
+    }
+    dropped = {"visual_projection.": TRAINING_HEAD} if zero_shot else {}
+    return key_map, dropped

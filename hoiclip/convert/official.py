@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +11,74 @@ import torch
 from torch import Tensor
 
 from hoiclip.clip_encoder import ClipVisual
-from hoiclip.convert.arguments import RELEASED, Arguments, read_arguments
+from hoiclip.convert.arguments import Arguments, read_arguments
 from hoiclip.convert.checkpoint import Checkpoint
-from hoiclip.convert.key_map import check_fit, official_key_map, rename
+from hoiclip.convert.key_map import KeyMap, check_fit, rename
 from hoiclip.convert.released import (
+    RELEASED,
+    RELEASED_KEY_MAP,
     RELEASED_TRANSFORMS,
+    TRAINING_HEAD,
     check_text_table,
     released_provenance,
     released_scores,
 )
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.setting import Setting, detect_setting
-from hoiclip.convert.sizes import clip_config, model_config
+from hoiclip.convert.sizes import set_prediction_config
 from hoiclip.errors import WeightsError
 from hoiclip.methods.hoiclip.config import Scoring
 from hoiclip.methods.hoiclip.method import Hoiclip, tables_of_state
+from hoiclip.model.config import InteractionConfig, ModelConfig, VerbConfig
 from hoiclip.model.hoiclip import HOICLIP
 from hoiclip.model_file import Detector
 
 RELEASED_ENHANCEMENT = Scoring(k=10, weight=1.0, kind="sigmoid")
+
+_HEAD_WIDTH = 64  # of every CLIP ViT that OpenAI released
+
+OFFICIAL_KEY_MAP: KeyMap = {
+    **RELEASED_KEY_MAP,
+    "transformer.queries2spacial_proj.": ("model.interaction_decoder.query_projection.0.",),
+    "transformer.queries2spacial_proj_norm.": ("model.interaction_decoder.query_projection.1.",),
+    # V_d's map to CLIP's width; the object classifier's projection has the same name without
+    # `transformer.`.
+    "transformer.obj_class_fc.": ("model.interaction_decoder.memory_projection.0.",),
+    "transformer.obj_class_ln.": ("model.interaction_decoder.memory_projection.1.",),
+    "transformer.clip_interaction_decoder.": ("model.interaction_decoder.",),
+    "inter2verb.": ("model.verb_classifier.adapter.",),
+    "verb_projection.weight": ("model.verb_classifier.vectors",),
+    "clip_model.visual.": ("clip.tower.",),
+    "clip_model.visual.proj": ("clip.tower.proj", "model.visual_projection"),
+}
+
+_ALL_CLASSES_HEAD: KeyMap = {
+    "visual_projection.weight": ("model.hoi_classifier.table",),
+    "visual_projection.bias": ("model.hoi_classifier.bias",),
+    "verb2hoi_proj": ("model.verb_classifier.verb_to_hoi",),
+}
+_ZERO_SHOT_HEAD: KeyMap = {
+    "eval_visual_projection.weight": ("model.hoi_classifier.table",),
+    "verb2hoi_proj_eval": ("model.verb_classifier.verb_to_hoi",),
+}
+
+OFFICIAL_DROPPED: Mapping[str, str] = {
+    "transformer.interaction_decoder.": "built but never used",
+    "transformer.clip_interaction_decoder.layers.*.norm4.": "built but never used",
+    "transformer.inter_guided_embedd.": "built but never used",
+    "hoi_class_fc.": "built but never used",
+    "clip_model.logit_scale": "CLIP's own temperature; the classifiers have theirs",
+    "clip_model.positional_embedding": "CLIP's text tower; the text tables carry its result",
+    "clip_model.text_projection": "CLIP's text tower; the text tables carry its result",
+    "clip_model.token_embedding.": "CLIP's text tower; the text tables carry its result",
+    "clip_model.ln_final.": "CLIP's text tower; the text tables carry its result",
+    "clip_model.transformer.": "CLIP's text tower; the text tables carry its result",
+}
+_ALL_CLASSES_DROPPED = {"verb2hoi_proj_eval": "equals verb2hoi_proj where all classes are seen"}
+_ZERO_SHOT_DROPPED = {
+    "visual_projection.": TRAINING_HEAD,
+    "verb2hoi_proj": TRAINING_HEAD,
+}
 
 _HOI, _OBJECT = "model.hoi_classifier.", "model.object_classifier.classifier."
 _VERB = "model.verb_classifier."
@@ -134,3 +185,64 @@ def _check_tables(path: Path, setting: Setting, state: dict[str, Tensor], embed_
         matrix = state[_VERB + "verb_to_hoi"]
         if not torch.equal(matrix, torch.from_numpy(vocabulary.verb_to_hoi)):
             raise WeightsError(f"{path}: verb2hoi_proj_eval is not HICO-DET's verb-of-HOI matrix")
+
+
+def official_key_map(zero_shot: bool) -> tuple[KeyMap, Mapping[str, str]]:
+    """Key map of a released HOICLIP checkpoint, and what is dropped with the reason.
+
+    Args:
+        zero_shot: whether it has a training head over the seen classes beside the one over all.
+    """
+    head, dropped = (
+        (_ZERO_SHOT_HEAD, _ZERO_SHOT_DROPPED)
+        if zero_shot
+        else (_ALL_CLASSES_HEAD, _ALL_CLASSES_DROPPED)
+    )
+    return {**OFFICIAL_KEY_MAP, **head}, {**OFFICIAL_DROPPED, **dropped}
+
+
+def model_config(checkpoint: Checkpoint, arguments: Arguments) -> ModelConfig:
+    """A released HOICLIP, whose interaction decoder does not mask V_d's padding.
+
+    Raises:
+        WeightsError: see `set_prediction_config`.
+    """
+    decoder = "transformer.clip_interaction_decoder."
+    shared = set_prediction_config(checkpoint, arguments, decoder)
+    detector = shared.detector
+    return ModelConfig(
+        num_queries=shared.num_queries,
+        decoder_layers=shared.decoder_layers,
+        detector=detector,
+        interaction=InteractionConfig(
+            clip_attention="shared",
+            mask_detector_memory=False,
+            heads=detector.heads,
+            feed_forward=checkpoint.shape(f"{decoder}layers.0.linear1.weight", 2)[0],
+            dropout=detector.dropout,
+        ),
+        verb=VerbConfig(
+            representation="arithmetic",
+            weight=float(arguments["verb_weight"]),
+            adapter_hidden=checkpoint.shape("inter2verb.layers.0.weight", 2)[0],
+        ),
+    )
+
+
+def clip_config(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Image tower of an OpenAI CLIP, as `hoiclip.clip_encoder.ClipVisual` takes it."""
+    width, _, patch, _ = checkpoint.shape("clip_model.visual.conv1.weight", 4)
+    tokens, _ = checkpoint.shape("clip_model.visual.positional_embedding", 2)
+    return {
+        "model_cfg": {
+            "embed_dim": checkpoint.shape("clip_model.visual.proj", 2)[1],
+            "quick_gelu": True,
+            "vision_cfg": {
+                "image_size": math.isqrt(tokens - 1) * patch,
+                "patch_size": patch,
+                "width": width,
+                "layers": checkpoint.layers("clip_model.visual.transformer.resblocks."),
+                "head_width": _HEAD_WIDTH,
+            },
+        }
+    }

@@ -9,12 +9,43 @@ from typing import Any
 
 from torch import Tensor
 
-from hoiclip.convert.arguments import Arguments
+from hoiclip.convert.arguments import DETR, Arguments
 from hoiclip.convert.checkpoint import Checkpoint
+from hoiclip.convert.key_map import KeyMap
 from hoiclip.convert.setting import Setting
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.errors import WeightsError
 from hoiclip.files import sha256_file
+
+RELEASED: Mapping[str, Any] = {
+    **DETR,
+    "use_nms_filter": True,
+    "thres_nms": 0.7,
+    "nms_alpha": 1.0,
+    "nms_beta": 0.5,
+}
+"""Those of HOICLIP and GEN-VLKT; HOICLIP's weight of the verb logits depends on the setting."""
+
+RELEASED_KEY_MAP: KeyMap = {
+    "backbone.0.": ("model.encoder.backbone.",),
+    "input_proj.": ("model.encoder.input_projection.",),
+    "transformer.encoder.": ("model.encoder.transformer.",),
+    "transformer.instance_decoder.": ("model.instance_decoder.decoder.",),
+    "query_embed_h.": ("model.instance_decoder.human_queries.",),
+    "query_embed_o.": ("model.instance_decoder.object_queries.",),
+    "pos_guided_embedd.": ("model.instance_decoder.position_guided.",),
+    "hum_bbox_embed.": ("model.instance_decoder.human_box_head.",),
+    "obj_bbox_embed.": ("model.instance_decoder.object_box_head.",),
+    "obj_class_fc.": ("model.object_classifier.projection.",),
+    "obj_visual_projection.weight": ("model.object_classifier.classifier.table",),
+    "obj_visual_projection.bias": ("model.object_classifier.classifier.bias",),
+    "obj_logit_scale": ("model.object_classifier.logit_scale",),
+    "logit_scale": ("model.logit_scale",),
+}
+"""Parts that both have by the same names."""
+
+TRAINING_HEAD = "training head over the seen classes"
+"""Why a zero-shot checkpoint's head of training is left out."""
 
 RELEASED_TRANSFORMS = TransformsConfig(
     flip=0.5,

@@ -8,7 +8,8 @@ import torch
 from fake_checkpoint import Sizes
 from fake_gen_vlkt import SMALL
 
-from hoiclip.convert.key_map import gen_vlkt_key_map, rename
+from hoiclip.convert.gen_vlkt import gen_vlkt_key_map
+from hoiclip.convert.key_map import rename
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
 from hoiclip.model.config import BackboneConfig, DetectorConfig

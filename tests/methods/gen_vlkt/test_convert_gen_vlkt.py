@@ -12,7 +12,8 @@ from test_gen_vlkt_network import compare
 
 from hoiclip.config import from_mapping
 from hoiclip.convert.checkpoint import Checkpoint
-from hoiclip.convert.gen_vlkt import detect_gen_vlkt_setting, released_state
+from hoiclip.convert.gen_vlkt import detect_gen_vlkt_setting
+from hoiclip.convert.gen_vlkt_back import released_state
 from hoiclip.convert.setting import setting_names
 from hoiclip.convert.sniff import convert
 from hoiclip.data.readers.vocabularies import hico_det, vcoco
@@ -34,7 +35,7 @@ def read(path):
     """Header, configuration and state dict of a converted file."""
     tensors, metadata = read_safetensors(path)
     header = json.loads(metadata["hoiclip"])
-    config = from_mapping(GenVlktModelConfig, header["model"], "model")
+    config = from_mapping(GenVlktModelConfig, header["config"], "config")
     return header, config, {name.removeprefix("model."): t for name, t in tensors.items()}
 
 

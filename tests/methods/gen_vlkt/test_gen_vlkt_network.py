@@ -11,7 +11,8 @@ from gen_vlkt_reference import reference_outputs
 from torch.nn import functional as F
 
 from hoiclip.config import from_mapping
-from hoiclip.convert.key_map import gen_vlkt_key_map, inverted
+from hoiclip.convert.gen_vlkt import gen_vlkt_key_map
+from hoiclip.convert.key_map import inverted
 from hoiclip.data.readers.vocabularies import hico_det
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
