@@ -13,6 +13,7 @@ from hoiclip import schema
 from hoiclip.clip_encoder import build_clip
 from hoiclip.clip_weights import load_clip
 from hoiclip.convert.detr import check_detr_file
+from hoiclip.convert.detect import convert_file
 from hoiclip.convert.sniff import convert
 from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from hoiclip.errors import WeightsError
@@ -299,3 +300,23 @@ def test_a_whole_detector_is_no_start_for_training(tmp_path):
         check_detr_file(tmp_path / "empty.safetensors")
     torch.save({"model": random_state(detr_shapes(Sizes(heads=8), 2))}, tmp_path / "detr.pth")
     check_detr_file(convert(tmp_path / "detr.pth", tmp_path / "detr.safetensors").path)
+
+
+def test_a_model_of_a_method_is_refused_where_its_converter_is_not_at_hand(tmp_path):
+    torch.save(official_file(), tmp_path / "a.pth")
+    for kind in (None, "official"):
+        with pytest.raises(WeightsError, match="a released HOICLIP checkpoint.*no such file is taken"):
+            convert_file(tmp_path / "a.pth", tmp_path / "a.safetensors", {}, kind)
+    with pytest.raises(WeightsError, match="its kind is 'official'"):
+        convert_file(tmp_path / "a.pth", tmp_path / "a.safetensors", {}, "detr")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
+
+
+def test_a_converter_gets_checkpoint_place_and_setting(tmp_path):
+    asked = []
+    torch.save({"model": official_file()["model"]}, tmp_path / "a.pth")
+    released = {"official": lambda *arguments: asked.append(arguments)}
+    out = tmp_path / "a.safetensors"
+    convert_file(tmp_path / "a.pth", out, released, setting="vcoco", dilation=True)
+    ((checkpoint, place, setting),) = asked
+    assert (place, setting, checkpoint.args["dilation"]) == (out, "vcoco", True)
