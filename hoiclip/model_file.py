@@ -20,10 +20,9 @@ from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.files import atomic_file
 from hoiclip.methods.contract import Method
 from hoiclip.ranges import told
-from hoiclip.tensors import read_safetensors
+from hoiclip.tensors import HEADER_KEY, read_safetensors
 from hoiclip.vocabulary import Vocabulary
 
-HEADER_KEY = "hoiclip"
 FORMAT = 2
 _SECTIONS = ("method", "config", "scoring", "transforms", "vocabulary", "scores", "provenance")
 # What a file of format 1 says of the enhancement, as `scoring` names it now.

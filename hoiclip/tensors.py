@@ -10,6 +10,9 @@ from torch import Tensor
 
 from hoiclip.errors import WeightsError
 
+HEADER_KEY = "hoiclip"
+"""Entry of a model file's metadata: its header, JSON; see `hoiclip.model_file`."""
+
 
 def check_is_file(path: Path, absent: str) -> None:
     """Raises WeightsError, with `absent` where there is nothing, unless `path` is a file."""

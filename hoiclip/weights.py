@@ -9,8 +9,8 @@ from pathlib import Path
 from hoiclip import schema
 from hoiclip.clip_weights import convert_clip
 from hoiclip.config import check
+from hoiclip.convert.detect import convert_file
 from hoiclip.convert.detr import check_detr_file
-from hoiclip.convert.sniff import convert
 from hoiclip.data.addresses import check_address
 from hoiclip.data.download import Source, Step, check_sha256, fetch, plan
 from hoiclip.files import atomic_file, sha256_file
@@ -113,7 +113,7 @@ def _prepare_detector(path: Path, out: Path) -> None:
         _copy(path, out)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
-        convert(path, out, kind="detr")
+        convert_file(path, out, released={}, kind="detr")
 
 
 def _prepare_verb_vectors(path: Path, out: Path) -> None:
@@ -121,7 +121,7 @@ def _prepare_verb_vectors(path: Path, out: Path) -> None:
         schema.read_table(path)
         _copy(path, out)
     else:
-        convert(path, out, kind="verb")
+        convert_file(path, out, released={}, kind="verb")
 
 
 def _copy(path: Path, out: Path) -> None:

@@ -195,6 +195,12 @@ def test_a_method_and_its_stages_import_no_other(method):
         assert not closure(module) & others, module
 
 
+def test_no_shared_stage_imports_a_method():
+    """So that a change in one makes nothing stale that another method reads."""
+    for name in read_stages(ROOT / "dvc.yaml"):
+        assert not closure(f"stages.{name}") & modules_of_methods(), name
+
+
 def test_only_registry_converters_and_stages_name_a_method():
     for module, path in MODULES.items():
         if module in modules_of_methods() or may_know_methods(module):

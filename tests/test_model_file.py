@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from hoiclip.errors import WeightsError
 from hoiclip.methods.hoiclip.config import Scoring
 from hoiclip.methods.registry import method_named
-from hoiclip.model_file import FORMAT, HEADER_KEY, LARGEST_SCALE, load_detector
-from hoiclip.tensors import read_safetensors
+from hoiclip.model_file import FORMAT, LARGEST_SCALE, load_detector
+from hoiclip.tensors import HEADER_KEY, read_safetensors
 
 # Of random weights, written before model files stated the scale that they infer at.
 WITHOUT_SCALE = Path(__file__).parent / "files/toy_model_format1.safetensors.gz"

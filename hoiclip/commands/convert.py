@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from hoiclip.convert.kinds import KINDS
 from hoiclip.entry import named_path
 
 
@@ -12,12 +13,17 @@ def add(verbs: argparse._SubParsersAction) -> None:
     text = "make a released checkpoint a file of this project"
     verb = verbs.add_parser("convert", help=text, description=f"{text[0].upper()}{text[1:]}.")
     verb.add_argument(
-        "source", type=named_path, help="HOICLIP's or DETR's .pth, OpenAI's CLIP .pt, or verb.pth"
+        "source",
+        type=named_path,
+        help="HOICLIP's, GEN-VLKT's or DETR's .pth, OpenAI's CLIP .pt, or verb.pth; or GEN-VLKT's "
+        "model file",
     )
-    verb.add_argument("out", type=named_path, help=".safetensors, or .parquet for verb vectors")
     verb.add_argument(
-        "--kind", choices=("official", "detr", "clip", "verb"), help="default: found out"
+        "out",
+        type=named_path,
+        help=".safetensors; .parquet for verb vectors; .pth, as released, for a model file",
     )
+    verb.add_argument("--kind", choices=tuple(KINDS), help="default: found out")
     verb.add_argument("--setting", help="e.g. default, rare_first, vcoco; default: found out")
     verb.add_argument(
         "--dilation",

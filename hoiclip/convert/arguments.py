@@ -12,15 +12,6 @@ from hoiclip.errors import WeightsError
 DETR: Mapping[str, Any] = {"nheads": 8, "dropout": 0.1, "dilation": False}
 """DETR's own defaults; shapes tell neither heads nor dropout nor dilation."""
 
-RELEASED: Mapping[str, Any] = {
-    **DETR,
-    "use_nms_filter": True,
-    "thres_nms": 0.7,
-    "nms_alpha": 1.0,
-    "nms_beta": 0.5,
-}
-"""The released HOICLIP's; its weight of the verb logits depends on the setting."""
-
 
 @dataclass(frozen=True)
 class Arguments:

@@ -16,75 +16,20 @@ from hoiclip.errors import WeightsError
 
 KeyMap = Mapping[str, tuple[str, ...]]
 
-OFFICIAL_KEY_MAP: KeyMap = {
-    "backbone.0.": ("model.encoder.backbone.",),
-    "input_proj.": ("model.encoder.input_projection.",),
-    "transformer.encoder.": ("model.encoder.transformer.",),
-    "transformer.instance_decoder.": ("model.instance_decoder.decoder.",),
-    "query_embed_h.": ("model.instance_decoder.human_queries.",),
-    "query_embed_o.": ("model.instance_decoder.object_queries.",),
-    "pos_guided_embedd.": ("model.instance_decoder.position_guided.",),
-    "hum_bbox_embed.": ("model.instance_decoder.human_box_head.",),
-    "obj_bbox_embed.": ("model.instance_decoder.object_box_head.",),
-    "obj_class_fc.": ("model.object_classifier.projection.",),
-    "obj_visual_projection.weight": ("model.object_classifier.classifier.table",),
-    "obj_visual_projection.bias": ("model.object_classifier.classifier.bias",),
-    "obj_logit_scale": ("model.object_classifier.logit_scale",),
-    "transformer.queries2spacial_proj.": ("model.interaction_decoder.query_projection.0.",),
-    "transformer.queries2spacial_proj_norm.": ("model.interaction_decoder.query_projection.1.",),
-    # V_d's map to CLIP's width; the object classifier's projection has the same name without
-    # `transformer.`.
-    "transformer.obj_class_fc.": ("model.interaction_decoder.memory_projection.0.",),
-    "transformer.obj_class_ln.": ("model.interaction_decoder.memory_projection.1.",),
-    "transformer.clip_interaction_decoder.": ("model.interaction_decoder.",),
-    "logit_scale": ("model.logit_scale",),
-    "inter2verb.": ("model.verb_classifier.adapter.",),
-    "verb_projection.weight": ("model.verb_classifier.vectors",),
-    "clip_model.visual.": ("clip.tower.",),
-    "clip_model.visual.proj": ("clip.tower.proj", "model.visual_projection"),
-}
 
-_ALL_CLASSES_HEAD: KeyMap = {
-    "visual_projection.weight": ("model.hoi_classifier.table",),
-    "visual_projection.bias": ("model.hoi_classifier.bias",),
-    "verb2hoi_proj": ("model.verb_classifier.verb_to_hoi",),
-}
-_ZERO_SHOT_HEAD: KeyMap = {
-    "eval_visual_projection.weight": ("model.hoi_classifier.table",),
-    "verb2hoi_proj_eval": ("model.verb_classifier.verb_to_hoi",),
-}
-
-OFFICIAL_DROPPED: Mapping[str, str] = {
-    "transformer.interaction_decoder.": "built but never used",
-    "transformer.clip_interaction_decoder.layers.*.norm4.": "built but never used",
-    "transformer.inter_guided_embedd.": "built but never used",
-    "hoi_class_fc.": "built but never used",
-    "clip_model.logit_scale": "CLIP's own temperature; the classifiers have theirs",
-    "clip_model.positional_embedding": "CLIP's text tower; the text tables carry its result",
-    "clip_model.text_projection": "CLIP's text tower; the text tables carry its result",
-    "clip_model.token_embedding.": "CLIP's text tower; the text tables carry its result",
-    "clip_model.ln_final.": "CLIP's text tower; the text tables carry its result",
-    "clip_model.transformer.": "CLIP's text tower; the text tables carry its result",
-}
-_ALL_CLASSES_DROPPED = {"verb2hoi_proj_eval": "equals verb2hoi_proj where all classes are seen"}
-_ZERO_SHOT_DROPPED = {
-    "visual_projection.": "training head over the seen classes",
-    "verb2hoi_proj": "training head over the seen classes",
-}
-
-
-def official_key_map(zero_shot: bool) -> tuple[KeyMap, Mapping[str, str]]:
-    """Key map of a released HOICLIP checkpoint, and what is dropped with the reason.
+def inverted(path: Path, state: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
+    """The reverse of `rename`: tensors under the released names.
 
     Args:
-        zero_shot: whether it has a training head over the seen classes beside the one over all.
+        path: where they come from, for messages.
+        state: tensors under our names.
+        key_map: of a release, in which no two keys fill one name.
+
+    Raises:
+        WeightsError: the release has no place for a tensor.
     """
-    head, dropped = (
-        (_ZERO_SHOT_HEAD, _ZERO_SHOT_DROPPED)
-        if zero_shot
-        else (_ALL_CLASSES_HEAD, _ALL_CLASSES_DROPPED)
-    )
-    return {**OFFICIAL_KEY_MAP, **head}, {**OFFICIAL_DROPPED, **dropped}
+    reverse = {ours: (theirs,) for theirs, group in key_map.items() for ours in group}
+    return rename(path, state, reverse, {})[0]
 
 
 def rename(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,39 +11,77 @@ import torch
 from torch import Tensor
 
 from hoiclip.clip_encoder import ClipVisual
-from hoiclip.convert.arguments import RELEASED, Arguments, read_arguments
+from hoiclip.convert.arguments import Arguments, read_arguments
 from hoiclip.convert.checkpoint import Checkpoint
-from hoiclip.convert.key_map import check_fit, official_key_map, rename
+from hoiclip.convert.key_map import KeyMap, check_fit, rename
+from hoiclip.convert.released import (
+    RELEASED,
+    RELEASED_KEY_MAP,
+    RELEASED_TRANSFORMS,
+    TRAINING_HEAD,
+    check_text_table,
+    released_provenance,
+    released_scores,
+)
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.setting import Setting, detect_setting
-from hoiclip.convert.sizes import clip_config, model_config
-from hoiclip.data.transforms import TransformsConfig
+from hoiclip.convert.sizes import set_prediction_config
 from hoiclip.errors import WeightsError
-from hoiclip.files import sha256_file
 from hoiclip.methods.hoiclip.config import Scoring
 from hoiclip.methods.hoiclip.method import Hoiclip, tables_of_state
+from hoiclip.model.config import InteractionConfig, ModelConfig, VerbConfig
 from hoiclip.model.hoiclip import HOICLIP
 from hoiclip.model_file import Detector
 
-RELEASED_TRANSFORMS = TransformsConfig(
-    flip=0.5,
-    color_jitter=0.4,
-    scales=list(range(480, 801, 32)),
-    crop_scales=[400, 500, 600],
-    crop_sides=[384, 600],
-    max_side=1333,
-    test_scale=800,
-)
 RELEASED_ENHANCEMENT = Scoring(k=10, weight=1.0, kind="sigmoid")
-RELEASED_TOP_K = 100
 
-_KEPT_ARGS = (
-    "dataset_file", "zero_shot_type", "frac", "lr", "epochs", "batch_size", "seed",
-)  # fmt: skip
+_HEAD_WIDTH = 64  # of every CLIP ViT that OpenAI released
+
+OFFICIAL_KEY_MAP: KeyMap = {
+    **RELEASED_KEY_MAP,
+    "transformer.queries2spacial_proj.": ("model.interaction_decoder.query_projection.0.",),
+    "transformer.queries2spacial_proj_norm.": ("model.interaction_decoder.query_projection.1.",),
+    # V_d's map to CLIP's width; the object classifier's projection has the same name without
+    # `transformer.`.
+    "transformer.obj_class_fc.": ("model.interaction_decoder.memory_projection.0.",),
+    "transformer.obj_class_ln.": ("model.interaction_decoder.memory_projection.1.",),
+    "transformer.clip_interaction_decoder.": ("model.interaction_decoder.",),
+    "inter2verb.": ("model.verb_classifier.adapter.",),
+    "verb_projection.weight": ("model.verb_classifier.vectors",),
+    "clip_model.visual.": ("clip.tower.",),
+    "clip_model.visual.proj": ("clip.tower.proj", "model.visual_projection"),
+}
+
+_ALL_CLASSES_HEAD: KeyMap = {
+    "visual_projection.weight": ("model.hoi_classifier.table",),
+    "visual_projection.bias": ("model.hoi_classifier.bias",),
+    "verb2hoi_proj": ("model.verb_classifier.verb_to_hoi",),
+}
+_ZERO_SHOT_HEAD: KeyMap = {
+    "eval_visual_projection.weight": ("model.hoi_classifier.table",),
+    "verb2hoi_proj_eval": ("model.verb_classifier.verb_to_hoi",),
+}
+
+OFFICIAL_DROPPED: Mapping[str, str] = {
+    "transformer.interaction_decoder.": "built but never used",
+    "transformer.clip_interaction_decoder.layers.*.norm4.": "built but never used",
+    "transformer.inter_guided_embedd.": "built but never used",
+    "hoi_class_fc.": "built but never used",
+    "clip_model.logit_scale": "CLIP's own temperature; the classifiers have theirs",
+    "clip_model.positional_embedding": "CLIP's text tower; the text tables carry its result",
+    "clip_model.text_projection": "CLIP's text tower; the text tables carry its result",
+    "clip_model.token_embedding.": "CLIP's text tower; the text tables carry its result",
+    "clip_model.ln_final.": "CLIP's text tower; the text tables carry its result",
+    "clip_model.transformer.": "CLIP's text tower; the text tables carry its result",
+}
+_ALL_CLASSES_DROPPED = {"verb2hoi_proj_eval": "equals verb2hoi_proj where all classes are seen"}
+_ZERO_SHOT_DROPPED = {
+    "visual_projection.": TRAINING_HEAD,
+    "verb2hoi_proj": TRAINING_HEAD,
+}
+
 _HOI, _OBJECT = "model.hoi_classifier.", "model.object_classifier.classifier."
 _VERB = "model.verb_classifier."
-# A text table that went through float16 is this close to unit rows; a trained one is not.
-_UNIT_TOLERANCE = 1e-2
 
 
 def convert_official(
@@ -71,35 +110,10 @@ def convert_official(
     arguments = read_arguments(checkpoint, assumed)
     renamed, dropped = rename(path, checkpoint.state, *official_key_map(found.zero_shot))
     state = {name: tensor.detach().float() for name, tensor in renamed.items()}
-    sha256 = sha256_file(path)
-    provenance = {
-        "source": path.name,
-        "sha256": sha256,
-        "setting": found.name,
-        "args": {key: checkpoint.args[key] for key in _KEPT_ARGS if key in checkpoint.args},
-        "arguments": arguments.provenance(),
-        "dropped": dict(Counter(dropped.values())),
-    }
+    provenance = released_provenance(checkpoint, found, arguments, dropped)
     detector = _detector(checkpoint, found, arguments, state, provenance)
     detector.save(dst)
     return Conversion(Path(dst), "official", found.name, dropped, {}, provenance)
-
-
-def _scores(arguments: Arguments, setting: Setting) -> dict[str, Any]:
-    """How the released code makes scores, as `hoiclip.prediction.PredictConfig` names it."""
-    nms = {
-        "threshold": float(arguments["thres_nms"]) if arguments["use_nms_filter"] else 0.0,
-        "human_power": float(arguments["nms_alpha"]),
-        "object_power": float(arguments["nms_beta"]),
-        "plus_one_extents": True,
-    }
-    # HOIA files, which the release trains on, have HICO-DET's boxes end at the last pixel inside.
-    inclusive_boxes = not setting.vocabulary.has_missing_objects
-    return {
-        "nms": nms,
-        "top_k": RELEASED_TOP_K,
-        "inclusive_boxes": inclusive_boxes,
-    }
 
 
 def _detector(
@@ -134,7 +148,7 @@ def _detector(
     return Detector(
         method.eval(),
         RELEASED_TRANSFORMS,
-        _scores(arguments, setting),
+        released_scores(arguments, setting),
         provenance,
     )
 
@@ -166,13 +180,69 @@ def _check_tables(path: Path, setting: Setting, state: dict[str, Tensor], embed_
                 f"{setting.name!r} makes it {shape}"
             )
     for name in (_HOI + "table", _OBJECT + "table"):
-        worst = (state[name].norm(dim=-1) - 1).abs().max().item()
-        if not worst <= _UNIT_TOLERANCE:
-            raise WeightsError(
-                f"{path}: rows of the tensor for {name} are not of unit length (off by "
-                f"{worst:.2g}), so it is not CLIP's; only frozen text tables are supported"
-            )
+        check_text_table(path, name, state[name])
     if setting.zero_shot:
         matrix = state[_VERB + "verb_to_hoi"]
         if not torch.equal(matrix, torch.from_numpy(vocabulary.verb_to_hoi)):
             raise WeightsError(f"{path}: verb2hoi_proj_eval is not HICO-DET's verb-of-HOI matrix")
+
+
+def official_key_map(zero_shot: bool) -> tuple[KeyMap, Mapping[str, str]]:
+    """Key map of a released HOICLIP checkpoint, and what is dropped with the reason.
+
+    Args:
+        zero_shot: whether it has a training head over the seen classes beside the one over all.
+    """
+    head, dropped = (
+        (_ZERO_SHOT_HEAD, _ZERO_SHOT_DROPPED)
+        if zero_shot
+        else (_ALL_CLASSES_HEAD, _ALL_CLASSES_DROPPED)
+    )
+    return {**OFFICIAL_KEY_MAP, **head}, {**OFFICIAL_DROPPED, **dropped}
+
+
+def model_config(checkpoint: Checkpoint, arguments: Arguments) -> ModelConfig:
+    """A released HOICLIP, whose interaction decoder does not mask V_d's padding.
+
+    Raises:
+        WeightsError: see `set_prediction_config`.
+    """
+    decoder = "transformer.clip_interaction_decoder."
+    shared = set_prediction_config(checkpoint, arguments, decoder)
+    detector = shared.detector
+    return ModelConfig(
+        num_queries=shared.num_queries,
+        decoder_layers=shared.decoder_layers,
+        detector=detector,
+        interaction=InteractionConfig(
+            clip_attention="shared",
+            mask_detector_memory=False,
+            heads=detector.heads,
+            feed_forward=checkpoint.shape(f"{decoder}layers.0.linear1.weight", 2)[0],
+            dropout=detector.dropout,
+        ),
+        verb=VerbConfig(
+            representation="arithmetic",
+            weight=float(arguments["verb_weight"]),
+            adapter_hidden=checkpoint.shape("inter2verb.layers.0.weight", 2)[0],
+        ),
+    )
+
+
+def clip_config(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Image tower of an OpenAI CLIP, as `hoiclip.clip_encoder.ClipVisual` takes it."""
+    width, _, patch, _ = checkpoint.shape("clip_model.visual.conv1.weight", 4)
+    tokens, _ = checkpoint.shape("clip_model.visual.positional_embedding", 2)
+    return {
+        "model_cfg": {
+            "embed_dim": checkpoint.shape("clip_model.visual.proj", 2)[1],
+            "quick_gelu": True,
+            "vision_cfg": {
+                "image_size": math.isqrt(tokens - 1) * patch,
+                "patch_size": patch,
+                "width": width,
+                "layers": checkpoint.layers("clip_model.visual.transformer.resblocks."),
+                "head_width": _HEAD_WIDTH,
+            },
+        }
+    }

@@ -16,8 +16,8 @@ class Conversion:
 
     Attributes:
         path: the file written.
-        kind: `official`, `detr`, `clip` or `verb`.
-        setting: published setting of an official checkpoint.
+        kind: `official`, `gen_vlkt`, `detr`, `clip` or `verb`.
+        setting: published setting of a released checkpoint.
         dropped: name of each tensor left out → why.
         fresh: part of the network that the file does not fill → why.
         provenance: what the file written says about its origin.

@@ -27,13 +27,15 @@ class Setting:
         vocabulary: HICO-DET's or V-COCO's.
         zero_shot: whether training saw a part of the HOI classes only.
         verb_weight: its published λ_v.
-        verb_to_hoi: (V, seen HOI classes) 0/1, the verb-of-HOI matrix of its training head.
+        seen: (S,) HOI classes of its training head, ascending.
+        verb_to_hoi: (V, S) 0/1, the verb-of-HOI matrix of HOICLIP's training head.
     """
 
     name: str
     vocabulary: Vocabulary
     zero_shot: bool
     verb_weight: float
+    seen: np.ndarray
     verb_to_hoi: np.ndarray
 
 
@@ -60,12 +62,13 @@ def released_vcoco_verb_to_hoi(vocabulary: Vocabulary) -> np.ndarray:
 def published_settings() -> Iterator[Setting]:
     """Every setting; V-COCO twice, with the released matrix first and the right one second."""
     hico, verbs = hico_det(), vcoco()
-    yield Setting(DEFAULT, hico, False, 0.5, hico.verb_to_hoi)
+    hois = np.arange(hico.num_hois)
+    yield Setting(DEFAULT, hico, False, 0.5, hois, hico.verb_to_hoi)
     for name, unseen in _unseen_lists().items():
-        seen = np.setdiff1d(np.arange(hico.num_hois), unseen)
-        yield Setting(name, hico, True, 0.5, hico.verb_to_hoi[:, seen])
+        seen = np.setdiff1d(hois, unseen)
+        yield Setting(name, hico, True, 0.5, seen, hico.verb_to_hoi[:, seen])
     for matrix in (released_vcoco_verb_to_hoi(verbs), verbs.verb_to_hoi):
-        yield Setting(V_COCO, verbs, False, 0.1, matrix)
+        yield Setting(V_COCO, verbs, False, 0.1, np.arange(verbs.num_hois), matrix)
 
 
 def detect_setting(checkpoint: Checkpoint, asked: str | None = None) -> Setting:
@@ -80,8 +83,7 @@ def detect_setting(checkpoint: Checkpoint, asked: str | None = None) -> Setting:
             another one.
     """
     path = checkpoint.path
-    if asked not in (None, *setting_names()):
-        raise WeightsError(f"unknown setting {asked!r}; known are {', '.join(setting_names())}")
+    check_known(asked)
     shape = checkpoint.shape("verb2hoi_proj", 2)
     matrix = checkpoint.state["verb2hoi_proj"].float()
     for setting in published_settings():
@@ -93,6 +95,27 @@ def detect_setting(checkpoint: Checkpoint, asked: str | None = None) -> Setting:
             f"{path}: verb2hoi_proj {shape} is of no published setting "
             f"({', '.join(setting_names())})"
         )
+    check_agrees(checkpoint, setting, asked)
+    return setting
+
+
+def check_known(asked: str | None) -> None:
+    """Checks the name of a setting that a person gave.
+
+    Raises:
+        WeightsError: no published setting has it.
+    """
+    if asked not in (None, *setting_names()):
+        raise WeightsError(f"unknown setting {asked!r}; known are {', '.join(setting_names())}")
+
+
+def check_agrees(checkpoint: Checkpoint, setting: Setting, asked: str | None) -> None:
+    """Checks that a checkpoint's setting, told from its tensors, is the one asked for and stated.
+
+    Raises:
+        WeightsError: it is not the one in `asked`, or its `args` name another one.
+    """
+    path = checkpoint.path
     if asked not in (None, setting.name):
         raise WeightsError(
             f"{path}: a checkpoint of setting {setting.name!r}, not of {asked!r}; "
@@ -103,4 +126,3 @@ def detect_setting(checkpoint: Checkpoint, asked: str | None = None) -> Setting:
         raise WeightsError(
             f"{path}: its args say zero_shot_type {said!r}, its tensors are of {setting.name!r}"
         )
-    return setting

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 from hoiclip.convert.arguments import Arguments
 from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.errors import WeightsError
 from hoiclip.model.config import (
     BackboneConfig,
     DetectorConfig,
-    InteractionConfig,
-    ModelConfig,
-    VerbConfig,
+    SetPredictionConfig,
 )
 
 _BODY = "backbone.0.body."
-_HEAD_WIDTH = 64  # of every CLIP ViT that OpenAI released
 
 
 def backbone_config(checkpoint: Checkpoint, dilation: bool) -> BackboneConfig:
@@ -33,7 +27,7 @@ def backbone_config(checkpoint: Checkpoint, dilation: bool) -> BackboneConfig:
 
 
 def detector_config(checkpoint: Checkpoint, arguments: Arguments) -> DetectorConfig:
-    """Detector encoder and decoder layers of a DETR or of a released HOICLIP.
+    """Detector encoder and decoder layers of a DETR or of a network that grew from it.
 
     Raises:
         WeightsError: a tensor that tells a size is missing, or a size makes no network.
@@ -51,54 +45,32 @@ def detector_config(checkpoint: Checkpoint, arguments: Arguments) -> DetectorCon
         raise WeightsError(f"{checkpoint.path}: its shapes make no network: {error}") from None
 
 
-def model_config(checkpoint: Checkpoint, arguments: Arguments) -> ModelConfig:
-    """A released HOICLIP, whose interaction decoder does not mask V_d's padding.
+def set_prediction_config(
+    checkpoint: Checkpoint, arguments: Arguments, interaction_decoder: str
+) -> SetPredictionConfig:
+    """What released networks for pairs share.
+
+    Args:
+        checkpoint: of HOICLIP or GEN-VLKT.
+        arguments: of `checkpoint`.
+        interaction_decoder: prefix of the tensors of its interaction decoder.
 
     Raises:
         WeightsError: see `detector_config`; or instance and interaction decoder differ in depth.
     """
     detector = detector_config(checkpoint, arguments)
     layers = checkpoint.layers("transformer.instance_decoder.layers.")
-    interaction_layers = checkpoint.layers("transformer.clip_interaction_decoder.layers.")
+    interaction_layers = checkpoint.layers(f"{interaction_decoder}layers.")
     if layers != interaction_layers:
         raise WeightsError(
             f"{checkpoint.path}: {layers} layers in the instance decoder, {interaction_layers} in "
             "the interaction decoder; expected as many in both"
         )
-    prefix = "transformer.clip_interaction_decoder.layers.0."
-    return ModelConfig(
-        num_queries=checkpoint.shape("query_embed_h.weight", 2)[0],
-        decoder_layers=layers,
-        detector=detector,
-        interaction=InteractionConfig(
-            clip_attention="shared",
-            mask_detector_memory=False,
-            heads=detector.heads,
-            feed_forward=checkpoint.shape(f"{prefix}linear1.weight", 2)[0],
-            dropout=detector.dropout,
-        ),
-        verb=VerbConfig(
-            representation="arithmetic",
-            weight=float(arguments["verb_weight"]),
-            adapter_hidden=checkpoint.shape("inter2verb.layers.0.weight", 2)[0],
-        ),
-    )
-
-
-def clip_config(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Image tower of an OpenAI CLIP, as `hoiclip.clip_encoder.ClipVisual` takes it."""
-    width, _, patch, _ = checkpoint.shape("clip_model.visual.conv1.weight", 4)
-    tokens, _ = checkpoint.shape("clip_model.visual.positional_embedding", 2)
-    return {
-        "model_cfg": {
-            "embed_dim": checkpoint.shape("clip_model.visual.proj", 2)[1],
-            "quick_gelu": True,
-            "vision_cfg": {
-                "image_size": math.isqrt(tokens - 1) * patch,
-                "patch_size": patch,
-                "width": width,
-                "layers": checkpoint.layers("clip_model.visual.transformer.resblocks."),
-                "head_width": _HEAD_WIDTH,
-            },
-        }
-    }
+    try:
+        return SetPredictionConfig(
+            num_queries=checkpoint.shape("query_embed_h.weight", 2)[0],
+            decoder_layers=layers,
+            detector=detector,
+        )
+    except ValueError as error:
+        raise WeightsError(f"{checkpoint.path}: its shapes make no network: {error}") from None

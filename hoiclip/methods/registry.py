@@ -9,6 +9,7 @@ from hoiclip.methods.contract import Method
 # Imported when one is asked for: a model file of one method needs no other's code.
 METHODS = {
     "hoiclip": "hoiclip.methods.hoiclip.method:Hoiclip",
+    "gen_vlkt": "hoiclip.methods.gen_vlkt.method:GenVlktMethod",
 }
 
 

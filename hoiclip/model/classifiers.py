@@ -5,25 +5,40 @@ Shapes: `...` leading dimensions, D detector width, E width of CLIP's shared spa
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hoiclip.model.layers import MLP
 
+INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
+"""Logarithm of the factor of cosines at the start of training, CLIP's own."""
+
 
 class TextClassifier(nn.Module):
-    """Cosine similarity to a fixed table of embeddings.
+    """Cosine similarity to a table of embeddings.
 
     Args:
-        table: (C, E) embeddings; stored L2-normalised, never trained.
-        bias: (C,) fixed bias that some released checkpoints carry, or None.
+        table: (C, E) embeddings, L2-normalised at the start.
+        bias: (C,) added to the cosines, or None.
+        trained: whether both are parameters, of which rows are not normalised again (GEN-VLKT), or
+            fixed.
     """
 
-    def __init__(self, table: Tensor, bias: Tensor | None = None) -> None:
+    table: Tensor
+    bias: Tensor | None
+
+    def __init__(self, table: Tensor, bias: Tensor | None = None, *, trained: bool = False) -> None:
         super().__init__()
-        self.register_buffer("table", F.normalize(table, dim=-1))
-        self.register_buffer("bias", bias)
+        table = F.normalize(table, dim=-1)
+        if trained:
+            self.table = nn.Parameter(table)
+            self.register_parameter("bias", None if bias is None else nn.Parameter(bias))
+        else:
+            self.register_buffer("table", table)
+            self.register_buffer("bias", bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., E) → (..., C), not scaled by a temperature."""
@@ -31,17 +46,31 @@ class TextClassifier(nn.Module):
 
 
 class ObjectClassifier(nn.Module):
-    """Object features → logits of the object classes and, last, of 'nothing'."""
+    """Object features → logits of the object classes and, last, of 'nothing'.
+
+    Args:
+        detector_width: D.
+        table: (O + 1, E) embeddings; see `TextClassifier`, also for `bias` and `trained`.
+        logit_scale: start of the logarithm of the cosines' factor, which is trained.
+        bias: (O + 1,) or None.
+        trained: whether table and bias are.
+    """
 
     def __init__(
-        self, detector_width: int, table: Tensor, logit_scale: float, bias: Tensor | None = None
+        self,
+        detector_width: int,
+        table: Tensor,
+        logit_scale: float,
+        bias: Tensor | None = None,
+        *,
+        trained: bool = False,
     ) -> None:
         super().__init__()
         embed_width = table.shape[1]
         self.projection = nn.Sequential(
             nn.Linear(detector_width, embed_width), nn.LayerNorm(embed_width)
         )
-        self.classifier = TextClassifier(table, bias)
+        self.classifier = TextClassifier(table, bias, trained=trained)
         self.logit_scale = nn.Parameter(torch.tensor(logit_scale))
 
     def forward(self, objects: Tensor) -> Tensor:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hoiclip.model.classifiers import ObjectClassifier, TextClassifier, VerbClassifier
+from hoiclip.model.classifiers import (
+    INITIAL_LOGIT_SCALE,
+    ObjectClassifier,
+    TextClassifier,
+    VerbClassifier,
+)
 from hoiclip.model.config import ModelConfig
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.instance_decoder import InstanceDecoder
 from hoiclip.model.interaction_decoder import InteractionDecoder
 from hoiclip.set_prediction.outputs import Outputs
-
-INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,30 @@ class InstanceDecoder(nn.Module):
 
     The i-th human and the i-th object query share one position-guided embedding, which makes them a
     pair.
+
+    Args:
+        config: sizes.
+        num_queries: Q.
+        layers: number of decoder layers, L.
+        position_guided: whether there is that embedding; without it only the box losses tie the
+            two queries of a pair.
     """
 
-    def __init__(self, config: DetectorConfig, num_queries: int, layers: int) -> None:
+    def __init__(
+        self,
+        config: DetectorConfig,
+        num_queries: int,
+        layers: int,
+        *,
+        position_guided: bool = True,
+    ) -> None:
         super().__init__()
         self.human_queries = nn.Embedding(num_queries, config.width)
         self.object_queries = nn.Embedding(num_queries, config.width)
-        self.position_guided = nn.Embedding(num_queries, config.width)
-        nn.init.uniform_(self.position_guided.weight)
+        self.position_guided = None
+        if position_guided:
+            self.position_guided = nn.Embedding(num_queries, config.width)
+            nn.init.uniform_(self.position_guided.weight)
         self.decoder = Decoder(
             layers, config.width, config.heads, config.feed_forward, config.dropout
         )
@@ -31,9 +47,10 @@ class InstanceDecoder(nn.Module):
 
     def forward(self, memory: Memory) -> tuple[Tensor, Tensor]:
         """Returns human and object features, each (L, B, Q, D)."""
-        pair = self.position_guided.weight
-        queries = torch.cat([self.human_queries.weight + pair, self.object_queries.weight + pair])
-        humans, objects = self.decoder(queries, memory).chunk(2, dim=2)
+        queries = torch.stack([self.human_queries.weight, self.object_queries.weight])
+        if self.position_guided is not None:
+            queries = queries + self.position_guided.weight
+        humans, objects = self.decoder(queries.flatten(0, 1), memory).chunk(2, dim=2)
         return humans, objects
 
     def boxes(self, humans: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:

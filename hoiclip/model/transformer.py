@@ -131,16 +131,20 @@ class Decoder(nn.Module):
         """Decodes queries from zero targets.
 
         Args:
-            query_embedding: (Q, D) or (B, Q, D).
+            query_embedding: (Q, D), (B, Q, D), or (L, B, Q, D) with one for each layer.
             memory: V_d.
 
         Returns:
             (L, B, Q, D): every layer's normalised output; the next layer is fed the un-normalised.
         """
-        query_embedding = query_embedding.expand(len(memory.tokens), -1, -1)
-        x = torch.zeros_like(query_embedding)
+        if query_embedding.dim() < 4:
+            shared = query_embedding.expand(len(memory.tokens), -1, -1)
+            embeddings = [shared] * len(self.layers)
+        else:
+            embeddings = list(query_embedding)
+        x = torch.zeros_like(embeddings[0])
         outputs = []
-        for layer in self.layers:
-            x = layer(x, memory, query_embedding)
+        for layer, embedding in zip(self.layers, embeddings, strict=True):
+            x = layer(x, memory, embedding)
             outputs.append(self.norm(x))
         return torch.stack(outputs)

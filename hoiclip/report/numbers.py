@@ -99,17 +99,14 @@ def comparison_notes(protocol: str, published: Published | None) -> list[str]:
     """What is to be known to read the run's figures, by `protocol`, beside the published ones."""
     if published is None:
         return []
-    notes = [f"Published: {published.title}, as in the paper (Ning et al., CVPR 2023)."]
+    notes = [f"Published: {published.title}, as in the paper ({published.paper.name})."]
     if published.dataset == HICO_DET:
         counted = "" if protocol == HICO.name else f"; this run is counted by {protocol}"
         notes.append(
             "By the authors' account their HICO-DET figures come from the Matlab evaluator, whose "
             f"rules are protocol hico{counted}."
         )
-    notes.append(
-        "The authors chose the checkpoint, and the k of the training-free enhancement, on the test "
-        "images."
-    )
+    notes.append(f"The authors chose {published.paper.chosen} on the test images.")
     return [*notes, *published.notes]
 
 
@@ -147,7 +144,8 @@ def tiles(run: Run) -> list[tuple[str, float | None, int, str]]:
 
 
 def _is_of_fraction(published: Published) -> bool:
-    return any(key.endswith(OF_FRACTION) for key in published.hoiclip.get("default", {}))
+    of_methods = (published.hoiclip, published.gen_vlkt)
+    return any(key.endswith(OF_FRACTION) for part in of_methods for key in part.get("default", ()))
 
 
 def _quoted(published: Published | None, part: str) -> list[tuple[str, Mapping[str, float]]]:

@@ -10,9 +10,10 @@ from fake_checkpoint import REAL, official_shapes
 
 from hoiclip.clip_encoder import ClipVisual, build_clip
 from hoiclip.clip_weights import load_clip
-from hoiclip.convert.arguments import RELEASED, read_arguments
+from hoiclip.convert.arguments import read_arguments
 from hoiclip.convert.checkpoint import Checkpoint
-from hoiclip.convert.sizes import clip_config, model_config
+from hoiclip.convert.official import clip_config, model_config
+from hoiclip.convert.released import RELEASED
 from hoiclip.formats.vocabularies import hico_det
 from hoiclip.model.hoiclip import HOICLIP, Tables
 

@@ -11,6 +11,7 @@ from hoiclip.config import from_mapping
 from hoiclip.convert.sniff import convert
 from hoiclip.data.toy import toy_vocabulary
 from hoiclip.errors import WeightsError
+from hoiclip.methods.hoiclip.warm_start import WARM_START
 from hoiclip.model.config import DetectorConfig, InteractionConfig, ModelConfig, VerbConfig
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.hoiclip import HOICLIP, Tables
@@ -124,7 +125,7 @@ def check_warm_start(state, path, detector, decoder_layers, queries, clip_width,
     )
     model = HOICLIP(config, tables, torch.randn(clip_width, embed))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    dropped = warm_start_from_detr(model, read_detr(path, config.detector), path)
+    dropped = warm_start_from_detr(model, read_detr(path, config.detector), path, WARM_START)
     backbone = dataclasses.replace(config.detector.backbone, stride=8)
     other = dataclasses.replace(config.detector, backbone=backbone)
     with pytest.raises(WeightsError, match=r"a DETR with backbone .*model\.detector\.backbone"):

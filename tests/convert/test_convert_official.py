@@ -17,11 +17,12 @@ from reference_network import clip_tokens, reference_outputs, reference_scores
 
 from hoiclip import schema
 from hoiclip.clip_encoder import ClipVisual
-from hoiclip.convert.arguments import RELEASED, read_arguments
+from hoiclip.convert.arguments import read_arguments
 from hoiclip.convert.checkpoint import Checkpoint
-from hoiclip.convert.key_map import official_key_map, rename
+from hoiclip.convert.key_map import rename
+from hoiclip.convert.official import clip_config, model_config, official_key_map
+from hoiclip.convert.released import RELEASED
 from hoiclip.convert.setting import setting_names
-from hoiclip.convert.sizes import clip_config, model_config
 from hoiclip.convert.sniff import convert
 from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore

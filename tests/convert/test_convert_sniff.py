@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from hoiclip import schema
 from hoiclip.clip_encoder import build_clip
 from hoiclip.clip_weights import load_clip
+from hoiclip.convert.detect import convert_file
 from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.sniff import convert
 from hoiclip.errors import WeightsError
@@ -169,7 +170,13 @@ class Other:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"model": {"transformer.interaction_decoder.norm.bias": torch.zeros(1)}}, "GEN-VLKT"),
+        (
+            {
+                "transformer.instance_decoder.norm.bias": torch.zeros(1),
+                "transformer.interaction_decoder.norm.bias": torch.zeros(1),
+            },
+            r"tensor visual_projection\.weight is missing",
+        ),
         (
             {
                 "transformer.decoder.norm.bias": torch.zeros(1),
@@ -265,7 +272,9 @@ def test_what_was_asked_for_is_checked(tmp_path, vectors):
     torch.save(vectors, path)
     with pytest.raises(WeightsError, match=r"its kind is 'verb' \(released verb.*\), not 'detr'"):
         convert(path, tmp_path / "a.safetensors", kind="detr")
-    with pytest.raises(WeightsError, match="kind 'dter'; known are official, detr, clip, verb"):
+    with pytest.raises(
+        WeightsError, match="kind 'dter'; known are official, gen_vlkt, detr, clip, verb"
+    ):
         convert(path, tmp_path / "a.safetensors", kind="dter")
     with pytest.raises(WeightsError, match="has no setting"):
         convert(path, tmp_path / "a.parquet", setting="default")
@@ -291,3 +300,25 @@ def test_a_whole_detector_is_no_start_for_training(tmp_path):
         check_detr_file(tmp_path / "empty.safetensors")
     torch.save({"model": random_state(detr_shapes(Sizes(heads=8), 2))}, tmp_path / "detr.pth")
     check_detr_file(convert(tmp_path / "detr.pth", tmp_path / "detr.safetensors").path)
+
+
+def test_a_model_of_a_method_is_refused_where_its_converter_is_not_at_hand(tmp_path):
+    torch.save(official_file(), tmp_path / "a.pth")
+    for kind in (None, "official"):
+        with pytest.raises(
+            WeightsError, match=r"a released HOICLIP checkpoint.*no such file is taken"
+        ):
+            convert_file(tmp_path / "a.pth", tmp_path / "a.safetensors", {}, kind)
+    with pytest.raises(WeightsError, match="its kind is 'official'"):
+        convert_file(tmp_path / "a.pth", tmp_path / "a.safetensors", {}, "detr")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
+
+
+def test_a_converter_gets_checkpoint_place_and_setting(tmp_path):
+    asked = []
+    torch.save({"model": official_file()["model"]}, tmp_path / "a.pth")
+    released = {"official": lambda *arguments: asked.append(arguments)}
+    out = tmp_path / "a.safetensors"
+    convert_file(tmp_path / "a.pth", out, released, setting="vcoco", dilation=True)
+    ((checkpoint, place, setting),) = asked
+    assert (place, setting, checkpoint.args["dilation"]) == (out, "vcoco", True)

@@ -12,6 +12,7 @@ import torch
 from case import Case
 from damage import damaged_bytes, damaged_document
 from fake_checkpoint import Sizes, detr_shapes, official_file, random_state
+from fake_gen_vlkt import gen_vlkt_file
 from hypothesis import strategies as st
 from layouts import HICO
 
@@ -37,6 +38,7 @@ def checkpoints():
         "detr": ({"model": state, "args": {"nheads": 8}}, "safetensors"),
         "official": (official_file(), "safetensors"),
         "official_vcoco": (official_file(setting="vcoco"), "safetensors"),
+        "gen_vlkt": (gen_vlkt_file(setting="unseen_verb"), "safetensors"),
         "start": ({"model": start}, "safetensors"),
         "clip": ({"state_dict": build_clip({"model_cfg": CLIP}).state_dict()}, "safetensors"),
         "verb": (verbs, "parquet"),
@@ -139,6 +141,9 @@ def conversions(draw):
     data, suffix = draw(damaged_checkpoint())
     options = ["--clip-model", "tiny"] * draw(st.booleans())
     if draw(st.integers(0, 3)) == 0:
-        options += ["--kind", draw(st.sampled_from(["official", "detr", "clip", "verb"]))]
+        options += [
+            "--kind",
+            draw(st.sampled_from(["official", "gen_vlkt", "detr", "clip", "verb"])),
+        ]
     arguments = ["convert", "a.pth", f"out.{suffix}", *options]
     return Case("checkpoints", "hoiclip", arguments, {"a.pth": data})

@@ -50,8 +50,7 @@ from test_scoring_vcoco import write as write_vcoco
 from hoiclip.clip_encoder import build_clip
 from hoiclip.clip_weights import save_clip
 from hoiclip.convert.sniff import convert
-from hoiclip.model_file import HEADER_KEY
-from hoiclip.tensors import read_safetensors
+from hoiclip.tensors import HEADER_KEY, read_safetensors
 
 ROOT = Path(__file__).resolve().parents[2]
 

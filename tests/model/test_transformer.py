@@ -121,6 +121,32 @@ def test_decoder_starts_at_zero_and_shares_one_norm():
     torch.testing.assert_close(decoder(queries, v_d), torch.stack(expected))
 
 
+def test_a_layer_takes_its_own_query_embedding():
+    decoder, v_d = randomised(Decoder(3, 8, 2, 12, 0.1)), memory()
+    queries = torch.randn(3, 2, 4, 8)
+    x, expected = torch.zeros(2, 4, 8), []
+    for layer, own in zip(decoder.layers, queries, strict=True):
+        x = slow_decoder_layer(layer, x, v_d, own)
+        expected.append(decoder.norm(x))
+    torch.testing.assert_close(decoder(queries, v_d), torch.stack(expected))
+    with pytest.raises(ValueError, match="zip"):
+        decoder(queries[:2], v_d)
+
+
+def test_one_query_embedding_is_that_of_every_layer_in_value_and_gradient():
+    decoder, v_d = randomised(Decoder(3, 8, 2, 12, 0.1)), memory()
+    queries = torch.randn(4, 8, dtype=torch.float64, requires_grad=True)
+    decoder, v_d = decoder.double(), Memory(v_d.tokens.double(), v_d.position.double(), None)
+    weights = torch.randn(3, 2, 4, 8).double()
+    found = []
+    for given in (queries, queries.expand(2, -1, -1), queries.expand(3, 2, -1, -1)):
+        decoded = decoder(given, v_d)
+        (gradient,) = torch.autograd.grad((decoded * weights).sum(), queries)
+        found.append((decoded, gradient))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])
+
+
 def test_instance_queries_are_humans_first_and_share_the_position_of_the_pair(model_config):
     config = model_config.detector
     decoder = InstanceDecoder(config, 4, 2).eval()

@@ -1,4 +1,4 @@
-"""The profiles of HICO-DET and V-COCO run from raw files to the report, on made data and weights.
+"""Profiles of every data set and method run from raw files to the report, on made data and weights.
 
 Every stage, setting and file is the profile's; only sizes, devices and numbers are small, so that
 figures mean nothing.
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import own_layouts
 import pytest
 import raw_data
 import torch
@@ -72,8 +73,8 @@ def overlay(project: Path, base: str) -> dict[str, Any]:
         "model": {
             "num_queries": 6, "decoder_layers": 2,
             "detector": made.provenance["model_detector"],
-            "interaction": {"feed_forward": 16},
         },
+        "hoiclip": {"interaction": {"feed_forward": 16}},
         "train": {
             **small, "workers": 0, "epochs": 1, "batch_size": 2,
             "transforms": {"scales": [64], "crop_scales": [64], "crop_sides": [40, 60],
@@ -81,6 +82,18 @@ def overlay(project: Path, base: str) -> dict[str, Any]:
         },
         "predict": {**small, "batch_size": 2},
     }  # fmt: skip
+
+
+def write_own(raw: Path) -> None:
+    """Somebody's own images: as many as hold some out and leave a batch to learn from."""
+    names = [f"{index}.jpg" for index in range(12)]
+    raw_data.write_pictures(raw / "images", [f"site/{name}" for name in names], (100, 80))
+    (raw / "vocabulary.json").write_text(json.dumps(own_layouts.VOCABULARY), encoding="utf-8")
+    header, *rows = own_layouts.csv_text().splitlines()
+    rows = [row for row in rows if row.startswith("site/a.jpg")]
+    for part, listed in (("train", names[:8]), ("test", names[8:])):
+        lines = [row.replace("a.jpg", name) for name in listed for row in rows]
+        (raw / f"{part}.csv").write_text("\n".join([header, *lines, ""]), encoding="utf-8")
 
 
 def environment(project: Path) -> dict[str, str]:
@@ -101,15 +114,26 @@ def run(project: Path, *command: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("base", "form"),
-    [("hico", "mat"), ("hico-zero-shot-rf-uc", "mat"), ("vcoco", "original")],
+    ("base", "method"),
+    [
+        ("hico", "hoiclip"),
+        ("hico-zero-shot-rf-uc", "hoiclip"),
+        ("vcoco", "hoiclip"),
+        ("own", "hoiclip"),
+        ("gen-vlkt-s", "gen_vlkt"),
+        ("gen-vlkt-zero-shot-rf-uc", "gen_vlkt"),
+        ("gen-vlkt-vcoco", "gen_vlkt"),
+        ("own", "gen_vlkt"),
+    ],
 )
-def test_a_profile_runs_from_raw_files_to_the_report(project: Path, base: str, form: str) -> None:
-    if base == "vcoco":
-        raw_data.write_vcoco(project / "raw/vcoco", form)
+def test_a_profile_runs_from_raw_files_to_the_report(project: Path, base: str, method: str) -> None:
+    if base.endswith("vcoco"):
+        raw_data.write_vcoco(project / "raw/vcoco", "original")
+    elif base == "own":
+        write_own(project / "raw/own")
     else:
-        raw_data.write_hico(project / "raw/hico_det", form)
-    changes = yaml.safe_dump(overlay(project, base))
+        raw_data.write_hico(project / "raw/hico_det", "mat")
+    changes = yaml.safe_dump(overlay(project, base) | {"method": method})
     (project / "params/made.yaml").write_text(changes, encoding="utf-8")
     for command in (["init", "-q"], ["add", "-A"]):
         subprocess.run(["git", *command], cwd=project, check=True)
@@ -118,8 +142,11 @@ def test_a_profile_runs_from_raw_files_to_the_report(project: Path, base: str, f
     run(project, "pipelines.profile", "made")
     run(project, "dvc", "repro")
     metrics = json.loads((project / "metrics.json").read_text())
-    assert metrics["protocol"] == ("vcoco" if base == "vcoco" else "hico")
+    assert metrics["protocol"] == ("vcoco" if base.endswith("vcoco") else "hico")
     assert {"full", "rare", "non_rare"} <= set(metrics["default"])
     assert ("unseen" in metrics["default"]) == ("zero-shot" in base)
     page = (project / "report/index.html").read_text(encoding="utf-8")
-    assert "published" in page
+    title = {"hoiclip": "HOICLIP", "gen_vlkt": "GEN-VLKT"}[method]
+    assert (f"published {title}" in page) == (base != "own")
+    runs = {path.name for path in (project / "runs").iterdir() if any(path.rglob("*.parquet"))}
+    assert runs == {method, "evaluate"}

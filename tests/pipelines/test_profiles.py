@@ -19,6 +19,7 @@ from hoiclip.config import chosen_method, load
 from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.splits import SplitsConfig
 from hoiclip.evaluation.evaluation import EvaluateConfig
+from hoiclip.methods.gen_vlkt.config import GenVlktConfig
 from hoiclip.methods.hoiclip.config import HoiclipConfig
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.prediction import PredictConfig
@@ -40,19 +41,20 @@ SECTIONS = {
     "verb_vectors": VerbVectorsConfig,
     "model": SetPredictionConfig,
     "hoiclip": HoiclipConfig,
+    "gen_vlkt": GenVlktConfig,
     "train": TrainConfig,
     "select": SelectConfig,
     "predict": PredictConfig,
     "evaluate": EvaluateConfig,
     "report": ReportConfig,
 }
-METHOD = "hoiclip"  # of the profiles
 # Profiles that stand for no published figure.
 OTHERS = {"smoke", "own"}
 
 CLIP_SHA256 = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
-# HOICLIP (CVPR 2023), section 4 and the released code's settings.
+# HOICLIP (CVPR 2023), section 4 and the released code's settings; GEN-VLKT's (CVPR 2022) own.
 HICO = {
+    "method": "hoiclip",
     "dataset.source": "hico_det",
     "dataset.raw": "raw/hico_det",
     "dataset.drop_unknown": False,
@@ -95,6 +97,14 @@ HICO = {
     "hoiclip.verb.representation": "arithmetic",
     "hoiclip.verb.weight": 0.5,
     "hoiclip.verb.adapter_hidden": 256,
+    "gen_vlkt.classifiers": "trained",
+    "gen_vlkt.classifier_bias": True,
+    "gen_vlkt.text_classifiers": "text",
+    "gen_vlkt.lr_classifiers": 1e-5,
+    "gen_vlkt.mimic": 20.0,
+    "gen_vlkt.mimic_layers": "all",
+    "gen_vlkt.guidance": "per_layer",
+    "gen_vlkt.position_guided": True,
     "train.warm_start": True,
     "train.device": "cuda",
     "train.epochs": 90,
@@ -141,6 +151,27 @@ HICO = {
     "report.published": "hico",
 }
 WITHOUT_VERB = {"hoiclip.verb.representation": "none", "hoiclip.enhancement.k": 0}
+SIZE_S = {"method": "gen_vlkt"}
+SIZE_M = {
+    **SIZE_S,
+    "weights.detector": "detr-r101-2c7b67e5.pth",
+    "weights.detector_url": "https://dl.fbaipublicfiles.com/detr/detr-r101-2c7b67e5.pth",
+    "weights.detector_sha256": "2c7b67e5",
+    "model.detector.backbone.layers": [3, 4, 23, 3],
+}
+FROZEN = {"gen_vlkt.classifiers": "frozen", "gen_vlkt.classifier_bias": False}
+UNSEEN = {
+    "rf-uc": "rare_first", "nf-uc": "non_rare_first", "uo": "unseen_object", "uv": "unseen_verb",
+}  # fmt: skip
+ON_VCOCO = {
+    "dataset.source": "vcoco",
+    "dataset.raw": "raw/vcoco",
+    "dataset.drop_unknown": True,
+    "splits.keep_empty_images": True,
+    "text_embeddings.object": "a photo of a person and {a} {object}",
+    "hoiclip.verb.weight": 0.1,
+    "evaluate.protocol": "vcoco",
+}
 # What each of the others sets otherwise, `report.published` of its own name aside.
 DIFFERENCES: dict[str, dict[str, Any]] = {
     "hico-base": {"hoiclip.interaction.clip_attention": "none", **WITHOUT_VERB},
@@ -153,10 +184,7 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
         f"hico-fraction-{percent}": {"splits.train_fraction": percent / 100}
         for percent in (5, 15, 25, 50)
     },
-    "hico-zero-shot-rf-uc": {"splits.zero_shot": "rare_first"},
-    "hico-zero-shot-nf-uc": {"splits.zero_shot": "non_rare_first"},
-    "hico-zero-shot-uo": {"splits.zero_shot": "unseen_object"},
-    "hico-zero-shot-uv": {"splits.zero_shot": "unseen_verb"},
+    **{f"hico-zero-shot-{name}": {"splits.zero_shot": kind} for name, kind in UNSEEN.items()},
     **{
         f"hico-zero-shot-uc{number}": {
             "splits.zero_shot": f"uc{number}",
@@ -164,15 +192,19 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
         }
         for number in range(5)
     },
-    "vcoco": {
-        "dataset.source": "vcoco",
-        "dataset.raw": "raw/vcoco",
-        "dataset.drop_unknown": True,
-        "splits.keep_empty_images": True,
-        "text_embeddings.object": "a photo of a person and {a} {object}",
-        "hoiclip.verb.weight": 0.1,
-        "evaluate.protocol": "vcoco",
+    "vcoco": ON_VCOCO,
+    "gen-vlkt-s": SIZE_S,
+    "gen-vlkt-m": SIZE_M,
+    "gen-vlkt-l": {**SIZE_M, "model.decoder_layers": 6},
+    **{
+        f"gen-vlkt-fraction-{percent}": {**SIZE_S, "splits.train_fraction": percent / 100}
+        for percent in (5, 15, 25, 50)
     },
+    **{
+        f"gen-vlkt-zero-shot-{name}": {**SIZE_S, **FROZEN, "splits.zero_shot": kind}
+        for name, kind in UNSEEN.items()
+    },
+    "gen-vlkt-vcoco": {**SIZE_S, **ON_VCOCO},
 }
 PROFILES = ["hico", *DIFFERENCES]
 
@@ -221,14 +253,14 @@ def test_every_section_reads_strictly(project: Path, name: str) -> None:
     apply_profile(project, name)
     path = project / "params.yaml"
     assert set(yaml.safe_load(path.read_text())) == {*SECTIONS, "method"}
-    assert chosen_method(path) == METHOD
+    assert chosen_method(path) == ("gen_vlkt" if name.startswith("gen-vlkt") else "hoiclip")
     for section, config in SECTIONS.items():
         load(config, section, path)
 
 
 def test_a_derived_profile_sets_no_more_than_is_listed_here(project: Path) -> None:
     base = flat(read_profile(project, "hico"))
-    for name in set(PROFILES) - {"hico", "vcoco"}:
+    for name in set(PROFILES) - {"hico", "vcoco", "gen-vlkt-vcoco"}:
         values = flat(read_profile(project, name))
         changed = {key for key in values if values[key] != base.get(key)}
         assert changed == {key for key, value in expected(name).items() if value != HICO[key]}
@@ -248,7 +280,8 @@ def test_a_profile_sets_the_same_after_any_other(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), list(permutations(["smoke", "own", "hico", "hico-base", "vcoco"], 2))
+    ("first", "second"),
+    list(permutations(["smoke", "own", "hico", "hico-base", "vcoco", "gen-vlkt-l"], 2)),
 )
 def test_one_profile_after_another_leaves_a_readable_file(
     project: Path, first: str, second: str
@@ -402,11 +435,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "Start"]):
         subprocess.run(["git", *identity, *command], cwd=folder, check=True)
-    for stage in stages(folder).values():
-        for key in ("outs", "metrics", "plots", "deps"):
-            for entry in stage.get(key, []):
+    for method in ("hoiclip", "gen_vlkt"):
+        for stage in stages(folder, method).values():
+            entries = [entry for key in ("outs", "metrics", "plots", "deps")
+                       for entry in stage.get(key, [])]  # fmt: skip
+            for entry in entries:
                 (name,) = [entry] if isinstance(entry, str) else entry
-                name = name.replace("${method}", METHOD)
+                name = name.replace("${method}", method)
                 path = folder / name if Path(name).suffix else folder / name / "part"
                 if "$" not in name and not (folder / name).exists():
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -414,10 +449,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def stages(folder: Path) -> dict[str, dict[str, Any]]:
-    """Stages that `dvc repro` runs, by name as it takes them."""
+def stages(folder: Path, method: str) -> dict[str, dict[str, Any]]:
+    """Stages that `dvc repro` runs for a method, by name as it takes them."""
     found = {}
-    for file in ("dvc.yaml", f"methods/{METHOD}/dvc.yaml"):
+    for file in ("dvc.yaml", f"methods/{method}/dvc.yaml"):
         prefix = "" if file == "dvc.yaml" else f"{file}:"
         read_stages = yaml.safe_load((folder / file).read_text(encoding="utf-8"))["stages"]
         found |= {f"{prefix}{name}": stage for name, stage in read_stages.items()}
@@ -432,14 +467,18 @@ def dvc(folder: Path, *arguments: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["hico", "hico-zero-shot-uo", "hico-fraction-5", "vcoco"])
+@pytest.mark.parametrize(
+    "name", ["hico", "hico-zero-shot-uo", "hico-fraction-5", "vcoco", "gen-vlkt-m"]
+)
 def test_dvc_plans_the_profile_and_tells_what_it_changed(repository: Path, name: str) -> None:
     subprocess.run(["git", "checkout", "--quiet", "params.yaml"], cwd=repository, check=True)
     before = read(repository)
     apply_profile(repository, name)
     after = read(repository)
     plan = dvc(repository, "repro", "--dry", "--allow-missing")
-    assert set(re.findall(r"^Running stage '([^']+)':", plan, re.M)) == set(stages(repository))
+    assert set(re.findall(r"^Running stage '([^']+)':", plan, re.M)) == set(
+        stages(repository, after["method"])
+    )
     told = json.loads(dvc(repository, "params", "diff", "--json"))["params.yaml"]
     assert set(told) == {key for key in after if after[key] != before[key]}
     assert told["train.epochs"] == {"old": 4, "new": 90, "diff": 86}

@@ -247,7 +247,7 @@ def test_the_ablation_has_published_figures_where_it_was_run_on_hico_det(hico):
 def test_rows_are_complete_and_in_percent():
     for row in ROWS.values():
         assert row.title
-        assert row.hoiclip
+        assert row.hoiclip or row.gen_vlkt
         for figures in (*row.hoiclip.values(), *row.gen_vlkt.values()):
             assert all(0 < value < 100 and math.isfinite(value) for value in figures.values())
     for row in ABLATION_ROWS.values():
@@ -292,6 +292,45 @@ def test_published_figures_are_those_of_the_paper():
     assert default("hico-verb-text") == (33.38, 29.67, 34.49)
     assert default("hico-verb-average") == (33.09, 28.29, 34.52)
     assert tuple(ROWS["vcoco"].hoiclip["vcoco"].values()) == (63.50, 64.81)
+
+
+def test_published_figures_of_gen_vlkt_are_those_of_its_repository():
+    def figures(name, part, *keys):
+        return tuple(ROWS[name].gen_vlkt[part][key] for key in keys)
+
+    sizes = {
+        "s": (33.75, 29.25, 35.10, 36.78, 32.75, 37.99),
+        "m": (34.63, 30.04, 36.01, 37.97, 33.72, 39.24),
+        "l": (34.95, 31.18, 36.08, 38.22, 34.36, 39.37),
+    }
+    subsets = ("full", "rare", "non_rare")
+    for size, expected in sizes.items():
+        name = f"gen-vlkt-{size}"
+        parts = [figures(name, part, *subsets) for part in ("default", "known_object")]
+        assert sum(parts, ()) == expected
+    zero_shot = {
+        "rf-uc": (21.36, 32.91, 30.56),
+        "nf-uc": (25.05, 23.38, 23.71),
+        "uo": (10.51, 28.92, 25.63),
+        "uv": (20.96, 30.23, 28.74),
+    }
+    for name, expected in zero_shot.items():
+        found = figures(f"gen-vlkt-zero-shot-{name}", "default", "unseen", "seen", "full")
+        assert found == expected
+    roles = ("ap_role_scenario_1", "ap_role_scenario_2")
+    assert figures("gen-vlkt-vcoco", "vcoco", *roles) == (62.41, 64.46)
+    for percent in (5, 15, 25, 50):
+        assert ROWS[f"gen-vlkt-fraction-{percent}"] == ROWS[f"hico-fraction-{percent}"]
+
+
+def test_a_row_of_gen_vlkt_quotes_its_own_paper(hico):
+    text = Page(build(hico, "gen-vlkt-s")).text
+    assert "Default, published GEN-VLKT33.7529.2535.10" in text
+    assert "Known object, published GEN-VLKT36.7832.7537.99" in text
+    assert "as in the paper (Liao et al., CVPR 2022, and its repository)" in text
+    assert "The authors chose the checkpoint on the test images." in text
+    assert "published HOICLIP" not in text
+    assert "enhancement, on the test" not in text
 
 
 def test_an_unknown_row_is_refused_with_the_known_ones():

@@ -5,6 +5,7 @@ import torch
 
 from hoiclip.config import from_mapping
 from hoiclip.errors import WeightsError
+from hoiclip.methods.hoiclip.warm_start import WARM_START
 from hoiclip.model.config import ModelConfig
 from hoiclip.set_prediction.warm_start import DETR_KEY_MAP, read_detr, warm_start_from_detr
 from hoiclip.weights import WeightsConfig
@@ -31,7 +32,7 @@ def detr(toy):
 
 def test_fills_all_that_detr_has_and_nothing_else(model, detr):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    dropped = warm_start_from_detr(model, detr, PATH)
+    dropped = warm_start_from_detr(model, detr, PATH, WARM_START)
     prefixes = tuple(ours for group in DETR_KEY_MAP.values() for ours in group)
     after = model.state_dict()
     for name, tensor in after.items():
@@ -52,7 +53,7 @@ def test_fills_all_that_detr_has_and_nothing_else(model, detr):
 
 
 def test_both_box_heads_start_from_the_one_of_detr(model, detr):
-    warm_start_from_detr(model, detr, PATH)
+    warm_start_from_detr(model, detr, PATH, WARM_START)
     human, object_ = model.instance_decoder.human_box_head, model.instance_decoder.object_box_head
     for a, b in zip(human.parameters(), object_.parameters(), strict=True):
         torch.testing.assert_close(a, b)
@@ -76,7 +77,7 @@ def test_whatever_does_not_fit_is_named_and_nothing_is_changed(model, detr, chan
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     change(detr)
     with pytest.raises(WeightsError, match=f"{PATH}.*{message}"):
-        warm_start_from_detr(model, detr, PATH)
+        warm_start_from_detr(model, detr, PATH, WARM_START)
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
 
@@ -87,6 +88,5 @@ def test_the_committed_weights_fit_the_committed_params(params, make_detector, m
     own = {key: params["hoiclip"][key] for key in ("interaction", "verb")}
     config = from_mapping(ModelConfig, params["model"] | own, "model")
     path = Path(weights.raw, weights.detector)
-    warm_start_from_detr(
-        make_detector(config).method.network, read_detr(path, config.detector), path
-    )
+    detr = read_detr(path, config.detector)
+    warm_start_from_detr(make_detector(config).method.network, detr, path, WARM_START)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from hoiclip import schema, source_code
 from hoiclip.errors import InputError, NonFiniteLossError, ParamsError
 from hoiclip.files import file_identity
+from hoiclip.methods.gen_vlkt.build import build_gen_vlkt
 from hoiclip.methods.hoiclip.build import build_hoiclip
 from hoiclip.methods.registry import method_named
 from hoiclip.model_file import load_detector
@@ -18,6 +19,8 @@ from hoiclip.set_prediction import training
 from hoiclip.source_code import syntax_sha256
 from hoiclip.state_file import ACCEPT_CODE
 from hoiclip.training.trainer import Trainer, weights_name
+
+BUILDS = {"hoiclip": build_hoiclip, "gen_vlkt": build_gen_vlkt}
 
 
 class Killed(Exception):
@@ -33,8 +36,8 @@ SMALL = {
 class Training:
     """One call of `training.train`, whose trainer can be looked at and changed before it runs."""
 
-    def __init__(self, params, paths, resume, log, monkeypatch):
-        self.arguments = (build_hoiclip, params, paths)
+    def __init__(self, build, params, paths, resume, log, monkeypatch):
+        self.arguments = (build, params, paths)
         self.resume, self.log, self.monkeypatch = resume, log, monkeypatch
         self.trainer = None
 
@@ -66,17 +69,27 @@ class Training:
 
 @pytest.fixture
 def trainer(toy, params, model_config, tmp_path, monkeypatch):
-    def make(folder="resume", log=lambda epoch, figures: None, paths=None, model=None, **changes):
+    def make(
+        folder="resume",
+        log=lambda epoch, figures: None,
+        paths=None,
+        model=None,
+        method="hoiclip",
+        **changes,
+    ):
         config = dataclasses.asdict(model or model_config)
         own = {key: config.pop(key) for key in ("interaction", "verb")}
         sections = {
             "model": config,
             "hoiclip": own | {"enhancement": params["hoiclip"]["enhancement"]},
+            "gen_vlkt": params["gen_vlkt"],
             "train": params["train"] | SMALL | changes,
         }
         file = tmp_path / f"params {len(list(tmp_path.iterdir()))}.yaml"
         file.write_text(yaml.safe_dump(sections))
-        return Training(file, paths or toy.paths, tmp_path / folder, log, monkeypatch)
+        return Training(
+            BUILDS[method], file, paths or toy.paths, tmp_path / folder, log, monkeypatch
+        )
 
     return make
 
@@ -160,17 +173,20 @@ def test_weights_are_kept_of_the_epochs_asked_for_and_of_the_last(
         assert_equal_weights(load_file(file), snapshots[epoch])
 
 
-def test_equal_seeds_give_equal_weights_and_others_do_not(trainer, tmp_path):
+@pytest.mark.parametrize("method", BUILDS)
+def test_equal_seeds_give_equal_weights_and_others_do_not(trainer, tmp_path, method):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        trainer(folder=f"resume {name}", seed=seed, epochs=1).run(tmp_path / name)
+        made = trainer(folder=f"resume {name}", method=method, seed=seed, epochs=1)
+        made.run(tmp_path / name)
     first, second, third = (weights_in(tmp_path / name) for name in "abc")
     assert_equal_weights(first, second)
     name = "model.instance_decoder.human_queries.weight"
     assert not torch.equal(first[name], third[name])
 
 
-def test_going_on_after_a_kill_equals_never_having_stopped(trainer, tmp_path, monkeypatch):
-    changes = {"epochs": 3, "lr_drop_epoch": 2}
+@pytest.mark.parametrize("method", BUILDS)
+def test_going_on_after_a_kill_equals_never_having_stopped(trainer, tmp_path, monkeypatch, method):
+    changes = {"epochs": 3, "lr_drop_epoch": 2, "method": method}
     whole, parts, steps = [], [], []
     real = Trainer._step
     monkeypatch.setattr(

@@ -10,6 +10,7 @@ from hoiclip.clip_weights import load_clip
 from hoiclip.config import load
 from hoiclip.methods.hoiclip.config import HoiclipConfig
 from hoiclip.methods.hoiclip.method import Hoiclip
+from hoiclip.methods.hoiclip.warm_start import WARM_START
 from hoiclip.model.config import ModelConfig, SetPredictionConfig
 from hoiclip.model.hoiclip import HOICLIP, Tables
 from hoiclip.set_prediction.config import TrainConfig
@@ -55,5 +56,5 @@ def build_hoiclip(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> Ho
     network = HOICLIP(config, tables, clip.visual_projection)
     if load(TrainConfig, "train", params).warm_start:
         detr = read_detr(paths.detector, config.detector)
-        warm_start_from_detr(network, detr, paths.detector)
+        warm_start_from_detr(network, detr, paths.detector, WARM_START)
     return Hoiclip(network, clip, vocabulary, config)

@@ -1,0 +1,123 @@
+"""GEN-VLKT's model file → a checkpoint as the released code reads it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hoiclip.convert.gen_vlkt import MODEL, gen_vlkt_key_map
+from hoiclip.convert.key_map import inverted
+from hoiclip.convert.report import Conversion
+from hoiclip.convert.setting import Setting, check_known, published_settings
+from hoiclip.errors import WeightsError
+from hoiclip.files import atomic_file
+from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
+from hoiclip.methods.gen_vlkt.method import GenVlktMethod
+from hoiclip.model_file import Detector, load_detector, only
+
+
+def release_gen_vlkt(src: str | Path, dst: str | Path, setting: str | None = None) -> Conversion:
+    """Writes tensors under the released names, with `args` of which `convert_gen_vlkt` makes the
+    same network again.
+
+    Args:
+        src: a model file of GEN-VLKT.
+        dst: the `.pth` file to write.
+        setting: published setting of its training; None is what a converted file says of itself,
+            and `default` or `vcoco`, by its classes, for any other.
+
+    Raises:
+        WeightsError: not such a file, of other classes than the setting, or of a network that the
+            released code does not have.
+    """
+    src, dst = Path(src), Path(dst)
+    detector = load_detector(src, only(GenVlktMethod))
+    found = _setting(src, detector, setting)
+    method = detector.method
+    seen = found.seen.tolist() if found.zero_shot else None
+    state = released_state(src, method.config, method.network.state_dict(), seen)
+    content = {"model": state, "args": argparse.Namespace(**_arguments(detector, found))}
+    with atomic_file(dst) as aside:
+        torch.save(content, aside)
+    return Conversion(dst, "a model file of GEN-VLKT", found.name)
+
+
+def _setting(src: Path, detector: Detector, asked: str | None) -> Setting:
+    check_known(asked)
+    name = asked or detector.provenance.get("setting")
+    for setting in published_settings():
+        fits = setting.vocabulary == detector.vocabulary
+        if fits and (setting.name == name or (name is None and not setting.zero_shot)):
+            return setting
+    raise WeightsError(
+        f"{src}: its classes are not those of setting {name or 'default'!r}; the released code "
+        "knows HICO-DET's and V-COCO's"
+    )
+
+
+def _arguments(detector: Detector, setting: Setting) -> dict[str, Any]:
+    config, nms = detector.method.config, detector.scores.get("nms")
+    sizes, switches = config.detector, config.gen_vlkt
+    said: dict[str, Any] = {
+        "dec_layers": config.decoder_layers,
+        "nheads": sizes.heads,
+        "dropout": sizes.dropout,
+        "dilation": sizes.backbone.stride == 16,
+        "zero_shot_type": setting.name if setting.zero_shot else "default",
+        "del_unseen": setting.zero_shot,
+        "fix_clip": switches.classifiers == "frozen",
+        "lr_clip": switches.lr_classifiers,
+        "with_mimic": switches.mimic > 0,
+        "mimic_loss_coef": switches.mimic,
+        "with_clip_label": True,
+        "with_obj_clip_label": True,
+    }
+    if nms is not None:
+        said |= {
+            "use_nms_filter": nms["threshold"] > 0,
+            "thres_nms": nms["threshold"],
+            "nms_alpha": nms["human_power"],
+            "nms_beta": nms["object_power"],
+        }
+    return said
+
+
+def released_state(
+    path: Path,
+    config: GenVlktModelConfig,
+    state: Mapping[str, Tensor],
+    seen: Sequence[int] | None = None,
+) -> dict[str, Tensor]:
+    """A network's tensors as the released code names them, the reverse of `convert_gen_vlkt`.
+
+    Args:
+        path: where the network comes from, for messages.
+        config: its sizes and switches.
+        state: its state dict.
+        seen: HOI classes of the training head, for a zero-shot model; None for all. That head's
+            bias, which nothing trained and no evaluation takes, is the one of those classes.
+
+    Raises:
+        WeightsError: the released code has no such network.
+    """
+    switches = config.gen_vlkt
+    if switches.guidance != "per_layer" or not switches.position_guided:
+        problem = f"guidance {switches.guidance}, position_guided {switches.position_guided}"
+        raise WeightsError(
+            f"{path}: a network with {problem}, which the released code does not have"
+        )
+    named = {MODEL + name: tensor for name, tensor in state.items()}
+    for classifier in ("hoi_classifier", "object_classifier.classifier"):
+        table = state[f"{classifier}.table"]
+        named.setdefault(f"{MODEL}{classifier}.bias", table.new_zeros(len(table)))
+    released = inverted(path, named, gen_vlkt_key_map(seen is not None)[0])
+    if seen is not None:
+        rows = torch.as_tensor(seen, dtype=torch.long)
+        for part in ("weight", "bias"):
+            released[f"visual_projection.{part}"] = released[f"eval_visual_projection.{part}"][rows]
+    return released

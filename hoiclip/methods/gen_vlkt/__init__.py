@@ -1,0 +1,1 @@
+"""GEN-VLKT (Liao, Zhang, Lu, Wang, Li, Liu, CVPR 2022)."""

@@ -1,0 +1,46 @@
+"""GEN-VLKT ready to train: from the cache of texts and pretrained weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from hoiclip.clip_weights import load_clip
+from hoiclip.config import load
+from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
+from hoiclip.methods.gen_vlkt.method import GenVlktMethod
+from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
+from hoiclip.methods.gen_vlkt.training import WARM_START, starting_tables
+from hoiclip.model.config import SetPredictionConfig
+from hoiclip.set_prediction.config import TrainConfig
+from hoiclip.set_prediction.files import TrainPaths
+from hoiclip.set_prediction.warm_start import read_detr, warm_start_from_detr
+from hoiclip.text_embeddings import read_text_embeddings
+from hoiclip.vocabulary import Vocabulary
+
+
+def build_gen_vlkt(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> GenVlktMethod:
+    """Tables from CLIP's texts, the rest from a DETR or random; CLIP's image tower as the teacher.
+
+    Args:
+        params: the params file.
+        paths: cache of texts and pretrained weights.
+        vocabulary: the data set's.
+
+    Raises:
+        ParamsError: a section of the params file is wrong.
+        WeightsError: weights are absent or do not fit.
+        InputError: the cache is absent or belongs to another vocabulary.
+    """
+    switches = load(GenVlktConfig, "gen_vlkt", params)
+    shared = load(SetPredictionConfig, "model", params)
+    config = GenVlktModelConfig(**vars(shared), gen_vlkt=switches)
+    text = read_text_embeddings(paths.text_embeddings, vocabulary)
+    tables = Tables(torch.from_numpy(text.hoi), torch.from_numpy(text.object_classifier))
+    network = GenVlkt(config, starting_tables(tables, switches))
+    if load(TrainConfig, "train", params).warm_start:
+        detr = read_detr(paths.detector, config.detector)
+        warm_start_from_detr(network, detr, paths.detector, WARM_START)
+    teacher = load_clip(paths.clip).visual() if switches.mimic > 0 else None
+    return GenVlktMethod(network, vocabulary, config, teacher)

@@ -1,0 +1,131 @@
+"""GEN-VLKT as training, inference and the model file see it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from hoiclip.clip_encoder import ClipVisual
+from hoiclip.config import from_mapping
+from hoiclip.data.batch import Batch, ClipView
+from hoiclip.methods.contract import FrozenFeatures
+from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
+from hoiclip.methods.gen_vlkt.mimic import mimic_loss
+from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
+from hoiclip.methods.gen_vlkt.training import gen_vlkt_groups
+from hoiclip.ranges import Config
+from hoiclip.restore import check_classes, restore_module
+from hoiclip.set_prediction.batch import LabelledBatch
+from hoiclip.set_prediction.method import SetPrediction
+from hoiclip.set_prediction.outputs import Outputs
+from hoiclip.set_prediction.parameter_groups import DetectorRates
+from hoiclip.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring(Config):
+    """Nothing to choose: HOI and object score are joined in one way."""
+
+
+class GenVlktMethod(SetPrediction):
+    """Guided embeddings, trained text classifiers, the mimic loss; CLIP teaches and then leaves.
+
+    Args:
+        network: sizes as `config` says.
+        vocabulary: what the classes mean.
+        config: of the network.
+        teacher: the frozen image tower of the mimic loss; None outside training, and without it.
+        scoring: there is but one.
+    """
+
+    name = "gen_vlkt"
+    title = "GEN-VLKT"
+    shown_score = 1.0
+
+    def __init__(
+        self,
+        network: GenVlkt,
+        vocabulary: Vocabulary,
+        config: GenVlktModelConfig,
+        teacher: ClipVisual | None = None,
+        scoring: Scoring | None = None,
+    ) -> None:
+        self.network, self.teacher = network, teacher
+        self.frozen = {}
+        self.vocabulary, self.config = vocabulary, config
+        self.scoring = scoring or Scoring()
+
+    @classmethod
+    def restore(
+        cls,
+        header: Mapping[str, Any],
+        vocabulary: Vocabulary,
+        state: Mapping[str, Mapping[str, Tensor]],
+    ) -> Self:
+        """See `Method.restore`."""
+        config = from_mapping(GenVlktModelConfig, header["config"], "config")
+        scoring = from_mapping(Scoring, header["scoring"], "scoring")
+        tables = Tables.of_state(state["model"])
+        check_classes(vocabulary, tables.hoi_embeddings, tables.object_embeddings)
+        network = restore_module(lambda: GenVlkt(config, tables), state["model"])
+        return cls(network, vocabulary, config, scoring=scoring)
+
+    def header(self) -> dict[str, Any]:
+        """See `Method.header`."""
+        return {
+            "config": dataclasses.asdict(self.config),
+            "scoring": dataclasses.asdict(self.scoring),
+        }
+
+    @property
+    def clip_view(self) -> None:
+        """Inference takes no CLIP."""
+
+    @property
+    def training_view(self) -> ClipView | None:
+        """CLIP's own transform; None without the mimic loss."""
+        return None if self.teacher is None else self.teacher.preprocess
+
+    def frozen_features(self, clip_pixels: Tensor) -> FrozenFeatures:
+        """CLIP's projected feature of each image, (B, E), of its own length."""
+        return (self.teacher.encode_image(clip_pixels),)
+
+    def outputs(self, batch: Batch, features: FrozenFeatures | None) -> Outputs:
+        """See `SetPrediction.outputs`; `features` are for the loss alone."""
+        return self.network(*self.inputs(batch))
+
+    def enhancement(self, outputs: Outputs, scoring: Config) -> None:
+        """There is none."""
+
+    def losses(
+        self, outputs: Outputs, batch: LabelledBatch, features: FrozenFeatures | None
+    ) -> dict[str, Tensor]:
+        """The losses of every set prediction, and `mimic`."""
+        terms = super().losses(outputs, batch, features)
+        if features is not None:
+            (image_features,) = features
+            terms["mimic"] = mimic_loss(
+                outputs.interaction_features, image_features, self.config.gen_vlkt
+            )
+        return terms
+
+    def parameter_groups(self, rates: DetectorRates) -> list[dict[str, Any]]:
+        """See `Method.parameter_groups`."""
+        return gen_vlkt_groups(self.network, rates, self.config.gen_vlkt)
+
+    @classmethod
+    def scorings(cls, params: Path) -> list[Scoring]:
+        """See `Method.scorings`."""
+        return [Scoring()]
+
+    def to(self, device: torch.device) -> Self:
+        """Moves the teacher too."""
+        if self.teacher is not None:
+            self.teacher.to(device)
+        return super().to(device)

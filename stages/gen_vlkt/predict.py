@@ -1,0 +1,24 @@
+"""Predictions of the test images by GEN-VLKT."""
+
+from pathlib import Path
+
+import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
+from hoiclip.entry import run_stage
+from hoiclip.method_summary import MethodSummary
+from hoiclip.methods.gen_vlkt.method import GenVlktMethod
+from hoiclip.test_predictions import predict_test
+
+MODEL = Path("runs/gen_vlkt/select/model.safetensors")
+OUT = Path("runs/gen_vlkt/predict")
+
+
+def main(params: Path) -> dict:
+    """Predicts, and gathers what the method's stages said."""
+    summary = predict_test(GenVlktMethod, params, MODEL, OUT)
+    name, title = GenVlktMethod.name, GenVlktMethod.title
+    MethodSummary.gather("runs", name, title, ("train", "select"), summary).write("runs")
+    return summary
+
+
+if __name__ == "__main__":
+    run_stage("gen_vlkt/predict", main)

@@ -1,0 +1,132 @@
+"""Converted files predict, and go back under the released names."""
+
+import json
+
+import pytest
+import torch
+from fake_checkpoint import Sizes
+from fake_gen_vlkt import LARGE, SMALL, gen_vlkt_file, seen_of
+from gen_vlkt_networks import PATH, config_of, fresh
+from PIL import Image
+
+from hoiclip.cli import main
+from hoiclip.convert.checkpoint import checkpoint_of, load_pickle
+from hoiclip.convert.sniff import convert
+from hoiclip.data.toy import toy_vocabulary
+from hoiclip.data.transforms import TransformsConfig
+from hoiclip.errors import WeightsError
+from hoiclip.formats.vocabularies import hico_det
+from hoiclip.methods.gen_vlkt.method import GenVlktMethod
+from hoiclip.methods.registry import method_named
+from hoiclip.model_file import Detector, load_detector
+from hoiclip.schema import PREDICTIONS, read_table
+from hoiclip.tensors import HEADER_KEY, read_safetensors
+
+TRANSFORMS = TransformsConfig(
+    flip=0.5, color_jitter=0.4, scales=[64], crop_scales=[], crop_sides=[384, 600], max_side=100,
+    test_scale=64,
+)  # fmt: skip
+
+
+def there_and_back(folder, content):
+    """Released file, its model file, and the released file made of that."""
+    torch.save(content, folder / "a.pth")
+    made = convert(folder / "a.pth", folder / "a.safetensors")
+    return made, convert(folder / "a.safetensors", folder / "back.pth")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "setting", "args"),
+    [
+        (SMALL, "default", {}),
+        (SMALL, "vcoco", {"use_nms_filter": False}),
+        (SMALL, "unseen_verb", {}),
+        (LARGE, "default", {"thres_nms": 0.6, "mimic_loss_coef": 5.0, "dilation": True}),
+    ],
+)
+def test_a_file_goes_back_to_what_it_was_made_of(tmp_path, sizes, setting, args):
+    content = gen_vlkt_file(sizes, setting, **args)
+    _, back = there_and_back(tmp_path, content)
+    assert back.setting == setting
+    found = checkpoint_of(PATH, load_pickle(back.path))
+    assert found.state.keys() == content["model"].keys()
+    for name, tensor in found.state.items():
+        if setting == "unseen_verb" and name == "visual_projection.bias":
+            expected = content["model"]["eval_visual_projection.bias"][seen_of(setting)]
+        else:
+            expected = content["model"][name]
+        assert torch.equal(tensor, expected), name
+    for name, value in vars(content["args"]).items():
+        assert found.args.get(name, value) == value, name
+    again = convert(back.path, tmp_path / "again.safetensors")
+    assert again.setting == setting
+    headers, tensors = [], []
+    for name in ("a", "again"):
+        state, metadata = read_safetensors(tmp_path / f"{name}.safetensors")
+        headers.append(json.loads(metadata[HEADER_KEY]))
+        tensors.append(state)
+    for key in ("method", "config", "scoring", "scores", "vocabulary", "transforms"):
+        assert headers[0][key] == headers[1][key], key
+    assert tensors[0].keys() == tensors[1].keys()
+    assert all(torch.equal(tensor, tensors[1][name]) for name, tensor in tensors[0].items())
+
+
+@pytest.mark.parametrize("setting", ["default", "rare_first"])
+def test_a_converted_file_predicts(tmp_path, setting):
+    torch.save(gen_vlkt_file(Sizes(queries=5), setting), tmp_path / "a.pth")
+    made = convert(tmp_path / "a.pth", tmp_path / "a.safetensors").path
+    state, _ = read_safetensors(made)
+    assert {name.split(".")[0] for name in state} == {"model"}
+    detector = load_detector(made, method_named)
+    assert (detector.method.title, detector.vocabulary) == ("GEN-VLKT", hico_det())
+    Image.new("RGB", (90, 70), (200, 30, 60)).save(tmp_path / "photo.png")
+    out = tmp_path / "out"
+    arguments = ["--weights", str(made), "--out", str(out), "--device", "cpu", "--threads", "1"]
+    assert main(["predict", str(tmp_path / "photo.png"), *arguments, "--no-pictures"]) == 0
+    rows = read_table(out / "predictions.parquet", PREDICTIONS)
+    assert len(rows) > 0
+    scores = [rows[key].to_numpy() for key in ("hoi_score", "object_score", "score")]
+    assert scores[0] + scores[1] ** 2 == pytest.approx(scores[2], abs=1e-6)
+
+
+def saved(folder, vocabulary, **switches):
+    """A model file of a network that was trained here: nothing says its setting."""
+    objects = vocabulary.num_objects + vocabulary.has_missing_objects + 1
+    network = fresh(hois=vocabulary.num_hois, objects=objects, **switches)
+    method = GenVlktMethod(network.eval(), vocabulary, config_of(**switches))
+    Detector(method, TRANSFORMS, {}, {"steps": 1}).save(folder / "own.safetensors")
+    return folder / "own.safetensors"
+
+
+def test_a_network_that_was_trained_here_takes_the_setting_that_is_named(tmp_path):
+    frozen = {"classifiers": "frozen", "classifier_bias": False}
+    path = saved(tmp_path, hico_det(), **frozen)
+    for setting in ("rare_first", "default"):
+        done = convert(path, tmp_path / f"{setting}.pth", setting=setting)
+        state = torch.load(done.path, weights_only=False)["model"]
+        rows = len(seen_of("rare_first")) if setting == "rare_first" else hico_det().num_hois
+        assert len(state["visual_projection.weight"]) == rows
+        assert ("eval_visual_projection.weight" in state) == (setting == "rare_first")
+        assert convert(done.path, tmp_path / f"{setting}.safetensors").setting == setting
+    assert convert(path, tmp_path / "none.pth").setting == "default"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (None, "its classes are not those of setting 'default'"),
+        ("vcoco", "its classes are not those of setting 'vcoco'"),
+        ("none", "unknown setting 'none'"),
+    ],
+)
+def test_other_classes_do_not_go_back(tmp_path, setting, message):
+    path = saved(tmp_path, toy_vocabulary())
+    with pytest.raises(WeightsError, match=message):
+        convert(path, tmp_path / "back.pth", setting=setting)
+    assert not (tmp_path / "back.pth").exists()
+
+
+def test_a_model_of_another_method_does_not_go_back(tmp_path, make_detector):
+    make_detector().save(tmp_path / "hoiclip.safetensors")
+    with pytest.raises(WeightsError, match="method: 'hoiclip', expected gen_vlkt"):
+        convert(tmp_path / "hoiclip.safetensors", tmp_path / "back.pth")
