@@ -1,0 +1,68 @@
+"""No label can reach the label-free method: by what its modules import."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+FORBIDDEN = (
+    "hoiclip.data.annotations",
+    "hoiclip.data.splits",
+    "hoiclip.set_prediction.dataset",
+    "hoiclip.set_prediction.targets",
+    "hoiclip.set_prediction.matcher",
+    "hoiclip.set_prediction.criterion",
+    "hoiclip.verb_",
+    "hoiclip.evaluation",
+    "hoiclip.training",
+    "hoiclip.pretraining",
+    "hoiclip.experiments",
+)
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("hoiclip", "stages")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+
+
+def imported(module: str) -> set[str]:
+    """Our modules that a module names in an import, anywhere in it, and their packages."""
+    names = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return {name for name in names if name in FILES}
+
+
+def reached(module: str) -> set[str]:
+    found, todo = set(), [module]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += imported(name)
+    return found
+
+
+def labelled(modules: set[str]) -> list[str]:
+    return sorted(name for name in modules if name.startswith(FORBIDDEN))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [n for n in FILES if n.startswith(("hoiclip.methods.clip_distill", "stages.clip_distill"))],
+)
+def test_nothing_that_reads_labels_is_imported(module):
+    assert labelled(reached(module)) == []
+
+
+def test_the_rule_sees_what_it_forbids():
+    """Else the test above would hold of anything."""
+    assert "hoiclip.data.annotations" in labelled(reached("hoiclip.experiments.teacher_alone"))
+    assert labelled(reached("hoiclip.set_prediction.dataset"))
+    assert all(any(name.startswith(part) for name in FILES) for part in FORBIDDEN)
