@@ -18,12 +18,11 @@ from hoiclip.ranges import (
     Power,
     Probability,
     Range,
-    Rate,
-    Seed,
     Threads,
     Weight,
     Workers,
 )
+from hoiclip.training.config import OptimizationConfig
 
 Branch = Literal["global", "union", "instance"]
 
@@ -167,38 +166,18 @@ class DistillationLossConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillTrainConfig(Config):
-    """Optimisation.
+class DistillTrainConfig(OptimizationConfig):
+    """Optimisation: 12 epochs, the rate dropped at 8, a gradient norm of at most 1.
 
     Attributes:
-        seed: of initialisation and order.
-        threads: CPU threads; part of what decides the bits of a result.
-        device: `cpu`, `cuda` or `auto`.
-        workers: processes that load images beside the training one; 0 loads in it.
-        epochs: (12); the last one's weights are kept.
-        lr_drop_epoch: epoch from which the rate is multiplied by `lr_drop_factor` (8); one after
-            the last does not drop it.
-        lr_drop_factor: (0.1).
-        batch_size: images per step (16).
-        lr: AdamW's rate (1e-4).
-        weight_decay: on every trained tensor (1e-4).
-        clip_norm: largest gradient norm (1); 0 does not clip.
+        keep_features: whether CLIP's features of all images are computed once and kept, which takes
+            their memory, or anew for each batch.
         held_out: share of the images, drawn by their names, that is not learnt from; agreement with
             the teacher is measured there (0.05). Nothing is chosen by it.
         loss: weights of the losses.
     """
 
-    seed: Seed
-    threads: Threads
-    device: Literal["cpu", "cuda", "auto"]
-    workers: Workers
-    epochs: Count
-    lr_drop_epoch: Count
-    lr_drop_factor: Annotated[float, Range(0, 1, above=True)]
-    batch_size: BatchSize
-    lr: Rate
-    weight_decay: Rate
-    clip_norm: Weight
+    keep_features: bool
     held_out: Annotated[float, Range(0, 1, below=True)]
     loss: DistillationLossConfig
 

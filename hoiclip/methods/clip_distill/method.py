@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -13,16 +14,16 @@ from torch import Tensor
 
 from hoiclip.clip_config import check_clip_config
 from hoiclip.clip_encoder import ClipFeatures, ClipVisual
-from hoiclip.config import check, from_mapping
+from hoiclip.config import check, from_mapping, load
 from hoiclip.data.batch import Batch, ClipView
 from hoiclip.detr_file import PretrainedDetr
 from hoiclip.methods.clip_distill.batch import join_pairs
+from hoiclip.methods.clip_distill.classes import classes_of_object
 from hoiclip.methods.clip_distill.config import (
     ClipDistillConfig,
     DetectionsConfig,
     DistillationLossConfig,
     DistillScoring,
-    DistillTrainConfig,
     StudentConfig,
     TeacherConfig,
 )
@@ -33,10 +34,9 @@ from hoiclip.methods.clip_distill.network import Student, StudentOutputs
 from hoiclip.methods.clip_distill.pairs import ImagePairs, make_pairs
 from hoiclip.methods.clip_distill.scoring import PairScores, best_rows
 from hoiclip.methods.clip_distill.student_inputs import student_pairs
-from hoiclip.methods.clip_distill.teacher import classes_of_object
 from hoiclip.methods.clip_distill.texts import TextTables
 from hoiclip.methods.clip_distill.view import clip_view
-from hoiclip.methods.contract import Method, NotFiniteError, RankSettings, ScoredPairs
+from hoiclip.methods.contract import Method, NotFiniteError, Rates, RankSettings, ScoredPairs
 from hoiclip.model.config import DetectorConfig
 from hoiclip.model.detr import Detr
 from hoiclip.pair_nms import PairNms, pair_nms
@@ -200,13 +200,14 @@ class ClipDistill(Method):
         outputs = self.network(*features, pairs)
         return distillation_losses(outputs, targets, pairs, self.losses, relate=batch.epoch > 0)
 
-    def parameter_groups(self, config: DistillTrainConfig) -> list[dict[str, Any]]:
+    def parameter_groups(self, rates: Rates) -> list[dict[str, Any]]:
         """See `Method.parameter_groups`; everything in the network is trained."""
-        return [{"params": list(self.network.parameters()), "lr": config.lr}]
+        return [{"params": list(self.network.parameters()), "lr": rates.lr}]
 
-    def scorings(self) -> Sequence[DistillScoring]:
+    @classmethod
+    def scorings(cls, params: Path) -> list[DistillScoring]:
         """The one that the settings name: choosing another would take labels."""
-        return [self.scoring]
+        return [load(ClipDistillConfig, "clip_distill", params).predict]
 
     @torch.inference_mode()
     def score_pairs(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hoiclip.methods.clip_distill.teacher import ObjectClasses
+from hoiclip.methods.clip_distill.classes import ObjectClasses
 
 
 @dataclass(frozen=True)

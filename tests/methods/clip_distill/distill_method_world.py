@@ -9,6 +9,7 @@ import torch
 from hoiclip.clip_encoder import ClipVisual
 from hoiclip.detr_file import PretrainedDetr
 from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
+from hoiclip.methods.clip_distill.classes import classes_of_object
 from hoiclip.methods.clip_distill.config import (
     ClipDistillConfig,
     DetectionsConfig,
@@ -23,7 +24,6 @@ from hoiclip.methods.clip_distill.detections import Detections
 from hoiclip.methods.clip_distill.inputs import DistillCaches
 from hoiclip.methods.clip_distill.method import ClipDistill
 from hoiclip.methods.clip_distill.pairs import make_pairs
-from hoiclip.methods.clip_distill.teacher import classes_of_object
 from hoiclip.model.config import BackboneConfig, DetectorConfig
 from hoiclip.model.detr import Detr
 from hoiclip.text_embeddings import TextEmbeddings
@@ -66,7 +66,7 @@ def make_config(detections=None, student=None) -> ClipDistillConfig:
         train=DistillTrainConfig(
             seed=0, threads=1, device="cpu", workers=0, epochs=2, lr_drop_epoch=2,
             lr_drop_factor=0.1, batch_size=2, lr=0.01, weight_decay=0.0, clip_norm=1.0,
-            held_out=0.0, loss=DistillationLossConfig(),
+            keep_every=0, keep_features=True, held_out=0.0, loss=DistillationLossConfig(),
         ),
         predict=DistillScoring(detection_power=1.0, global_power=0.5),
     )  # fmt: skip
