@@ -191,8 +191,8 @@ class DistillScoring(Config):
         global_power: exponent of the probability that the global branch gives the class (0.5).
     """
 
-    detection_power: Power
-    global_power: Power
+    detection_power: Power = 1.0
+    global_power: Power = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,10 @@ class DistillPaths:
             ),
         )
 
+    def files(self) -> list[Path]:
+        """All of them."""
+        return list(vars(self).values())
+
 
 @dataclass(frozen=True)
 class DistillSettings:

@@ -8,18 +8,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+# Who reads labels, or works on them. Of `hoiclip.training` nobody does: it takes data and method as
+# arguments. `hoiclip.schema` names the columns of every table, and reads what it is told to.
 FORBIDDEN = (
     "hoiclip.data.annotations",
+    "hoiclip.data.instance_rows",
+    "hoiclip.data.readers",
+    "hoiclip.data.sources",
     "hoiclip.data.splits",
-    "hoiclip.set_prediction.dataset",
-    "hoiclip.set_prediction.targets",
-    "hoiclip.set_prediction.matcher",
-    "hoiclip.set_prediction.criterion",
-    "hoiclip.verb_",
+    "hoiclip.data.toy",
+    "hoiclip.data.zero_shot",
     "hoiclip.evaluation",
-    "hoiclip.training",
-    "hoiclip.pretraining",
     "hoiclip.experiments",
+    "hoiclip.foreign",
+    "hoiclip.pretraining",
+    "hoiclip.scoring",
+    "hoiclip.selection",
+    "hoiclip.set_prediction",
+    "hoiclip.verb_",
 )
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -63,6 +69,7 @@ def test_nothing_that_reads_labels_is_imported(module):
 
 def test_the_rule_sees_what_it_forbids():
     """Else the test above would hold of anything."""
+    assert "hoiclip.data.annotations" in labelled(reached("stages.hoiclip.train"))
     assert "hoiclip.data.annotations" in labelled(reached("hoiclip.experiments.teacher_alone"))
     assert labelled(reached("hoiclip.set_prediction.dataset"))
     assert all(any(name.startswith(part) for name in FILES) for part in FORBIDDEN)
