@@ -1,4 +1,4 @@
-"""A tiny project folder without any label, and a detector that finds something in it."""
+"""A tiny project folder without any label, a detector that finds something in it, its stages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from hoiclip import schema
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import to_tensor
+from hoiclip.files import write_json
 from hoiclip.model.detr import DETR_PREFIXES, Detr
+from stages.clip_distill import clip_scores, detections, predict, select, train
 
+PARAMS = Path("params.yaml")
+SMALL = {"threads": 1, "epochs": 3, "lr_drop_epoch": 2, "batch_size": 4, "held_out": 0.3}
 GROUPS = 3
 CLASS_OF_QUERY = [0, 1, 0, 2, 3, 4]
 QUERIES = len(CLASS_OF_QUERY)
@@ -82,3 +87,32 @@ def write_params(root: Path, model_config, params: dict, **changes: dict) -> Non
     model = {"detector": dataclasses.asdict(model_config.detector)}
     value = {"clip_distill": method, "model": model}
     (root / "params.yaml").write_text(yaml.safe_dump(value), encoding="utf-8")
+
+
+def write_short_params(root: Path, model_config, params: dict, **changes: dict) -> None:
+    """A params file of a short training, with inference for one thread."""
+    model = {"bank_heads": 2}
+    changes = {"train": SMALL | changes.pop("train", {}), "model": model, **changes}
+    write_params(root, model_config, params, **changes)
+    file = root / "params.yaml"
+    value = yaml.safe_load(file.read_text())
+    value["predict"] = params["predict"] | {"threads": 1}
+    file.write_text(yaml.safe_dump(value))
+
+
+def place_test_images(root: Path, toy) -> None:
+    table = toy.test.images.slice(0, 8)
+    path = root / "data/annotations/test/images.parquet"
+    path.parent.mkdir(parents=True)
+    schema.write_table(path, table, schema.IMAGES, {})
+    shutil.copytree(toy.folder / "images/test", root / "data/images/test")
+
+
+def chain() -> dict:
+    """All stages in the working folder, with the summaries that `predict` gathers."""
+    for name, stage in (("detections", detections), ("clip_scores", clip_scores),
+                        ("train", train), ("select", select)):  # fmt: skip
+        said = stage.main(PARAMS)
+        said.pop("seconds", None)
+        write_json(Path("runs/clip_distill", name, "summary.json"), said)
+    return predict.main(PARAMS)

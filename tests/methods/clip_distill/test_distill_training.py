@@ -11,11 +11,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from label_free_world import QUERIES, make_project, write_params
+from label_free_world import (
+    PARAMS,
+    QUERIES,
+    SMALL,
+    chain,
+    make_project,
+    place_test_images,
+    write_params,
+    write_short_params,
+)
 
 from hoiclip import schema
 from hoiclip.errors import ParamsError, WeightsError
-from hoiclip.files import sha256_file, write_json
+from hoiclip.files import sha256_file
 from hoiclip.method_summary import MethodSummary
 from hoiclip.methods.clip_distill.inputs import DistillPaths
 from hoiclip.methods.clip_distill.training import train
@@ -23,23 +32,9 @@ from hoiclip.methods.registry import method_named
 from hoiclip.model_file import load_detector
 from hoiclip.tensors import read_safetensors
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
-from stages.clip_distill import clip_scores, detections, predict, select
-from stages.clip_distill import train as train_stage
+from stages.clip_distill import clip_scores, detections, select
 
-PARAMS = Path("params.yaml")
-SMALL = {"threads": 1, "epochs": 3, "lr_drop_epoch": 2, "batch_size": 4, "held_out": 0.3}
 WRITTEN = ("model.safetensors", "history.parquet", "weights/epoch-0003.safetensors")
-
-
-def write(root: Path, model_config, params: dict, **changes: dict) -> None:
-    """A params file of a short training, with inference for one thread."""
-    model = {"bank_heads": 2}
-    changes = {"train": SMALL | changes.pop("train", {}), "model": model, **changes}
-    write_params(root, model_config, params, **changes)
-    file = root / "params.yaml"
-    value = yaml.safe_load(file.read_text())
-    value["predict"] = params["predict"] | {"threads": 1}
-    file.write_text(yaml.safe_dump(value))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +42,7 @@ def made(tmp_path_factory, toy, model_config, params) -> Path:
     """A project with the caches; tests copy it."""
     root = tmp_path_factory.mktemp("distilled")
     make_project(root, toy, model_config, params)
-    write(root, model_config, params)
+    write_short_params(root, model_config, params)
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(root)
         detections.main(PARAMS)
@@ -82,7 +77,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_others(project, model_con
     assert hashes("again") == hashes()
     assert {**second, "seconds": 0} == {**first, "seconds": 0}
     assert os.listdir("out/weights") == ["epoch-0003.safetensors"]
-    write(project, model_config, params, train={"seed": 1})
+    write_short_params(project, model_config, params, train={"seed": 1})
     run("other")
     assert not set(hashes("other")) & set(hashes())
 
@@ -114,7 +109,7 @@ def history(out: str) -> dict[str, list[float]]:
 
 def test_features_that_are_kept_are_those_of_each_batch(project, model_config, params):
     run()
-    write(project, model_config, params, train={"keep_features": False})
+    write_short_params(project, model_config, params, train={"keep_features": False})
     run("computed")
     kept, computed = history("out"), history("computed")
     assert set(kept) == set(computed)
@@ -124,13 +119,13 @@ def test_features_that_are_kept_are_those_of_each_batch(project, model_config, p
 
 def test_shuffled_scores_teach_something_else(project, model_config, params):
     run()
-    write(project, model_config, params, teacher={"shuffle": True})
+    write_short_params(project, model_config, params, teacher={"shuffle": True})
     run("shuffled")
     assert history("shuffled")["epoch/loss/union"] != history("out")["epoch/loss/union"]
 
 
 def test_too_few_images_and_heads_that_do_not_fit_are_told(project, model_config, params):
-    write(project, model_config, params, train={"batch_size": 13})
+    write_short_params(project, model_config, params, train={"batch_size": 13})
     with pytest.raises(ParamsError, match=r"train\.batch_size: 13"):
         run()
     write_params(project, model_config, params, train=SMALL, model={"bank_heads": 5})
@@ -138,19 +133,11 @@ def test_too_few_images_and_heads_that_do_not_fit_are_told(project, model_config
         run()
 
 
-def chain() -> dict:
-    """The stages from `train` on, with the summaries that `predict` gathers."""
-    for name, stage in (("detections", detections), ("clip_scores", clip_scores),
-                        ("train", train_stage), ("select", select)):  # fmt: skip
-        said = stage.main(PARAMS)
-        said.pop("seconds", None)
-        write_json(Path("runs/clip_distill", name, "summary.json"), said)
-    return predict.main(PARAMS)
-
-
 def test_from_the_model_file_to_predictions(project, model_config, params, toy):
     place_test_images(project, toy)
-    write(project, model_config, params, predict={"detection_power": 2.0, "global_power": 0.0})
+    write_short_params(
+        project, model_config, params, predict={"detection_power": 2.0, "global_power": 0.0}
+    )
     chain()
     trained = Path("runs/clip_distill/train/model.safetensors")
     final = Path("runs/clip_distill/select/model.safetensors")
@@ -175,7 +162,7 @@ def test_from_the_model_file_to_predictions(project, model_config, params, toy):
 
 
 def test_another_methods_file_is_refused(project, make_detector, params, model_config):
-    write(project, model_config, params)
+    write_short_params(project, model_config, params)
     folder = Path("runs/clip_distill/train")
     folder.mkdir(parents=True)
     make_detector().save(folder / "model.safetensors")
@@ -197,14 +184,6 @@ OWN = Vocabulary(
         Hoi(0, 2), Hoi(1, None), Hoi(2, 2), Hoi(3, 1), Hoi(4, 0), Hoi(0, 3),
     ),
 )  # fmt: skip
-
-
-def place_test_images(root: Path, toy) -> None:
-    table = toy.test.images.slice(0, 8)
-    path = root / "data/annotations/test/images.parquet"
-    path.parent.mkdir(parents=True)
-    schema.write_table(path, table, schema.IMAGES, {})
-    shutil.copytree(toy.folder / "images/test", root / "data/images/test")
 
 
 def write_vocabulary(root: Path, vocabulary: Vocabulary, width: int) -> None:
@@ -235,7 +214,9 @@ def test_an_own_vocabulary_with_verbs_that_have_no_object(
     place_test_images(tmp_path, toy)
     write_vocabulary(tmp_path, OWN, clip_config["model_cfg"]["embed_dim"])
     # Two people overlap, here mostly by too much.
-    write(tmp_path, model_config, params, detections={"nms_iou": None, "num_queries": QUERIES})
+    write_short_params(
+        tmp_path, model_config, params, detections={"nms_iou": None, "num_queries": QUERIES}
+    )
     value = yaml.safe_load((tmp_path / "params.yaml").read_text())
     value["clip_distill"]["model"]["branches"] = branches
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(value))
