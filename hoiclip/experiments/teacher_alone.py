@@ -37,12 +37,14 @@ class TeacherRow:
 
     Attributes:
         name: of the row in a table.
+        what: in words.
         detections: which pairs there are.
         teacher: how cosines become scores.
         global_power: exponent of the score of the whole image; 0 leaves it out.
     """
 
     name: str
+    what: str
     detections: DetectionsConfig
     teacher: TeacherConfig
     global_power: float
@@ -61,10 +63,28 @@ def teacher_rows(config: ClipDistillConfig) -> list[TeacherRow]:
     null = replace(crops, null_prompt=True)
     padded, power = replace(null, view="pad"), config.predict.global_power
     return [
-        TeacherRow("teacher alone, as CLIP on crops", every, crops, 0.0),
-        TeacherRow("with null prompt", every, null, 0.0),
-        TeacherRow("with null prompt, padded, whole image", every, padded, power),
-        TeacherRow("the same, detections of params", config.detections, config.teacher, power),
+        TeacherRow(
+            "Teacher alone",
+            "as CLIP on crops alone: its pairs, its crops, no null prompt, no whole image",
+            every,
+            crops,
+            0.0,
+        ),
+        TeacherRow("Teacher, null prompt", "the same with the null prompt", every, null, 0.0),
+        TeacherRow(
+            "Teacher, padded, whole image",
+            "with the null prompt, views padded to squares, and CLIP's score of the whole image",
+            every,
+            padded,
+            power,
+        ),
+        TeacherRow(
+            "Teacher of the student",
+            "as the row above, on the pairs that the params detect",
+            config.detections,
+            config.teacher,
+            power,
+        ),
     ]
 
 
@@ -116,10 +136,9 @@ def score_teacher_alone(
     """
     vocabulary = Vocabulary.read(paths.vocabulary)
     annotations = Annotations.read(test)
-    tables = (annotations.images, annotations.instances, annotations.interactions)
     rare = schema.read_table(classes, schema.CLASSES)
     rows = teacher_rows(settings.method)
     found = predict_rows(rows, paths, settings, annotations.images)
     for row, predictions in zip(rows, found, strict=True):
-        result = evaluate_hico(predictions, *tables, vocabulary, rare)
-        yield {"name": row.name, "metrics": metrics(result)}
+        result = evaluate_hico(predictions, annotations, vocabulary, rare)
+        yield {"name": row.name, "what": row.what, "metrics": metrics(result)}
