@@ -82,8 +82,8 @@ def test_a_run_with_every_file(run_paths):
     assert "plus changes that are in no commit" in page.text
     assert "commit abc1234, on two CPU cores" in page.text
     distilled = " ".join(page.text.split("CLIP distillation (after Wan & Tuytelaars)")[1].split())
-    assert "Teacher alone 52.60 43.40 56.00" in distilled
-    assert "all branches 51.70 47.30 53.90 no" in distilled
+    assert "Teacher alone52.6043.4056.00" in distilled
+    assert "all branches51.7047.3053.90no" in distilled
     assert all(attributes["alt"] for attributes in page.all("img"))
 
 
