@@ -99,6 +99,24 @@ def test_a_training_that_is_killed_and_goes_on_equals_one_that_is_not(project):
     assert not state.exists()
 
 
+def test_a_training_does_not_go_on_over_other_caches(project, capfd):
+    def killed(epoch: int, figures: dict) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(log=killed)
+    path = DistillPaths.of_project().union_scores
+    table, origin = schema.read_table(path), schema.read_provenance(path)
+    null = pa.array(table["null"].to_numpy() + 0.5, pa.float32())
+    index = table.column_names.index("null")
+    schema.write_table(
+        path, table.set_column(index, table.field(index), null), table.schema, origin
+    )
+    capfd.readouterr()
+    run()
+    assert "going on" not in capfd.readouterr().err
+
+
 def history(out: str) -> dict[str, list[float]]:
     table = schema.read_table(Path(out, "history.parquet"), schema.HISTORY)
     found: dict[str, list[float]] = {}
