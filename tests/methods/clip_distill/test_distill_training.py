@@ -23,6 +23,8 @@ from label_free_world import (
 )
 
 from hoiclip import schema
+from hoiclip.cli import main
+from hoiclip.data.images import ImageStore
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.files import sha256_file
 from hoiclip.method_summary import MethodSummary
@@ -177,6 +179,22 @@ def test_from_the_model_file_to_predictions(project, model_config, params, toy):
     said = MethodSummary.read("runs", "clip_distill")
     assert list(said.stages) == ["detections", "clip_scores", "train", "select", "predict"]
     assert said.stages["select"]["epoch"] == 3
+
+
+def test_the_command_line_predicts_photographs_of_any_shape(project, toy):
+    place_test_images(project, toy)
+    chain()
+    store = ImageStore(project / "data/images/test")
+    photo = store.read(store.names()[0]).resize((400, 150))
+    photo.save("wide.png")
+    model = "runs/clip_distill/select/model.safetensors"
+    options = ["--weights", model, "--out", "photos", "--threads", "1", "--device", "cpu"]
+    assert main(["predict", "wide.png", *options, "--scoring", "global_power=0"]) == 0
+    rows = schema.read_table("photos/predictions.parquet", schema.PREDICTIONS)
+    assert len(rows) > 0
+    assert set(rows["clip_score"].to_pylist()) == {1.0}
+    boxes = schema.fixed_lists_to_numpy(rows["human_box_xyxy"])
+    assert boxes[:, [0, 2]].max() > 150
 
 
 def test_another_methods_file_is_refused(project, make_detector, params, model_config):
