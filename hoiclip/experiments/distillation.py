@@ -114,6 +114,7 @@ def run_distillation(params: Path, runs: Path, out: Path, names: list[str] | Non
     if names is not None and (unknown := set(names) - {each.name for each in STUDENTS}):
         known = ", ".join(each.name for each in STUDENTS)
         raise HoiclipError(f"no student {min(unknown)!r}; there are {known}")
+    schema.read_table(CLASSES, schema.CLASSES)  # before what takes minutes
     teacher = runs / "distill-teacher.json"
     if not teacher.exists():
         write_json(teacher, {"rows": list(_teacher_rows(params)), "machine": _machine()})
