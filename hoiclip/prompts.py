@@ -39,13 +39,14 @@ class PromptTemplates:
 
     Attributes:
         hoi: an HOI class with an object.
-        hoi_no_interaction: an HOI class whose verb is `no_interaction`.
+        hoi_no_interaction: an HOI class whose verb is `no_interaction`; also what is said of every
+            object in a pair that does nothing (`null`).
         hoi_alone: an HOI class without an object (V-COCO).
         object: an object class.
         missing_object: the class of pairs without an object, in vocabularies that have such.
         no_object: the class of queries that found nothing.
         verb: a verb by itself.
-        verb_no_interaction: the verb `no_interaction` by itself.
+        verb_no_interaction: the verb `no_interaction` by itself; also the `null` of no object.
         an: names that take "an". CLIP's released tables say "a umbrella", so it is not among them.
     """
 
@@ -120,6 +121,14 @@ def hoi_prompt(verb: Verb, object_: str | None, templates: PromptTemplates = HIC
     return templates.hoi.format(verb=verb.phrase, **noun)
 
 
+def null_prompt(name: str | None, templates: PromptTemplates = HICO_DET) -> str:
+    """Prompt of a person and an object that have nothing to do with each other; of a person alone
+    where `name` is None."""
+    if name is None:
+        return templates.verb_no_interaction
+    return templates.hoi_no_interaction.format(**_noun(name, templates))
+
+
 def verb_prompt(verb: Verb, templates: PromptTemplates = HICO_DET) -> str:
     """Prompt of a verb by itself; its stand-alone phrase is taken where it has one.
 
@@ -137,7 +146,7 @@ def verb_prompt(verb: Verb, templates: PromptTemplates = HICO_DET) -> str:
 def vocabulary_prompts(
     vocabulary: Vocabulary, templates: PromptTemplates = HICO_DET
 ) -> list[Prompt]:
-    """Every prompt of a vocabulary: HOI classes, objects, `no_object`, verbs.
+    """Every prompt of a vocabulary: HOI classes, objects, `no_object`, verbs, `null` of objects.
 
     Object id `num_objects` is the class of pairs without an object; it exists only where
     `vocabulary.has_missing_objects`.
@@ -159,5 +168,9 @@ def vocabulary_prompts(
     prompts += [
         Prompt("verb", index, verb_prompt(verb, templates))
         for index, verb in enumerate(vocabulary.verbs)
+    ]
+    names = [*vocabulary.objects, *[None] * vocabulary.has_missing_objects]
+    prompts += [
+        Prompt("null", index, null_prompt(name, templates)) for index, name in enumerate(names)
     ]
     return prompts

@@ -152,6 +152,44 @@ CURVES = pa.schema(
 )
 
 
+UNION_SCORES = pa.schema(
+    [
+        _required("image_id", pa.int64()),
+        _required("human", pa.int32()),
+        pa.field("object", pa.int32()),
+        _required("cosine", pa.list_(pa.float32())),
+        _required("null", pa.float32()),
+    ]
+)
+"""CLIP's cosines of the union crop of a pair of detections: with the HOI classes of the object,
+ascending, and with its null prompt."""
+
+
+def detections_schema(width: int) -> pa.Schema:
+    """Schema of the cache of detections, each with a feature of `width` numbers."""
+    return pa.schema(
+        [
+            _required("image_id", pa.int64()),
+            _required("detection", pa.int32()),
+            _required("object", pa.int32()),
+            _required("score", pa.float32()),
+            _required("box_xyxy", _box(pa.float32())),
+            _required("feature", pa.list_(pa.float16(), width)),
+        ]
+    )
+
+
+def image_scores_schema(num_hois: int, num_objects: int) -> pa.Schema:
+    """Schema of CLIP's cosines of whole images with all HOI classes and all null prompts."""
+    return pa.schema(
+        [
+            _required("image_id", pa.int64()),
+            _required("cosine", pa.list_(pa.float32(), num_hois)),
+            _required("null", pa.list_(pa.float32(), num_objects)),
+        ]
+    )
+
+
 def text_embeddings_schema(width: int) -> pa.Schema:
     """Schema of the text-embedding cache for embeddings of `width` numbers."""
     return pa.schema(

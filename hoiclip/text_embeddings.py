@@ -1,4 +1,4 @@
-"""The cache of CLIP's text features: one row per HOI class, object, 'nothing' and verb."""
+"""The cache of CLIP's text features: one row per HOI class, object, 'nothing', verb and null."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ class TextEmbeddings:
         object: (num_objects, D), or one row more, for 'no object', where some HOI class has none.
         no_object: (1, D): the prompt of queries that found nothing.
         verb: (num_verbs, D).
+        null: as many rows as `object`: a person and the object that do nothing together.
     """
 
     hoi: np.ndarray
     object: np.ndarray
     no_object: np.ndarray
     verb: np.ndarray
+    null: np.ndarray
 
     @property
     def object_classifier(self) -> np.ndarray:
@@ -97,6 +99,7 @@ def read_text_embeddings(path: str | Path, vocabulary: Vocabulary) -> TextEmbedd
         "object": vocabulary.num_objects + vocabulary.has_missing_objects,
         "no_object": 1,
         "verb": vocabulary.num_verbs,
+        "null": vocabulary.num_objects + vocabulary.has_missing_objects,
     }
     found = {}
     for kind, size in sizes.items():

@@ -168,7 +168,7 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
 
     counts = {
         "hoi": vocabulary.num_hois, "object": vocabulary.num_objects, "no_object": 1,
-        "verb": vocabulary.num_verbs,
+        "verb": vocabulary.num_verbs, "null": vocabulary.num_objects,
     }  # fmt: skip
     ids = [(kind, index) for kind, count in counts.items() for index in range(count)]
     text = pa.table(

@@ -16,8 +16,8 @@ from hoiclip import schema
 from hoiclip.clip_config import check_clip_config
 from hoiclip.clip_encoder import build_clip
 from hoiclip.clip_weights import load_clip, save_clip
+from hoiclip.detr_file import DETR_HEADER, read_detr
 from hoiclip.errors import InputError, ParamsError, WeightsError
-from hoiclip.set_prediction.warm_start import DETR_HEADER, read_detr
 from hoiclip.tensors import read_safetensors
 
 NAN = float("nan")

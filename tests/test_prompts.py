@@ -107,6 +107,8 @@ def test_a_vocabulary_yields_every_class_once_in_order():
         ("verb", 0, "a photo of a person sitting on"),
         ("verb", 1, "a photo of a person hitting with something"),
         ("verb", 2, "a photo of a person"),
+        ("null", 0, "a photo of a person and a person"),
+        ("null", 1, "a photo of a person and an apple"),
     ]
 
 
@@ -116,6 +118,9 @@ def test_the_class_of_pairs_without_an_object_exists_only_where_such_pairs_do():
     ]
     assert objects[-1] == ("object", 2, "a photo of a person only")
     assert len(objects) == 3
+    null = [p for p in vocabulary_prompts(_vocabulary(Hoi(1, None)), V_COCO) if p.kind == "null"]
+    assert null[-1] == ("null", 2, "a photo of a person")
+    assert len(null) == 3
 
 
 def test_templates_survive_json():

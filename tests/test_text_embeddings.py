@@ -67,6 +67,8 @@ def test_reading_sorts_rows_by_what_they_are(path):
     np.testing.assert_array_equal(read.verb[1:], encode(["a photo of a person walking"]))
     classifier = ["a photo of a person", "a photo of a cup", "a photo of nothing"]
     np.testing.assert_array_equal(read.object_classifier, encode(classifier))
+    null = ["a photo of a person and a person", "a photo of a person and a cup"]
+    np.testing.assert_array_equal(read.null, encode(null))
 
 
 def test_pairs_without_an_object_have_a_row_before_nothing(path):
@@ -74,6 +76,18 @@ def test_pairs_without_an_object_have_a_row_before_nothing(path):
     read = read_text_embeddings(path, WITH_MISSING)
     expected = FakeEncoder().encode_text(["a photo of a person only", "a photo of nothing"])
     np.testing.assert_array_equal(read.object_classifier[2:], expected)
+    assert len(read.null) == 3
+    alone = FakeEncoder().encode_text(["a photo of a person"])
+    np.testing.assert_array_equal(read.null[2:], alone)
+
+
+def test_a_cache_from_before_the_null_prompts_is_refused(path):
+    table = embed_vocabulary(VOCABULARY, HICO_DET, FakeEncoder())
+    rows = [row for row in table.to_pylist() if row["kind"] != "null"]
+    table = pa.Table.from_pylist(rows, table.schema)
+    schema.write_table(path, table, schema.text_embeddings_schema(5), {})
+    with pytest.raises(InputError, match=r"'null' .* Run the text_embeddings stage"):
+        read_text_embeddings(path, VOCABULARY)
 
 
 def test_provenance_names_clip_templates_and_vocabulary(path):
@@ -84,7 +98,7 @@ def test_provenance_names_clip_templates_and_vocabulary(path):
     assert provenance["vocabulary_sha256"] == "abc"
 
 
-@pytest.mark.parametrize("kind", ["hoi", "object", "no_object", "verb"])
+@pytest.mark.parametrize("kind", ["hoi", "object", "no_object", "verb", "null"])
 def test_a_missing_row_is_refused_by_kind(path, kind):
     table = embed_vocabulary(VOCABULARY, HICO_DET, FakeEncoder())
     rows = table.to_pylist()

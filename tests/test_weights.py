@@ -55,14 +55,19 @@ def test_files_of_this_project_are_copied_byte_for_byte(files):
     assert len(schema.read_table(files / "out/verb_vectors.parquet")) == 0
 
 
+def kept_alike(found, state) -> bool:
+    """Whether all is as it was, but for the class head, which loses rows."""
+    rest = (name for name in found if not name.startswith("class_embed."))
+    return all(torch.equal(found[name], state[name]) for name in rest)
+
+
 def test_a_released_detr_is_converted(files):
     state = random_state(detr_shapes(Sizes(heads=8), 6))
     torch.save({"model": state}, files / "detr.pth")
     prepare(config_of(files, detector="detr.pth"), files)
     found, _ = read_safetensors(files / "out/detector.safetensors")
-    replaced = {"class_embed.weight", "class_embed.bias", "query_embed.weight"}
-    assert set(state) - set(found) == replaced
-    assert all(torch.equal(tensor, state[name]) for name, tensor in found.items())
+    assert set(state) == set(found)
+    assert kept_alike(found, state)
 
 
 def test_a_wrapped_detr_is_taken_and_start_weights_are_told(files):
@@ -72,7 +77,7 @@ def test_a_wrapped_detr_is_taken_and_start_weights_are_told(files):
     prepare(config_of(files, detector="detr.pth"), files)
     found, _ = read_safetensors(files / "out/detector.safetensors")
     assert found
-    assert all(torch.equal(tensor, state[name]) for name, tensor in found.items())
+    assert kept_alike(found, state)
     heads = {f"obj_class_embed.{part}": torch.zeros(2) for part in ("weight", "bias")}
     for name, write in (("start.pth", torch.save), ("start.safetensors", save_file)):
         write(state | heads, files / name)

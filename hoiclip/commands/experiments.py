@@ -1,4 +1,4 @@
-"""`hoiclip seeds`, `hoiclip ablation`, `hoiclip honesty`: comparisons of several trainings."""
+"""`hoiclip seeds`, `ablation`, `honesty`, `distillation`: comparisons of several trainings."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def add(verbs: argparse._SubParsersAction) -> None:
         verb.add_argument("--results", type=named_path, default=Path("results"))
         verb.add_argument("--jobs", type=number(Threads), default=2, help="trainings side by side")
         verb.set_defaults(run=run)
+    text = "label-free distillation beside its teacher and CLIP on crops"
+    verb = verbs.add_parser("distillation", help=text, description=f"Runs {text}; resumable.")
+    verb.add_argument("--params", type=named_path, default=Path("params.yaml"))
+    verb.add_argument("--results", type=named_path, default=Path("results"))
+    verb.add_argument("--students", nargs="*", help="those to train; all")
+    verb.set_defaults(run=run_distillation)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -51,4 +57,15 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         model = load(SetPredictionConfig, "model", arguments.params)
         gather_honesty(experiments, score_crops_alone(PATHS, model, Path("data")), runs, out)
+    print(out)
+
+
+def run_distillation(arguments: argparse.Namespace) -> None:
+    """Runs what has no result yet and gathers the rows into one file."""
+    from hoiclip.experiments import distillation
+    from hoiclip.files import check_output_folder
+
+    check_output_folder(arguments.results)
+    runs, out = arguments.results / "runs", arguments.results / "distillation.json"
+    distillation.run_distillation(arguments.params, runs, out, arguments.students)
     print(out)

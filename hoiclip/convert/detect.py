@@ -86,7 +86,7 @@ def convert_file(
         raise WeightsError(f"{dst}: kind {found!r} becomes a {_SUFFIX[found]} file; name it so")
     if found == "clip":
         return _convert_clip(src, dst, clip_model)
-    if found == "verb":
+    if found == "verb" or checkpoint is None:
         return convert_verb_file(src, content, dst)
     if dilation is not None:
         if checkpoint.args.get("dilation", dilation) != dilation:

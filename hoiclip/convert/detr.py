@@ -8,17 +8,20 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from hoiclip.convert.arguments import DETR, read_arguments
 from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.key_map import check_fit, rename
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.sizes import detector_config
+from hoiclip.detr_file import DETR_HEADER
 from hoiclip.errors import WeightsError
 from hoiclip.files import atomic_file, sha256_file
+from hoiclip.formats.vocabularies import COCO_IDS, hico_det
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.instance_decoder import InstanceDecoder
-from hoiclip.set_prediction.warm_start import DETR_FRESH, DETR_HEADER, DETR_KEY_MAP
+from hoiclip.set_prediction.warm_start import DETR_FRESH, DETR_KEY_MAP
 from hoiclip.tensors import HEADER_KEY, read_safetensors
 
 START_WEIGHTS_HEADS = ("class_embed.", "obj_class_embed.")
@@ -30,17 +33,20 @@ START_WEIGHTS = (
 )
 """What the script of QPIC, CDN, GEN-VLKT and HOICLIP makes of DETR's file for its own network."""
 
-_DROPPED = {
-    "class_embed.": "CLIP's text embeddings classify objects",
-    "query_embed.": "pairs bring their own queries",
-}
+_HEADS = ("class_embed.", "query_embed.")
+"""What detecting takes of DETR's, and starting does not."""
+
+_OTHER_CLASSES = "its classes are not COCO's, so that nothing says what they are called"
 
 
 def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
-    """Writes what networks start from: backbone, projection, encoder, decoder, box head.
+    """Writes a DETR in this project's layout.
 
-    Names stay DETR's, which `hoiclip.set_prediction.warm_start` maps; all decoder layers are kept.
-    The header's `model_detector` is the `model.detector` of params.yaml that fits.
+    Names stay DETR's, which `hoiclip.detr_file` and `hoiclip.set_prediction.warm_start` map; all
+    decoder layers are kept. The class head loses the rows of COCO ids without a class; the header's
+    `objects` names the others in order, after which comes 'nothing'. The header's `model_detector`
+    is the `model.detector` of params.yaml that fits. A head of other classes is left out, and the
+    queries with it: such a file starts a training, but detects nothing.
 
     Args:
         checkpoint: of a DETR for boxes, e.g. DETR-R50 or DETR-R101 trained on COCO.
@@ -53,7 +59,10 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
     config = detector_config(checkpoint, arguments)
     layers = checkpoint.layers("transformer.decoder.layers.")
     key_map = {theirs: ours for theirs, ours in DETR_KEY_MAP.items() if ours}
-    renamed, dropped = rename(path, checkpoint.state, key_map, _DROPPED)
+    renamed, heads = rename(path, checkpoint.state, key_map, dict.fromkeys(_HEADS, _OTHER_CLASSES))
+    kept = _coco_heads(checkpoint, config.width)
+    check_fit(path, kept, kept)
+    dropped = {name: why for name, why in heads.items() if name not in kept}
     with torch.device("meta"):
         encoder = DetectorEncoder(config)
         decoder = InstanceDecoder(config, num_queries=1, layers=layers)
@@ -68,16 +77,33 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
         "arguments": arguments.provenance(),
         "dropped": sorted(dropped),
         "fresh": dict(DETR_FRESH),
+        "objects": list(hico_det().objects) if kept else None,
     }
     tensors = {
         name: tensor.detach().float().clone().contiguous()
-        for name, tensor in checkpoint.state.items()
+        for name, tensor in {**checkpoint.state, **kept}.items()
         if name not in dropped
     }
     with atomic_file(dst) as aside:
         save_file(tensors, aside, {DETR_HEADER: json.dumps(provenance, sort_keys=True)})
         aside.chmod(0o644)  # which safetensors makes private
     return Conversion(Path(dst), "detr", None, dropped, dict(DETR_FRESH), provenance)
+
+
+def _coco_heads(checkpoint: Checkpoint, width: int) -> dict[str, Tensor]:
+    """Queries and class head of a DETR of COCO's classes; empty for another one.
+
+    The head's rows are COCO's ids from 0, of which some are no class, and 'nothing'.
+    """
+    nothing = COCO_IDS[-1] + 1
+    state = checkpoint.state
+    queries = state.get("query_embed.weight", torch.empty(0))
+    shapes = {"class_embed.weight": (nothing + 1, width), "class_embed.bias": (nothing + 1,)}
+    fitting = all(k in state and tuple(state[k].shape) == shape for k, shape in shapes.items())
+    if not fitting or queries.dim() != 2 or queries.shape[1] != width or not len(queries):
+        return {}
+    rows = torch.tensor([*COCO_IDS, nothing])
+    return {"query_embed.weight": queries} | {name: state[name][rows] for name in shapes}
 
 
 def check_detr_file(path: str | Path) -> None:

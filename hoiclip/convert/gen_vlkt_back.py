@@ -39,9 +39,13 @@ def release_gen_vlkt(src: str | Path, dst: str | Path, setting: str | None = Non
     detector = load_detector(src, only(GenVlktMethod))
     found = _setting(src, detector, setting)
     method = detector.method
+    assert isinstance(method, GenVlktMethod)  # which `only` saw to
     seen = found.seen.tolist() if found.zero_shot else None
     state = released_state(src, method.config, method.network.state_dict(), seen)
-    content = {"model": state, "args": argparse.Namespace(**_arguments(detector, found))}
+    content = {
+        "model": state,
+        "args": argparse.Namespace(**_arguments(method.config, detector.scores.get("nms"), found)),
+    }
     with atomic_file(dst) as aside:
         torch.save(content, aside)
     return Conversion(dst, "a model file of GEN-VLKT", found.name)
@@ -60,8 +64,7 @@ def _setting(src: Path, detector: Detector, asked: str | None) -> Setting:
     )
 
 
-def _arguments(detector: Detector, setting: Setting) -> dict[str, Any]:
-    config, nms = detector.method.config, detector.scores.get("nms")
+def _arguments(config: GenVlktModelConfig, nms: Any, setting: Setting) -> dict[str, Any]:
     sizes, switches = config.detector, config.gen_vlkt
     said: dict[str, Any] = {
         "dec_layers": config.decoder_layers,

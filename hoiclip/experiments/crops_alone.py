@@ -18,32 +18,18 @@ from hoiclip.crops import crop, enclosing_box
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import to_tensor
+from hoiclip.detr_file import load_detr
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.model.config import SetPredictionConfig
-from hoiclip.pretraining.detr import DETR_PREFIXES, Detr
+from hoiclip.model.detr import Detr
 from hoiclip.progress import track
 from hoiclip.set_prediction.files import TrainPaths
-from hoiclip.set_prediction.warm_start import read_detr
 from hoiclip.text_embeddings import read_text_embeddings
 from hoiclip.vocabulary import Vocabulary
 
 LEAST_SCORE = 0.3  # of a detection that enters pairs
 TEMPERATURE = 100.0  # CLIP's own logit scale is at most that
-
-
-def load_detr(path: Path, config: SetPredictionConfig, num_classes: int) -> Detr:
-    """The pretrained detector with its own queries and class head, in eval mode."""
-    state = read_detr(path, config.detector)
-    num_queries = len(state["query_embed.weight"])
-    groups = num_queries // config.num_queries
-    model = Detr(config.detector, config.decoder_layers, num_classes, config.num_queries, groups)
-    ours = {}
-    for name, tensor in state.items():
-        prefix = next(p for p in DETR_PREFIXES if name.startswith(p))
-        ours[DETR_PREFIXES[prefix] + name.removeprefix(prefix)] = tensor
-    model.load_state_dict(ours, strict=False)
-    return model.eval()
 
 
 @torch.inference_mode()
@@ -99,7 +85,7 @@ def score_crops_alone(paths: TrainPaths, config: SetPredictionConfig, data: Path
     vocabulary = Vocabulary.read(paths.vocabulary)
     test = Annotations.read(data / "annotations/test")
     predictions = predict_by_crops(
-        load_detr(paths.detector, config, vocabulary.num_objects),
+        load_detr(paths.detector, config.detector, config.num_queries).model,
         load_clip(paths.clip),
         read_text_embeddings(paths.text_embeddings, vocabulary).hoi,
         vocabulary,

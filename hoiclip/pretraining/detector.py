@@ -27,9 +27,10 @@ from hoiclip.data.transforms import MEAN, STD
 from hoiclip.entry import guarded
 from hoiclip.files import atomic_file, write_json
 from hoiclip.model.config import ModelConfig
+from hoiclip.model.detr import DETR_PREFIXES
 from hoiclip.pretraining.corpus import RenderedScene, render_corpus
 from hoiclip.pretraining.detection_metrics import average_precision_50
-from hoiclip.pretraining.detr import DETR_PREFIXES, Detr, DetrOutputs
+from hoiclip.pretraining.group_detr import GroupDetr, GroupOutputs
 from hoiclip.ranges import BatchSize, Count, Images, Seed, Threads, number
 from hoiclip.set_prediction.matcher import hungarian
 from hoiclip.toy.world import OBJECTS, SIZE
@@ -85,7 +86,7 @@ def _set_loss(logits: Tensor, boxes: Tensor, batch: DetectionBatch, groups: int)
     return classification + _box_losses(boxes[images, queries], targets[columns])
 
 
-def _cell_loss(outputs: DetrOutputs, batch: DetectionBatch) -> Tensor:
+def _cell_loss(outputs: GroupOutputs, batch: DetectionBatch) -> Tensor:
     """Each object is told by the memory cell that holds its centre."""
     logits, boxes = outputs.cell_logits, outputs.cell_boxes_cxcywh
     side = round(logits.shape[1] ** 0.5)
@@ -100,14 +101,14 @@ def _cell_loss(outputs: DetrOutputs, batch: DetectionBatch) -> Tensor:
     return classification + _box_losses(boxes[images, cells], batch.boxes_cxcywh)
 
 
-def detection_loss(outputs: DetrOutputs, batch: DetectionBatch, groups: int) -> Tensor:
+def detection_loss(outputs: GroupOutputs, batch: DetectionBatch, groups: int) -> Tensor:
     """Sum over decoder layers of the set loss, and the cells' auxiliary loss."""
     layers = zip(outputs.logits, outputs.boxes_cxcywh, strict=True)
     return sum(_set_loss(*layer, batch, groups) for layer in layers) + _cell_loss(outputs, batch)
 
 
 @torch.no_grad()
-def evaluate(model: Detr, scenes: list[RenderedScene]) -> dict[str, float]:
+def evaluate(model: GroupDetr, scenes: list[RenderedScene]) -> dict[str, float]:
     """Box AP at IoU 0.5 in percent: per class, their mean, and cell accuracy."""
     model.eval()
     detections = []
@@ -126,7 +127,7 @@ def evaluate(model: Detr, scenes: list[RenderedScene]) -> dict[str, float]:
     return {"ap50": float(np.mean(per_class)), **figures}
 
 
-def _save(model: Detr, out: Path, header: dict) -> None:
+def _save(model: GroupDetr, out: Path, header: dict) -> None:
     """Writes the weights under DETR's names; matrices in half precision, for a small file."""
     state = {}
     for name, tensor in model.state_dict().items():
@@ -157,7 +158,9 @@ def pretrain(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     config = load(ModelConfig, "model")
-    model = Detr(config.detector, config.decoder_layers, len(OBJECTS), num_queries=16, groups=3)
+    model = GroupDetr(
+        config.detector, config.decoder_layers, len(OBJECTS), num_queries=16, groups=3
+    )
     corpus = render_corpus(scenes, seed=seed, workers=threads)
     held_out = render_corpus(500, seed=seed + 1, workers=threads)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=1e-4)

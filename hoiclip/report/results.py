@@ -75,7 +75,7 @@ def seeds_group(seeds: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def honesty_rows(honesty: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """The rows of `honesty.json`, each with `values`.
+    """The rows of `honesty.json` or `distillation.json`, each with `values`.
 
     Raises:
         InputError: a key is missing.
@@ -129,4 +129,5 @@ READERS: dict[str, Callable[[dict[str, Any], Path], Any]] = {
     "ablation": ablation_groups,
     "seeds": seeds_group,
     "honesty": honesty_rows,
+    "distillation": honesty_rows,
 }

@@ -29,27 +29,35 @@ class ComputedFeatures:
 
 
 class CachedFeatures:
-    """Features of each image and its mirror image, computed once.
+    """Features of each image and perhaps its mirror image, computed once.
 
-    Takes twice the memory of the features of all images.
+    Takes the memory of the features of all images, with mirror images twice that.
 
     Args:
         encode: gives the features of views.
         view: gives the view (3, R, R) of an index, not mirrored.
         count: number of images.
         device: to compute on and to keep the features on.
+        mirrored: whether views may be mirrored.
     """
 
     def __init__(
-        self, encode: Encoder, view: Callable[[int], Tensor], count: int, device: torch.device
+        self,
+        encode: Encoder,
+        view: Callable[[int], Tensor],
+        count: int,
+        device: torch.device,
+        *,
+        mirrored: bool = True,
     ) -> None:
         parts = []
         for start in track(range(0, count, IMAGES_PER_STEP), "CLIP features"):
             rows = range(start, min(start + IMAGES_PER_STEP, count))
             pixels = torch.stack([view(row) for row in rows]).to(device)
-            versions = [encode(shown) for shown in (pixels, pixels.flip(-1))]
+            shown = (pixels, pixels.flip(-1)) if mirrored else (pixels,)
+            versions = [encode(pixels) for pixels in shown]
             parts.append([torch.stack(tensors, 1) for tensors in zip(*versions, strict=True)])
-        # (images, 2, ...): the second axis is "mirrored"
+        # (images, 2 or 1, ...): the second axis is "mirrored"
         self.features = tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
     def __call__(self, batch: TrainingBatch) -> FrozenFeatures:

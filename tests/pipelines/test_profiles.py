@@ -19,6 +19,7 @@ from hoiclip.config import chosen_method, load
 from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.splits import SplitsConfig
 from hoiclip.evaluation.evaluation import EvaluateConfig
+from hoiclip.methods.clip_distill.config import ClipDistillConfig
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig
 from hoiclip.methods.hoiclip.config import HoiclipConfig
 from hoiclip.model.config import SetPredictionConfig
@@ -40,6 +41,7 @@ SECTIONS = {
     "text_embeddings": PromptTemplates,
     "verb_vectors": VerbVectorsConfig,
     "model": SetPredictionConfig,
+    "clip_distill": ClipDistillConfig,
     "hoiclip": HoiclipConfig,
     "gen_vlkt": GenVlktConfig,
     "train": TrainConfig,
@@ -49,7 +51,7 @@ SECTIONS = {
     "report": ReportConfig,
 }
 # Profiles that stand for no published figure.
-OTHERS = {"smoke", "own"}
+OTHERS = {"smoke", "own", "clip-distill"}
 
 CLIP_SHA256 = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
 # HOICLIP (CVPR 2023), section 4 and the released code's settings; GEN-VLKT's (CVPR 2022) own.

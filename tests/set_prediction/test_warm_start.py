@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from hoiclip.config import from_mapping
+from hoiclip.detr_file import read_detr
 from hoiclip.errors import WeightsError
 from hoiclip.methods.hoiclip.warm_start import WARM_START
 from hoiclip.model.config import ModelConfig
-from hoiclip.set_prediction.warm_start import DETR_KEY_MAP, read_detr, warm_start_from_detr
+from hoiclip.set_prediction.warm_start import DETR_KEY_MAP, warm_start_from_detr
 from hoiclip.weights import WeightsConfig
 
 ROOT = Path(__file__).parents[2]

@@ -8,6 +8,7 @@ import torch
 
 from hoiclip.clip_weights import load_clip
 from hoiclip.config import load
+from hoiclip.detr_file import read_detr
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
@@ -15,7 +16,7 @@ from hoiclip.methods.gen_vlkt.training import WARM_START, starting_tables
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.files import TrainPaths
-from hoiclip.set_prediction.warm_start import read_detr, warm_start_from_detr
+from hoiclip.set_prediction.warm_start import warm_start_from_detr
 from hoiclip.text_embeddings import read_text_embeddings
 from hoiclip.vocabulary import Vocabulary
 

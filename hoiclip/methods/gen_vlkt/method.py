@@ -33,7 +33,7 @@ class Scoring(Config):
     """Nothing to choose: HOI and object score are joined in one way."""
 
 
-class GenVlktMethod(SetPrediction):
+class GenVlktMethod(SetPrediction[Scoring]):
     """Guided embeddings, trained text classifiers, the mimic loss; CLIP teaches and then leaves.
 
     Args:
@@ -47,6 +47,8 @@ class GenVlktMethod(SetPrediction):
     name = "gen_vlkt"
     title = "GEN-VLKT"
     shown_score = 1.0
+    network: GenVlkt
+    config: GenVlktModelConfig
 
     def __init__(
         self,
@@ -93,7 +95,13 @@ class GenVlktMethod(SetPrediction):
         return None if self.teacher is None else self.teacher.preprocess
 
     def frozen_features(self, clip_pixels: Tensor) -> FrozenFeatures:
-        """CLIP's projected feature of each image, (B, E), of its own length."""
+        """CLIP's projected feature of each image, (B, E), of its own length.
+
+        Raises:
+            RuntimeError: there is no teacher.
+        """
+        if self.teacher is None:
+            raise RuntimeError("outside training, and without the mimic loss, there is no teacher")
         return (self.teacher.encode_image(clip_pixels),)
 
     def outputs(self, batch: Batch, features: FrozenFeatures | None) -> Outputs:
@@ -106,13 +114,17 @@ class GenVlktMethod(SetPrediction):
     def losses(
         self, outputs: Outputs, batch: LabelledBatch, features: FrozenFeatures | None
     ) -> dict[str, Tensor]:
-        """The losses of every set prediction, and `mimic`."""
+        """The losses of every set prediction, and `mimic`.
+
+        Raises:
+            ValueError: there are features to mimic, but none of the network's.
+        """
         terms = super().losses(outputs, batch, features)
         if features is not None:
-            (image_features,) = features
-            terms["mimic"] = mimic_loss(
-                outputs.interaction_features, image_features, self.config.gen_vlkt
-            )
+            (image_features,), own = features, outputs.interaction_features
+            if own is None:
+                raise ValueError("outputs without features that could be like CLIP's")
+            terms["mimic"] = mimic_loss(own, image_features, self.config.gen_vlkt)
         return terms
 
     def parameter_groups(self, rates: DetectorRates) -> list[dict[str, Any]]:

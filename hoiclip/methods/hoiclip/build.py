@@ -8,6 +8,7 @@ import torch
 
 from hoiclip.clip_weights import load_clip
 from hoiclip.config import load
+from hoiclip.detr_file import read_detr
 from hoiclip.methods.hoiclip.config import HoiclipConfig
 from hoiclip.methods.hoiclip.method import Hoiclip
 from hoiclip.methods.hoiclip.warm_start import WARM_START
@@ -15,7 +16,7 @@ from hoiclip.model.config import ModelConfig, SetPredictionConfig
 from hoiclip.model.hoiclip import HOICLIP, Tables
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.files import TrainPaths
-from hoiclip.set_prediction.warm_start import read_detr, warm_start_from_detr
+from hoiclip.set_prediction.warm_start import warm_start_from_detr
 from hoiclip.text_embeddings import read_text_embeddings
 from hoiclip.verb_cache import read_verb_vectors
 from hoiclip.vocabulary import Vocabulary

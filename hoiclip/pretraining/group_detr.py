@@ -1,4 +1,4 @@
-"""A plain DETR, to pretrain the toy world's detector on boxes and object classes.
+"""A DETR with helpers for a short pretraining on the toy world's boxes and object classes.
 
 Shapes: L decoder layers, B images, G groups of Q queries, N memory cells, K object classes.
 """
@@ -11,25 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from hoiclip.model.config import DetectorConfig
-from hoiclip.model.detector_encoder import DetectorEncoder
+from hoiclip.model.detr import Detr
 from hoiclip.model.layers import MLP
-from hoiclip.model.transformer import Decoder, Memory
-
-# DETR's own names of our modules, under which the weights are saved; the auxiliary heads are not.
-DETR_PREFIXES = {
-    "backbone.0.": "encoder.backbone.",
-    "input_proj.": "encoder.input_projection.",
-    "transformer.encoder.": "encoder.transformer.",
-    "transformer.decoder.": "decoder.",
-    "bbox_embed.": "box_head.",
-    "class_embed.": "class_head.",
-    "query_embed.": "queries.",
-}
+from hoiclip.model.transformer import Memory
 
 
 @dataclass(frozen=True)
-class DetrOutputs:
-    """What the detector says.
+class GroupOutputs:
+    """What the detector says in pretraining.
 
     Attributes:
         logits: (L, G·B, Q, K + 1), group by group; the last class is 'nothing'.
@@ -44,7 +33,7 @@ class DetrOutputs:
     cell_boxes_cxcywh: Tensor
 
 
-class Detr(nn.Module):
+class GroupDetr(Detr):
     """DETR with groups of queries (Group DETR, Chen et al. 2023), each matched by itself.
 
     Several groups see the same memory, which multiplies the supervision of the decoder and keeps it
@@ -66,19 +55,13 @@ class Detr(nn.Module):
         num_queries: int,
         groups: int,
     ) -> None:
-        super().__init__()
+        super().__init__(config, decoder_layers, num_classes, groups * num_queries)
         self.groups = groups
-        self.encoder = DetectorEncoder(config, nn.BatchNorm2d)
-        self.decoder = Decoder(
-            decoder_layers, config.width, config.heads, config.feed_forward, config.dropout
-        )
-        self.queries = nn.Embedding(groups * num_queries, config.width)
-        self.class_head = nn.Linear(config.width, num_classes + 1)
-        self.box_head = MLP(config.width, config.width, 4, 3)
         self.cell_class_head = nn.Linear(config.width, num_classes + 1)
         self.cell_box_head = MLP(config.width, config.width, 4, 3)
 
-    def forward(self, images: Tensor) -> DetrOutputs:
+    # Pretraining wants the groups and the cells apart, of images without padding.
+    def forward(self, images: Tensor) -> GroupOutputs:  # type: ignore[override]
         """(B, 3, H, W) normalised images without padding → detections."""
         memory = self.encoder(images, None)
         groups = self.groups if self.training else 1
@@ -88,7 +71,7 @@ class Detr(nn.Module):
             memory.tokens.repeat(groups, 1, 1), memory.position.repeat(groups, 1, 1), None
         )
         decoded = self.decoder(queries, repeated)
-        return DetrOutputs(
+        return GroupOutputs(
             self.class_head(decoded),
             self.box_head(decoded).sigmoid(),
             self.cell_class_head(memory.tokens),

@@ -1,0 +1,215 @@
+"""What label-free distillation gives: CLIP on crops, its teacher alone, and students by branch.
+
+Rows are fixed beforehand and all of them are written, whichever way they come out. Labels are read
+here alone, of the test images, to score.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hoiclip import schema
+from hoiclip.config import load, read_params
+from hoiclip.data.annotations import Annotations
+from hoiclip.data.images import ImageStore
+from hoiclip.errors import HoiclipError
+from hoiclip.evaluation.hico import evaluate_hico
+from hoiclip.evaluation.outputs import metrics
+from hoiclip.experiments.crops_alone import score_crops_alone
+from hoiclip.experiments.run import CHECKPOINTS, DATA, with_overrides
+from hoiclip.experiments.teacher_alone import score_teacher_alone
+from hoiclip.files import read_json, write_json
+from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
+from hoiclip.methods.clip_distill.last_epoch import select_last
+from hoiclip.methods.clip_distill.method import ClipDistill
+from hoiclip.methods.clip_distill.training import train
+from hoiclip.model.config import SetPredictionConfig
+from hoiclip.model_file import load_detector, only
+from hoiclip.prediction import PredictConfig, predict
+from hoiclip.progress import say
+from hoiclip.runtime import prepare
+from hoiclip.set_prediction.files import TrainPaths
+
+CLASSES = Path("data/splits/classes.parquet")
+TEST = DATA / "annotations/test"
+TEST_IMAGES = DATA / "images/test"
+EQUAL = 0.01
+"""mAP, percent, by which the teacher alone may differ from CLIP on crops alone."""
+
+_BRANCHES = "clip_distill.model.branches"
+
+
+@dataclass(frozen=True)
+class Student:
+    """One training.
+
+    Attributes:
+        name: of its result file.
+        label: as the report prints it.
+        what: in words.
+        overrides: dotted keys of params.yaml and their values.
+    """
+
+    name: str
+    label: str
+    what: str
+    overrides: dict[str, Any] = field(hash=False)
+
+
+STUDENTS = (
+    Student("all", "Student", "all branches: the default", {}),
+    Student("global", "Student, global", "global branch alone", {_BRANCHES: ["global"]}),
+    Student("union", "Student, union", "union branch alone", {_BRANCHES: ["union"]}),
+    Student("instance", "Student, instance", "instance branch alone", {_BRANCHES: ["instance"]}),
+    Student(
+        "pairs",
+        "Student, pairs",
+        "union and instance branch",
+        {_BRANCHES: ["union", "instance"]},
+    ),
+    Student(
+        "unfiltered",
+        "Student, no filter",
+        "pairs not weighed by detection scores and by how sure CLIP is",
+        {"clip_distill.teacher.filter": "none"},
+    ),
+    Student(
+        "relatedness",
+        "Student, relatedness",
+        "learns from itself which pair an object belongs to",
+        {"clip_distill.model.relatedness": "self"},
+    ),
+    Student(
+        "shuffled",
+        "Student, shuffled teacher",
+        "scores of other images: what is learnt without CLIP's looking",
+        {"clip_distill.teacher.shuffle": True},
+    ),
+)
+
+
+def run_distillation(params: Path, runs: Path, out: Path, names: list[str] | None = None) -> None:
+    """Scores every row in the project's folder, after the stages `detections` and `clip_scores`.
+
+    What has a result in `runs` is kept; an interrupted training goes on. Writes the rows that have
+    a result, in one order, into `out`.
+
+    Args:
+        params: the params file.
+        runs: folder of the result files.
+        out: the file of rows.
+        names: of the students to train; None trains all of `STUDENTS`.
+
+    Raises:
+        HoiclipError: a param or file is wrong, or the teacher alone is not CLIP on crops alone.
+    """
+    if names is not None and (unknown := set(names) - {each.name for each in STUDENTS}):
+        known = ", ".join(each.name for each in STUDENTS)
+        raise HoiclipError(f"no student {min(unknown)!r}; there are {known}")
+    schema.read_table(CLASSES, schema.CLASSES)  # before what takes minutes
+    teacher = runs / "distill-teacher.json"
+    if not teacher.exists():
+        write_json(teacher, {"rows": list(_teacher_rows(params)), "machine": _machine()})
+    for student in STUDENTS:
+        result = runs / f"distill-{student.name}.json"
+        if not result.exists() and (names is None or student.name in names):
+            write_json(result, run_student(student, params))
+            say(f"{student.name}: {read_json(result)['metrics']['default']}")
+    rows = read_json(teacher)["rows"]
+    best = max(_full(row) for row in rows[-2:])
+    for student in STUDENTS:
+        result = runs / f"distill-{student.name}.json"
+        if result.exists():
+            value = read_json(result)
+            row = {"name": student.label, "what": student.what}
+            row |= {key: value[key] for key in ("metrics", "agreement", "steps", "cpu_seconds")}
+            rows.append(row | {"beats_teacher": _full(value) > best})
+    rows = [row | {"seconds": row.pop("cpu_seconds", None)} for row in rows]
+    write_json(out, {"rows": rows, "machine": read_json(teacher)["machine"]})
+
+
+def run_student(student: Student, params_path: Path) -> dict[str, Any]:
+    """Trains a student and scores it on the test images."""
+    work = CHECKPOINTS / f"distill-{student.name}"
+    file = work / "params.yaml"
+    overrides = student.overrides
+    write_json(file, with_overrides(read_params(params_path), overrides))  # YAML is a superset
+    started = time.process_time()
+    paths = DistillPaths.of_project()
+    said = train(file, paths, work, CHECKPOINTS, lambda epoch, figures: None)
+    cpu_seconds = time.process_time() - started
+    select_last(file, work, work / "select")
+    value = {
+        "name": student.name,
+        "overrides": overrides,
+        "metrics": _score(work / "select/model.safetensors", file),
+        "agreement": said["agreement"],
+        "steps": said["steps"],
+        "seconds": said["seconds"],
+        "cpu_seconds": round(cpu_seconds, 1),
+        "machine": _machine(),
+    }
+    shutil.rmtree(work)
+    return value
+
+
+def _score(model: Path, params: Path) -> dict[str, Any]:
+    """Test metrics of a model file."""
+    config = load(PredictConfig, "predict", params)
+    detector = load_detector(model, only(ClipDistill))
+    test = Annotations.read(TEST)
+    device = prepare(config.device, config.threads)
+    store = ImageStore(TEST_IMAGES)
+    (predictions,) = predict(detector, test.images, store, config, device)
+    classes = schema.read_table(CLASSES, schema.CLASSES)
+    return metrics(evaluate_hico(predictions, test, detector.vocabulary, classes))
+
+
+def _teacher_rows(params: Path) -> Iterator[dict[str, Any]]:
+    """CLIP on crops alone, then the teacher by itself, of which the first row has to be the same.
+
+    Raises:
+        HoiclipError: it is not.
+    """
+    settings = DistillSettings.read(params)
+    caches = settings.method.caches
+    prepare(caches.device, caches.threads)
+    crops = score_crops_alone(TrainPaths(), load(SetPredictionConfig, "model", params), DATA)
+    yield {
+        "name": "CLIP on crops alone",
+        "what": "the pretrained detector's boxes, each pair's crop classified by CLIP",
+        **crops,
+    }
+    paths = replace(
+        DistillPaths.of_project(), image_table=TEST / "images.parquet", images=TEST_IMAGES
+    )
+    rows = score_teacher_alone(paths, settings, TEST, CLASSES)
+    for index, row in enumerate(rows):
+        if index == 0:
+            _check_equal(crops["metrics"]["default"], row["metrics"]["default"])
+        yield row
+
+
+def _check_equal(crops: dict[str, float], teacher: dict[str, float]) -> None:
+    for name, value in crops.items():
+        if value is not None and not abs(teacher[name] - value) <= EQUAL:
+            raise HoiclipError(
+                f"the teacher alone has {name} {teacher[name]:.3f}, CLIP on crops alone "
+                f"{value:.3f}: they are to be the same"
+            )
+
+
+def _full(row: dict[str, Any]) -> float:
+    return row["metrics"]["default"]["full"]
+
+
+def _machine() -> str:
+    return f"{platform.machine()}, {platform.system()}, torch {torch.__version__}"

@@ -1,0 +1,144 @@
+"""How far the teacher of label-free distillation gets by itself on the test images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from hoiclip import schema
+from hoiclip.clip_weights import load_clip
+from hoiclip.data.annotations import Annotations
+from hoiclip.data.images import ImageStore
+from hoiclip.evaluation.hico import evaluate_hico
+from hoiclip.evaluation.outputs import metrics
+from hoiclip.experiments.crops_alone import LEAST_SCORE, TEMPERATURE
+from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
+from hoiclip.methods.clip_distill.classes import classes_of_object
+from hoiclip.methods.clip_distill.clip_scores import clip_scores
+from hoiclip.methods.clip_distill.config import ClipDistillConfig, DetectionsConfig, TeacherConfig
+from hoiclip.methods.clip_distill.detect import ObjectDetector, detect_images
+from hoiclip.methods.clip_distill.detections import Detections
+from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
+from hoiclip.methods.clip_distill.pairs import make_pairs
+from hoiclip.methods.clip_distill.teacher_alone import predict_by_teacher
+from hoiclip.methods.clip_distill.view import clip_view
+from hoiclip.text_embeddings import read_text_embeddings
+from hoiclip.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class TeacherRow:
+    """One way to let the teacher predict.
+
+    Attributes:
+        name: of the row in a table.
+        what: in words.
+        detections: which pairs there are.
+        teacher: how cosines become scores.
+        global_power: exponent of the score of the whole image; 0 leaves it out.
+    """
+
+    name: str
+    what: str
+    detections: DetectionsConfig
+    teacher: TeacherConfig
+    global_power: float
+
+
+def teacher_rows(config: ClipDistillConfig) -> list[TeacherRow]:
+    """From CLIP on crops alone to the whole teacher of `config`, whose detector they share."""
+    every = replace(
+        config.detections, score_threshold=LEAST_SCORE, nms_iou=None, min_instances=0,
+        max_instances=None, max_pairs=None,
+    )  # fmt: skip
+    crops = replace(
+        config.teacher, view="crop", temperature=TEMPERATURE, null_prompt=False,
+        global_scope="object",
+    )  # fmt: skip
+    null = replace(crops, null_prompt=True)
+    padded, power = replace(null, view="pad"), config.predict.global_power
+    return [
+        TeacherRow(
+            "Teacher alone",
+            "as CLIP on crops alone: its pairs, its crops, no null prompt, no whole image",
+            every,
+            crops,
+            0.0,
+        ),
+        TeacherRow("Teacher, null prompt", "the same with the null prompt", every, null, 0.0),
+        TeacherRow(
+            "Teacher, padded, whole image",
+            "with the null prompt, views padded to squares, and CLIP's score of the whole image",
+            every,
+            padded,
+            power,
+        ),
+        TeacherRow(
+            "Teacher of the student",
+            "as the row above, on the pairs that the params detect",
+            config.detections,
+            config.teacher,
+            power,
+        ),
+    ]
+
+
+def predict_rows(
+    rows: Sequence[TeacherRow],
+    paths: DistillPaths,
+    settings: DistillSettings,
+    images: pa.Table,
+) -> Iterator[pa.Table]:
+    """Predictions of each row; images, and the files but for the caches, are those of `paths`.
+
+    Rows that see the same share one pass of detector and CLIP.
+    """
+    vocabulary = Vocabulary.read(paths.vocabulary)
+    classes = classes_of_object(vocabulary)
+    clip = load_clip(paths.clip).visual()
+    text = read_text_embeddings(paths.text_embeddings, vocabulary)
+    store, passes = ImageStore(paths.images), replace(settings.method.caches, batch_size=1)
+    ids = images["image_id"].to_pylist()
+
+    @cache
+    def detected(rule: DetectionsConfig) -> list[Detections]:
+        detector = ObjectDetector.read(
+            paths.detector, settings.detector, rule.num_queries, vocabulary
+        )
+        return detect_images(detector, images, store, rule, passes)
+
+    @cache
+    def scored(rule: DetectionsConfig, view: str) -> tuple[ImageCosines, list[PairCosines]]:
+        pairs = [make_pairs(each, vocabulary) for each in detected(rule)]
+        look = clip_view(clip, view)
+        return clip_scores(clip, look, text, images, store, pairs, classes, passes)
+
+    for row in rows:
+        whole, unions = scored(row.detections, row.teacher.view)
+        yield predict_by_teacher(ids, unions, whole, classes, row.teacher, row.global_power)
+
+
+def score_teacher_alone(
+    paths: DistillPaths, settings: DistillSettings, test: Path, classes: Path
+) -> Iterator[dict[str, Any]]:
+    """Test metrics of each of `teacher_rows`.
+
+    Args:
+        paths: with the table and the folder of the test images.
+        settings: of the method.
+        test: folder of the test annotations.
+        classes: classes.parquet.
+    """
+    vocabulary = Vocabulary.read(paths.vocabulary)
+    annotations = Annotations.read(test)
+    rare = schema.read_table(classes, schema.CLASSES)
+    rows = teacher_rows(settings.method)
+    found = predict_rows(rows, paths, settings, annotations.images)
+    for row, predictions in zip(rows, found, strict=True):
+        result = evaluate_hico(predictions, annotations, vocabulary, rare)
+        yield {"name": row.name, "what": row.what, "metrics": metrics(result)}

@@ -1,0 +1,1 @@
+"""Annotation-free distillation of CLIP, after Wan & Tuytelaars (WACV 2024); details ours."""

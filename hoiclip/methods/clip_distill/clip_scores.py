@@ -1,0 +1,104 @@
+"""CLIP's cosines of images and of the unions of their pairs, as the caches hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from hoiclip.clip_encoder import ClipVisual
+from hoiclip.crops import crop
+from hoiclip.data.images import ImageStore
+from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
+from hoiclip.methods.clip_distill.classes import ObjectClasses
+from hoiclip.methods.clip_distill.config import PassConfig
+from hoiclip.methods.clip_distill.pairs import ImagePairs
+from hoiclip.progress import track
+from hoiclip.text_embeddings import TextEmbeddings
+
+
+def clip_scores(
+    clip: ClipVisual,
+    view: Callable[[Image.Image], Tensor],
+    text: TextEmbeddings,
+    images: pa.Table,
+    store: ImageStore,
+    pairs: Sequence[ImagePairs],
+    classes: ObjectClasses,
+    settings: PassConfig,
+) -> tuple[ImageCosines, list[PairCosines]]:
+    """CLIP's raw cosines of whole images and of the union crops of their pairs, in one pass.
+
+    The crops of an image are encoded together, so that memory grows with its pairs alone.
+
+    Args:
+        clip: the image tower, on the device to compute on.
+        view: makes an image or a crop CLIP's input.
+        text: embeddings of the vocabulary.
+        images: rows of `schema.IMAGES`.
+        store: where the images are.
+        pairs: of each image.
+        classes: of the vocabulary.
+        settings: batch size of whole images, and workers.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    dataset = _Views(images["file_name"].to_pylist(), store, pairs, view)
+    loader = DataLoader(dataset, batch_size=None, num_workers=settings.workers)
+    whole: list[Tensor] = []
+    of_images: list[np.ndarray] = []
+    of_unions: list[PairCosines] = []
+    for index, (pixels, crops) in enumerate(track(loader, "CLIP scores", len(dataset))):
+        whole.append(pixels)
+        if len(whole) == settings.batch_size or index + 1 == len(dataset):
+            of_images.append(_features(clip, torch.stack(whole)))
+            whole.clear()
+        of_unions.append(_pair_cosines(_features(clip, crops), text, pairs[index], classes))
+    features = np.concatenate(of_images) if of_images else np.zeros((0, clip.embed_dim), np.float32)
+    return ImageCosines(features @ text.hoi.T, features @ text.null.T), of_unions
+
+
+def _features(clip: ClipVisual, pixels: Tensor) -> np.ndarray:
+    """L2-normalised features (N, E) of N views, perhaps none."""
+    if not len(pixels):
+        return np.zeros((0, clip.embed_dim), np.float32)
+    features = clip.encode_image(pixels.to(clip.visual_projection.device))
+    return F.normalize(features, dim=-1).cpu().numpy()
+
+
+def _pair_cosines(
+    features: np.ndarray, text: TextEmbeddings, pairs: ImagePairs, classes: ObjectClasses
+) -> PairCosines:
+    mask = classes.mask[pairs.objects]
+    every = np.take_along_axis(features @ text.hoi.T, classes.indices[pairs.objects], 1)
+    null = (features @ text.null.T)[np.arange(len(pairs)), pairs.objects]
+    return PairCosines(pairs, np.where(mask, every, np.float32(0)), null)
+
+
+class _Views(Dataset):
+    """What CLIP sees of each image: the whole (3, R, R), and its unions (P, 3, R, R)."""
+
+    def __init__(
+        self,
+        file_names: list[str],
+        store: ImageStore,
+        pairs: Sequence[ImagePairs],
+        view: Callable[[Image.Image], Tensor],
+    ) -> None:
+        self._file_names, self._store, self._pairs, self._view = file_names, store, pairs, view
+
+    def __len__(self) -> int:
+        return len(self._file_names)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image = self._store.read(self._file_names[index])
+        whole = self._view(image)
+        unions = [self._view(crop(image, box)) for box in self._pairs[index].union_boxes_xyxy]
+        return whole, torch.stack(unions) if unions else whole.new_zeros((0, *whole.shape))

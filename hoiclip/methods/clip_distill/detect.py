@@ -1,0 +1,143 @@
+"""Detections by a frozen DETR with its own class head and queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.utils.data import DataLoader
+
+from hoiclip.boxes import cxcywh_to_xyxy
+from hoiclip.data.batch import Batch, InferenceDataset, collate
+from hoiclip.data.images import ImageStore
+from hoiclip.detr_file import PretrainedDetr, load_detr
+from hoiclip.errors import WeightsError
+from hoiclip.methods.clip_distill.config import DetectionsConfig, PassConfig
+from hoiclip.methods.clip_distill.detections import Detections, keep_detections
+from hoiclip.model.config import DetectorConfig
+from hoiclip.model.detr import Detr
+from hoiclip.progress import track
+from hoiclip.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class ObjectDetector:
+    """A frozen DETR that names a vocabulary's objects.
+
+    Attributes:
+        model: DETR.
+        columns: of its class head, those of objects that the vocabulary has.
+        objects: (len(columns),) int64, the vocabulary's object of each.
+        person: object class of people.
+        unknown: names of objects with HOI classes that the detector does not know; no pair has one.
+    """
+
+    model: Detr
+    columns: tuple[int, ...]
+    objects: np.ndarray
+    person: int
+    unknown: tuple[str, ...]
+
+    @classmethod
+    def of(cls, detr: PretrainedDetr, vocabulary: Vocabulary) -> ObjectDetector:
+        """The detector's classes, found in the vocabulary by name.
+
+        Raises:
+            ValueError: the detector knows no people, or none of the objects with HOI classes.
+        """
+        known = [name for name in detr.objects if name in vocabulary.objects]
+        if vocabulary.objects[vocabulary.person] not in known:
+            raise ValueError("the detector knows no people")
+        asked = {
+            vocabulary.objects[hoi.object] for hoi in vocabulary.hois if hoi.object is not None
+        }
+        unknown = tuple(sorted(asked - set(known)))
+        if asked and len(unknown) == len(asked):
+            raise ValueError("the detector knows none of the objects that have HOI classes")
+        columns = tuple(detr.objects.index(name) for name in known)
+        objects = np.array([vocabulary.objects.index(name) for name in known], np.int64)
+        return cls(detr.model, columns, objects, vocabulary.person, unknown)
+
+    @classmethod
+    def read(
+        cls, path: Path, config: DetectorConfig, num_queries: int | None, vocabulary: Vocabulary
+    ) -> ObjectDetector:
+        """The detector of a file; see `hoiclip.detr_file.load_detr`.
+
+        Raises:
+            WeightsError: the file is no such detector, or knows too little of the vocabulary.
+        """
+        try:
+            return cls.of(load_detr(path, config, num_queries), vocabulary)
+        except ValueError as error:
+            raise WeightsError(f"{path}: {error}") from None
+
+    def to(self, device: torch.device) -> ObjectDetector:
+        """Moves the network."""
+        self.model.to(device)
+        return self
+
+
+@torch.no_grad()
+def detect(detector: ObjectDetector, batch: Batch, config: DetectionsConfig) -> list[Detections]:
+    """What is kept of the detections in each image of a batch, in the order of the queries.
+
+    A score is the largest softmax over the vocabulary's objects; the detector's other classes and
+    'nothing' take part in the softmax, but are no candidates.
+
+    Args:
+        detector: frozen; images go to its device.
+        batch: images at the sizes of `config.transforms`.
+        config: which detections are kept.
+    """
+    device = detector.model.queries.weight.device
+    mask = None if batch.padding_mask is None else batch.padding_mask.to(device)
+    outputs = detector.model(batch.images.to(device), mask)
+    columns = torch.tensor(detector.columns, device=device)
+    scores, classes = outputs.logits[-1].softmax(-1)[..., columns].max(-1)
+    sizes = torch.tensor([[*size, *size] for size in batch.sizes])
+    boxes = cxcywh_to_xyxy(outputs.boxes_cxcywh[-1].cpu()) * sizes[:, None]
+    columns_of = (boxes, scores.cpu(), classes.cpu(), outputs.features[-1].cpu())
+    return [
+        keep_detections(
+            Detections(
+                box.numpy(), score.numpy(), detector.objects[place.numpy()], feature.numpy()
+            ),
+            detector.person,
+            config,
+        )
+        for box, score, place, feature in zip(*columns_of, strict=True)
+    ]
+
+
+def detect_images(
+    detector: ObjectDetector,
+    images: pa.Table,
+    store: ImageStore,
+    config: DetectionsConfig,
+    settings: PassConfig,
+) -> list[Detections]:
+    """What is kept of the detections in each image.
+
+    Args:
+        detector: frozen, on the device to compute on.
+        images: rows of `schema.IMAGES`.
+        store: where the images are.
+        config: which detections are kept.
+        settings: batch size and workers.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    dataset = InferenceDataset(images, store, config.transforms, None)
+    loader = DataLoader(
+        dataset, settings.batch_size, collate_fn=collate, num_workers=settings.workers
+    )
+    return [
+        found
+        for batch in track(loader, "detections", len(loader))
+        for found in detect(detector, batch, config)
+    ]

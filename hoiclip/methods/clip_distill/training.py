@@ -1,0 +1,135 @@
+"""Trains the student, from files to files; no label is among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from hoiclip.clip_weights import load_clip
+from hoiclip.data.images import ImageStore
+from hoiclip.detr_file import load_detr
+from hoiclip.errors import ParamsError
+from hoiclip.methods.clip_distill.agreement import count_agreement
+from hoiclip.methods.clip_distill.data import DistillData, held_out_rows, shuffled
+from hoiclip.methods.clip_distill.inputs import DistillCaches, DistillPaths, DistillSettings
+from hoiclip.methods.clip_distill.method import ClipDistill
+from hoiclip.model_file import LARGEST_SCALE, Detector
+from hoiclip.text_embeddings import read_text_embeddings
+from hoiclip.training.features import CachedFeatures, ComputedFeatures
+from hoiclip.training.trainer import Features, Log, Trainer, start
+from hoiclip.vocabulary import Vocabulary
+
+
+def train(
+    params: Path, paths: DistillPaths, out: Path, resume_root: Path, log: Log
+) -> dict[str, Any]:
+    """Trains from the caches and weights, or goes on with an interrupted training.
+
+    Writes `model.safetensors` (the last epoch), `weights` and `history.parquet` into the folder
+    `out`.
+
+    Args:
+        params: the params file.
+        paths: images, caches and pretrained weights.
+        out: folder of the results.
+        resume_root: where the state of an interrupted training is kept.
+        log: called after each epoch with its number and figures by name.
+
+    Returns:
+        Steps, seconds, threads and device; images learnt from and held out; `agreement`, the share
+        of the held-out images' pairs on whose best class student and teacher agree, None without
+        such pairs.
+
+    Raises:
+        HoiclipError: a param, file or weight is wrong, or a loss is not a finite number.
+    """
+    settings = DistillSettings.read(params)
+    config, teacher = settings.method.train, settings.method.teacher
+    caches = DistillCaches.read(paths, settings)
+    if teacher.shuffle:
+        caches = shuffled(caches, config.seed)
+    held = held_out_rows(caches.images["file_name"].to_pylist(), config.held_out)
+    device = start(config, int((~held).sum()), str(paths.image_table))
+    method = build_clip_distill(settings, paths, caches.vocabulary).to(device)
+    side, store = method.clip.image_size, ImageStore(paths.images)
+    learnt, kept_out = (
+        DistillData(caches, np.flatnonzero(rows).tolist(), teacher, side, store, method.clip_view)
+        for rows in (~held, held)
+    )
+    features = _features(method, learnt, store, keep=config.keep_features)
+    trainer = Trainer(method, learnt, features, config, paths.files(), resume_root, log)
+    trained = trainer.run(out)
+    agreement = _agreement(method.eval(), kept_out, config.batch_size)
+    sides = np.minimum(*(caches.images[key].to_numpy() for key in ("width", "height")))
+    Detector(
+        method,
+        settings.method.detections.transforms,
+        {},
+        trained.provenance,
+        inference_scale=min(int(np.median(sides)), LARGEST_SCALE),
+    ).save(out / "model.safetensors")
+    summary = {
+        "seconds": trained.seconds,
+        "steps": trained.steps,
+        "threads": config.threads,
+        "device": device.type,
+        "images": len(learnt),
+        "held_out": len(kept_out),
+        "agreement": agreement,
+    }
+    trainer.finish()
+    return summary
+
+
+def build_clip_distill(
+    settings: DistillSettings, paths: DistillPaths, vocabulary: Vocabulary
+) -> ClipDistill:
+    """The method ready to train: frozen networks from their files, a student of random weights.
+
+    Raises:
+        ParamsError: a setting does not fit CLIP's sizes, or the detector not the vocabulary.
+        WeightsError: weights are absent or do not fit.
+        InputError: the text embeddings are absent or belong to another vocabulary.
+    """
+    queries = settings.method.detections.num_queries
+    try:
+        return ClipDistill.build(
+            settings.method,
+            settings.detector,
+            load_clip(paths.clip).visual(),
+            load_detr(paths.detector, settings.detector, queries),
+            read_text_embeddings(paths.text_embeddings, vocabulary),
+            vocabulary,
+        )
+    except ValueError as error:
+        raise ParamsError(f"clip_distill: {error}") from None
+
+
+def _features(method: ClipDistill, data: DistillData, store: ImageStore, *, keep: bool) -> Features:
+    """CLIP's features of the images; where they are kept, `data` gives no views any more."""
+    if not keep:
+        return ComputedFeatures(method.frozen_features, method.device)
+    view, read, names = method.clip_view, store.read, data.file_names
+    data.view = None
+    return CachedFeatures(
+        method.frozen_features,
+        lambda index: view(read(names[index])),
+        len(names),
+        method.device,
+        mirrored=False,
+    )
+
+
+@torch.inference_mode()
+def _agreement(method: ClipDistill, data: DistillData, batch_size: int) -> float | None:
+    agreed = counted = 0
+    for batch in DataLoader(data, batch_size, collate_fn=data.collate):
+        features = method.frozen_features(batch.clip_pixels.to(method.device))
+        outputs = method.network(*features, batch.pairs.to(method.device))
+        agree, count = count_agreement(outputs, batch.targets.to(method.device))
+        agreed, counted = agreed + agree, counted + count
+    return round(agreed / counted, 4) if counted else None

@@ -1,0 +1,25 @@
+"""Predictions of the test images by CLIP distillation."""
+
+from pathlib import Path
+
+import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
+from hoiclip.entry import run_stage
+from hoiclip.method_summary import MethodSummary
+from hoiclip.methods.clip_distill.method import ClipDistill
+from hoiclip.test_predictions import predict_test
+
+MODEL = Path("runs/clip_distill/select/model.safetensors")
+OUT = Path("runs/clip_distill/predict")
+
+
+def main(params: Path) -> dict:
+    """Predicts, and gathers what the method's stages said."""
+    summary = predict_test(ClipDistill, params, MODEL, OUT)
+    stages = ("detections", "clip_scores", "train", "select")
+    method = MethodSummary.gather("runs", ClipDistill.name, ClipDistill.title, stages, summary)
+    method.write("runs")
+    return summary
+
+
+if __name__ == "__main__":
+    run_stage("clip_distill/predict", main)
