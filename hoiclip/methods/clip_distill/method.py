@@ -36,7 +36,7 @@ from hoiclip.methods.clip_distill.scoring import PairScores, best_rows
 from hoiclip.methods.clip_distill.student_inputs import student_pairs
 from hoiclip.methods.clip_distill.texts import TextTables
 from hoiclip.methods.clip_distill.view import clip_view
-from hoiclip.methods.contract import Method, NotFiniteError, RankSettings, Rates
+from hoiclip.methods.contract import FrozenFeatures, Method, NotFiniteError, RankSettings, Rates
 from hoiclip.model.config import DetectorConfig
 from hoiclip.model.detr import Detr
 from hoiclip.pair_nms import PairNms, pair_nms
