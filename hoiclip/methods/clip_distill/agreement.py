@@ -12,8 +12,10 @@ from hoiclip.methods.clip_distill.network import StudentOutputs
 def count_agreement(outputs: StudentOutputs, targets: TeacherTargets) -> tuple[int, int]:
     """Pairs on whose best class both agree, and all pairs whose object leaves a choice.
 
-    Of equal classes the first counts as best.
+    Of equal classes the first counts as best. A student without a branch of pairs chooses none.
     """
+    if outputs.union_logits is None and outputs.instance_logits is None:
+        return 0, 0
     choice = outputs.mask.sum(1) > 1
     # Outside the mask both are 0, and a class of the object comes first.
     agree = outputs.probability.argmax(1) == targets.union.argmax(1)

@@ -112,4 +112,7 @@ def test_agreement_by_hand():
     logits = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 5.0]])
     outputs = StudentOutputs(torch.zeros(3, 2).long(), mask, None, logits, None, None)
     union = torch.tensor([[0.6, 0.1], [0.1, 0.6], [0.9, 0.0]])
-    assert count_agreement(outputs, TeacherTargets(union, None, None, None)) == (1, 2)
+    targets = TeacherTargets(union, None, None, None)
+    assert count_agreement(outputs, targets) == (1, 2)
+    whole = StudentOutputs(outputs.classes, mask, torch.zeros(1, 4), None, None, None)
+    assert count_agreement(whole, targets) == (0, 0)
