@@ -6,7 +6,6 @@ import open_clip
 import pytest
 import torch
 from fake_checkpoint import Sizes, detr_shapes, official_file, random_state
-from hoiclip.data.readers.vocabularies import hico_det, vcoco
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
@@ -17,6 +16,7 @@ from hoiclip.convert.detect import convert_file
 from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.sniff import convert
 from hoiclip.errors import WeightsError
+from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.tensors import read_safetensors
 from hoiclip.verb_cache import read_verb_vectors
 
