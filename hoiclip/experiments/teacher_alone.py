@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -113,7 +113,9 @@ def predict_rows(
         return detect_images(detector, images, store, rule, passes)
 
     @cache
-    def scored(rule: DetectionsConfig, view: str) -> tuple[ImageCosines, list[PairCosines]]:
+    def scored(
+        rule: DetectionsConfig, view: Literal["pad", "crop"]
+    ) -> tuple[ImageCosines, list[PairCosines]]:
         pairs = [make_pairs(each, vocabulary) for each in detected(rule)]
         look = clip_view(clip, view)
         return clip_scores(clip, look, text, images, store, pairs, classes, passes)
