@@ -110,3 +110,8 @@ ablation: $(STAMP) ## the rows of the paper's ablation
 .PHONY: seeds
 seeds: $(STAMP) ## the pipeline's result over training seeds
 	hoiclip seeds
+
+.PHONY: methods
+methods: $(STAMP) ## train each method anew: what it reaches and its CPU time, results/methods.json
+	dvc repro text_embeddings
+	python -m pipelines.compare_methods

@@ -42,7 +42,7 @@ DIAGNOSIS = ("protocol", "map", "lost", "delta_ap", "share", "count", "pair_reca
 # Shared stages around those of the method.
 BEFORE = ("dataset", "splits", "weights", "text_embeddings")
 AFTER = ("evaluate",)
-RESULTS = ("ablation", "seeds", "honesty", "distillation")
+RESULTS = ("ablation", "seeds", "methods", "honesty", "distillation")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class ReportInputs:
         method: name of the method that was run.
         runs: folder with `<stage>/summary.json` of the shared stages, any of which may be absent,
             and the method's `MethodSummary`.
-        results: folder with `ablation.json`, `seeds.json`, `honesty.json`,
+        results: folder with `ablation.json`, `seeds.json`, `methods.json`, `honesty.json`,
             `distillation.json`; any may be absent.
     """
 

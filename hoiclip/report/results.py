@@ -74,13 +74,13 @@ def seeds_group(seeds: dict[str, Any], path: Path) -> dict[str, Any]:
     return {**_group(runs), "runs": sorted(runs, key=lambda run: str(run.get("seed")))}
 
 
-def honesty_rows(honesty: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """The rows of `honesty.json` or `distillation.json`, each with `values`.
+def named_rows(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """The rows of `methods.json`, `honesty.json` or `distillation.json`, each with `values`.
 
     Raises:
         InputError: a key is missing.
     """
-    rows = _rows(honesty, "rows", path)
+    rows = _rows(content, "rows", path)
     for index, row in enumerate(rows):
         if not isinstance(row.get("name"), str):
             raise InputError(path, f"{row.get('name')!r}, expected a text", row=index, key="name")
@@ -128,6 +128,7 @@ def _subsets(row: dict[str, Any], path: Path, index: int) -> dict[str, float | N
 READERS: dict[str, Callable[[dict[str, Any], Path], Any]] = {
     "ablation": ablation_groups,
     "seeds": seeds_group,
-    "honesty": honesty_rows,
-    "distillation": honesty_rows,
+    "methods": named_rows,
+    "honesty": named_rows,
+    "distillation": named_rows,
 }

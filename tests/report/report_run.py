@@ -267,4 +267,5 @@ def write_optional(paths: ReportInputs, *, seeds: int = 3) -> None:
         "metrics": {"full": 51.7, "rare": 47.3, "non_rare": 53.9},
     }  # fmt: skip
     teacher = {"name": "Teacher alone", "metrics": {"full": 52.6, "rare": 43.4, "non_rare": 56.0}}
+    (paths.results / "methods.json").write_text(json.dumps({"rows": [control]}))
     (paths.results / "distillation.json").write_text(json.dumps({"rows": [teacher, student]}))

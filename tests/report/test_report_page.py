@@ -66,7 +66,7 @@ def test_a_run_without_optional_files(run_paths):
     page = Page(text)
     assert text.startswith("<!DOCTYPE html>")
     assert "67.12" in page.text
-    assert page.text.count("not run") == 5  # losses and four committed results
+    assert page.text.count("not run") == 6  # losses and five committed results
     assert page.text.count("not recorded") == 7  # five stages, counts and findings of the data
     assert len(page.all("article")) == 6 + 6
     assert "plus changes" not in page.text
@@ -81,6 +81,8 @@ def test_a_run_with_every_file(run_paths):
     assert "steps 3000, threads 2" in page.text
     assert "plus changes that are in no commit" in page.text
     assert "commit abc1234, on two CPU cores" in page.text
+    methods = page.text.split("it shows that all of them work")[0].rpartition("CPU time")[2]
+    assert "".join(methods.split()).startswith("NoCLIP13.600.6017.90")
     distilled = " ".join(page.text.split("CLIP distillation (after Wan & Tuytelaars)")[1].split())
     assert "Teacher alone52.6043.4056.00" in distilled
     assert "all branches51.7047.3053.90no" in distilled

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from hoiclip.errors import InputError
-from hoiclip.report.results import ablation_groups, honesty_rows, seeds_group, spread
+from hoiclip.report.results import ablation_groups, named_rows, seeds_group, spread
 
 PATH = Path("results/x.json")
 
@@ -62,7 +62,7 @@ def test_seeds_keep_their_runs():
         (ablation_groups, {"rows": [{"row": "none"}]}, "row 0, row: 'none', expected one of base"),
         (seeds_group, {"runs": [{"seed": 0}]}, "row 0, metrics: holds no mAP"),
         (seeds_group, {"runs": [3]}, "runs: missing, or not a list of objects"),
-        (honesty_rows, {"rows": [{"metrics": {"full": 1}}]}, "row 0, name: None"),
+        (named_rows, {"rows": [{"metrics": {"full": 1}}]}, "row 0, name: None"),
     ],
 )
 def test_malformed_results_are_refused(read, value, text):

@@ -16,7 +16,7 @@ from hoiclip.errors import HoiclipError
 from hoiclip.experiments import distillation
 from hoiclip.experiments.distillation import STUDENTS
 from hoiclip.experiments.run import with_overrides
-from hoiclip.report.results import honesty_rows
+from hoiclip.report.results import named_rows
 from stages.clip_distill import clip_scores, detections
 
 
@@ -53,7 +53,7 @@ def test_rows_by_the_command_line(project, capsys):
     for row in rows[5:]:
         assert row["beats_teacher"] == (row["metrics"]["default"]["full"] > best)
         assert row["seconds"] > 0
-    assert len(honesty_rows({"rows": rows}, Path("x"))) == len(rows)
+    assert len(named_rows({"rows": rows}, Path("x"))) == len(rows)
     # What has a result is kept; a student is held against the better of its teachers.
     teacher = Path("results/runs/distill-teacher.json")
     value = json.loads(teacher.read_text())
