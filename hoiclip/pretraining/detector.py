@@ -26,7 +26,7 @@ from hoiclip.config import load
 from hoiclip.data.transforms import MEAN, STD
 from hoiclip.entry import guarded
 from hoiclip.files import atomic_file, write_json
-from hoiclip.model.config import ModelConfig
+from hoiclip.model.config import SetPredictionConfig
 from hoiclip.model.detr import DETR_PREFIXES
 from hoiclip.pretraining.corpus import RenderedScene, render_corpus
 from hoiclip.pretraining.detection_metrics import average_precision_50
@@ -157,7 +157,7 @@ def pretrain(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    config = load(ModelConfig, "model")
+    config = load(SetPredictionConfig, "model")
     model = GroupDetr(
         config.detector, config.decoder_layers, len(OBJECTS), num_queries=16, groups=3
     )
