@@ -74,6 +74,7 @@ def _arguments(config: GenVlktModelConfig, nms: Any, setting: Setting) -> dict[s
         "zero_shot_type": setting.name if setting.zero_shot else "default",
         "del_unseen": setting.zero_shot,
         "fix_clip": switches.classifiers == "frozen",
+        "ft_clip_with_small_lr": True,
         "lr_clip": switches.lr_classifiers,
         "with_mimic": switches.mimic > 0,
         "mimic_loss_coef": switches.mimic,
