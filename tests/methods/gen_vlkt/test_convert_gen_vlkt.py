@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import re
@@ -245,6 +246,18 @@ def test_what_the_released_code_does_not_have_does_not_go_back(switches):
     network = fresh(**switches)
     with pytest.raises(WeightsError, match="which the released code does not have"):
         released_state(PATH, config_of(**switches), network.state_dict())
+
+
+@pytest.mark.parametrize("change", [{"stride": 8}, {"block": "basic"}])
+def test_a_backbone_that_the_released_code_does_not_have_does_not_go_back(change):
+    config = config_of()
+    backbone = dataclasses.replace(config.detector.backbone, **change)
+    changed = dataclasses.replace(
+        config, detector=dataclasses.replace(config.detector, backbone=backbone)
+    )
+    ((name, value),) = change.items()
+    with pytest.raises(WeightsError, match=f"a network with {name} {value}, which the released"):
+        released_state(PATH, changed, fresh().state_dict())
 
 
 def test_names_and_shapes_at_the_real_size():
