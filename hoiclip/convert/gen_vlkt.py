@@ -49,7 +49,13 @@ _KEY_MAP: KeyMap = {
     "hoi_class_fc.": ("model.hoi_projection.",),
 }
 
-_TRAINING: Mapping[str, Any] = {"with_mimic": True, "mimic_loss_coef": 20.0, "lr_clip": 1e-5}
+_TRAINING: Mapping[str, Any] = {
+    "with_mimic": True,
+    "mimic_loss_coef": 20.0,
+    "lr": 1e-4,
+    "lr_clip": 1e-5,
+    "ft_clip_with_small_lr": True,  # else the tables learn at `lr`, and `lr_clip` is not read
+}
 # Rows of one text, embedded in two batches of half precision, are this close to each other.
 _SAME_ROW = 1e-2
 
@@ -137,12 +143,13 @@ def _holds_seen_rows(checkpoint: Checkpoint, setting: Setting, width: int) -> bo
 
 def _config(checkpoint: Checkpoint, arguments: Arguments) -> GenVlktModelConfig:
     shared = set_prediction_config(checkpoint, arguments, "transformer.interaction_decoder.")
+    rate = "lr_clip" if arguments["ft_clip_with_small_lr"] else "lr"
     try:
         switches = GenVlktConfig(
             classifiers="frozen" if arguments["fix_clip"] else "trained",
             classifier_bias=True,
             text_classifiers="text",
-            lr_classifiers=float(arguments["lr_clip"]),
+            lr_classifiers=float(arguments[rate]),
             mimic=float(arguments["mimic_loss_coef"]) if arguments["with_mimic"] else 0.0,
             mimic_layers="all",
             guidance="per_layer",

@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hoiclip.convert.arguments import Arguments
 from hoiclip.convert.gen_vlkt import MODEL, gen_vlkt_key_map
 from hoiclip.convert.key_map import inverted
+from hoiclip.convert.released import RELEASED, RELEASED_TRANSFORMS, released_scores
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.setting import Setting, check_known, published_settings
 from hoiclip.errors import WeightsError
 from hoiclip.files import atomic_file
-from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
+from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod
 from hoiclip.model_file import Detector, load_detector, only
 
@@ -31,9 +33,12 @@ def release_gen_vlkt(src: str | Path, dst: str | Path, setting: str | None = Non
         setting: published setting of its training; None is what a converted file says of itself,
             and `default` or `vcoco`, by its classes, for any other.
 
+    Returns:
+        With a note of everything that the file says and a released checkpoint has no place for.
+
     Raises:
-        WeightsError: not such a file, of other classes than the setting, or of a network that the
-            released code does not have.
+        WeightsError: not such a file, of another setting than it states, of other classes than the
+            setting, or of a network that the released code does not have.
     """
     src, dst = Path(src), Path(dst)
     detector = load_detector(src, only(GenVlktMethod))
@@ -42,18 +47,23 @@ def release_gen_vlkt(src: str | Path, dst: str | Path, setting: str | None = Non
     assert isinstance(method, GenVlktMethod)  # which `only` saw to
     seen = found.seen.tolist() if found.zero_shot else None
     state = released_state(src, method.config, method.network.state_dict(), seen)
-    content = {
-        "model": state,
-        "args": argparse.Namespace(**_arguments(method.config, detector.scores.get("nms"), found)),
-    }
+    said = _arguments(method.config, detector.scores.get("nms"), found)
+    content = {"model": state, "args": argparse.Namespace(**said)}
     with atomic_file(dst) as aside:
         torch.save(content, aside)
-    return Conversion(dst, "a model file of GEN-VLKT", found.name)
+    notes = _not_held(detector, method.config.gen_vlkt, said, found)
+    return Conversion(dst, "a model file of GEN-VLKT", found.name, notes=notes)
 
 
 def _setting(src: Path, detector: Detector, asked: str | None) -> Setting:
     check_known(asked)
-    name = asked or detector.provenance.get("setting")
+    stated = detector.provenance.get("setting")
+    if None not in (asked, stated) and asked != stated:
+        raise WeightsError(
+            f"{src}: a model of setting {stated!r}, not of {asked!r}; name the right setting or "
+            "none"
+        )
+    name = asked or stated
     for setting in published_settings():
         fits = setting.vocabulary == detector.vocabulary
         if fits and (setting.name == name or (name is None and not setting.zero_shot)):
@@ -74,6 +84,7 @@ def _arguments(config: GenVlktModelConfig, nms: Any, setting: Setting) -> dict[s
         "zero_shot_type": setting.name if setting.zero_shot else "default",
         "del_unseen": setting.zero_shot,
         "fix_clip": switches.classifiers == "frozen",
+        "ft_clip_with_small_lr": True,
         "lr_clip": switches.lr_classifiers,
         "with_mimic": switches.mimic > 0,
         "mimic_loss_coef": switches.mimic,
@@ -88,6 +99,35 @@ def _arguments(config: GenVlktModelConfig, nms: Any, setting: Setting) -> dict[s
             "nms_beta": nms["object_power"],
         }
     return said
+
+
+def _not_held(
+    detector: Detector, switches: GenVlktConfig, said: Mapping[str, Any], setting: Setting
+) -> list[str]:
+    """What of a model file a released checkpoint cannot say, a line each."""
+    notes = []
+    means = released_scores(Arguments({**RELEASED, **said}, frozenset()), setting)
+    for key, value in means.items():
+        stated = detector.scores.get(key)
+        if stated != value:
+            said_here = "not stated here" if stated is None else f"{stated} here"
+            notes.append(f"{key}: {said_here}, comes back as {value}")
+    here, there = (
+        {"test_scale": made.test_scale, "max_side": made.max_side}
+        for made in (detector.transforms, RELEASED_TRANSFORMS)
+    )
+    photos = detector.photo_transforms.test_scale
+    if (here, photos) != (there, RELEASED_TRANSFORMS.test_scale):
+        notes.append(
+            f"sizes of images: {here | {'inference_scale': photos}} here, come back as {there}"
+        )
+    if not switches.classifier_bias:
+        notes.append("classifier_bias: False here, comes back as True, with biases of zero")
+    if switches.mimic > 0 and switches.mimic_layers != "all":
+        notes.append(f"mimic_layers: {switches.mimic_layers} here, comes back as all")
+    if switches.text_classifiers != "text":
+        notes.append(f"text_classifiers: {switches.text_classifiers} here, comes back as text")
+    return [f"not held: {note}" for note in notes]
 
 
 def released_state(
@@ -108,9 +148,19 @@ def released_state(
     Raises:
         WeightsError: the released code has no such network.
     """
-    switches = config.gen_vlkt
-    if switches.guidance != "per_layer" or not switches.position_guided:
-        problem = f"guidance {switches.guidance}, position_guided {switches.position_guided}"
+    switches, backbone = config.gen_vlkt, config.detector.backbone
+    problems = [
+        f"{name} {value}"
+        for name, value, known in (
+            ("guidance", switches.guidance, ("per_layer",)),
+            ("position_guided", switches.position_guided, (True,)),
+            ("block", backbone.block, ("bottleneck",)),
+            ("stride", backbone.stride, (16, 32)),
+        )
+        if value not in known
+    ]
+    if problems:
+        problem = ", ".join(problems)
         raise WeightsError(
             f"{path}: a network with {problem}, which the released code does not have"
         )

@@ -102,5 +102,5 @@ def check_text_table(path: Path, name: str, table: Tensor) -> None:
     if not worst <= _UNIT_TOLERANCE:
         raise WeightsError(
             f"{path}: rows of the tensor for {name} are not of unit length (off by "
-            f"{worst:.2g}), so it is not CLIP's; only frozen text tables are supported"
+            f"{worst:.2g}), so it is not CLIP's, as that of a frozen classifier has to be"
         )

@@ -99,14 +99,16 @@ def comparison_notes(protocol: str, published: Published | None) -> list[str]:
     """What is to be known to read the run's figures, by `protocol`, beside the published ones."""
     if published is None:
         return []
-    notes = [f"Published: {published.title}, as in the paper ({published.paper.name})."]
-    if published.dataset == HICO_DET:
+    source = published.source
+    notes = [f"Published: {published.title}, {source.where}."]
+    if published.dataset == HICO_DET and source.matlab:
         counted = "" if protocol == HICO.name else f"; this run is counted by {protocol}"
         notes.append(
             "By the authors' account their HICO-DET figures come from the Matlab evaluator, whose "
             f"rules are protocol hico{counted}."
         )
-    notes.append(f"The authors chose {published.paper.chosen} on the test images.")
+    if source.chosen is not None:
+        notes.append(f"The authors chose {source.chosen} on the test images.")
     return [*notes, *published.notes]
 
 
@@ -144,13 +146,15 @@ def tiles(run: Run) -> list[tuple[str, float | None, int, str]]:
 
 
 def _is_of_fraction(published: Published) -> bool:
-    of_methods = (published.hoiclip, published.gen_vlkt)
-    return any(key.endswith(OF_FRACTION) for part in of_methods for key in part.get("default", ()))
+    return any(
+        key.endswith(OF_FRACTION)
+        for figures in published.figures.values()
+        for key in figures.get("default", ())
+    )
 
 
 def _quoted(published: Published | None, part: str) -> list[tuple[str, Mapping[str, float]]]:
     """Method and figures of what is published for a part of metrics.json."""
     if published is None:
         return []
-    methods = {"HOICLIP": published.hoiclip, "GEN-VLKT": published.gen_vlkt}
-    return [(name, figures[part]) for name, figures in methods.items() if part in figures]
+    return [(name, figures[part]) for name, figures in published.figures.items() if part in figures]

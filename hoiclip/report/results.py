@@ -8,7 +8,7 @@ from typing import Any
 
 from hoiclip.ablation import ABLATION_ROWS
 from hoiclip.errors import InputError
-from hoiclip.report.published import ROWS
+from hoiclip.report.published import HOICLIP, ROWS
 
 SUBSETS = {"full": "Full", "rare": "Rare", "non_rare": "Non-rare"}
 
@@ -52,7 +52,7 @@ def ablation_groups(ablation: dict[str, Any], path: Path) -> list[dict[str, Any]
                 before = None
                 continue
             group = _group(grouped[length, name])
-            default = ROWS[listed.published].hoiclip["default"]
+            default = ROWS[listed.published].figures[HOICLIP]["default"]
             group |= {"label": listed.label, "what": listed.what, "length": length}
             group["published"] = [default[subset] for subset in SUBSETS]
             group["beats"] = _beats(group["values"]["full"], before)

@@ -50,9 +50,9 @@ class SetPrediction(Method[LabelledBatch, DetectorRates, ScoringT]):
             features: of frozen towers, on the network's device.
         """
 
-    @abstractmethod
     def enhancement(self, outputs: Outputs, scoring: ScoringT) -> np.ndarray | None:
         """(B, C) float32 that is added to every pair's score of a class; None for none."""
+        return None
 
     def training_step(
         self, batch: LabelledBatch, features: FrozenFeatures | None

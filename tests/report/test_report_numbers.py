@@ -11,9 +11,17 @@ from hoiclip import schema
 from hoiclip.ablation import ABLATION_ROWS
 from hoiclip.config import from_mapping
 from hoiclip.errors import InputError, ParamsError
+from hoiclip.methods.registry import METHODS, method_named
 from hoiclip.report.inputs import ReportInputs, Run
 from hoiclip.report.numbers import fraction_subsets
-from hoiclip.report.published import OF_FRACTION, ROWS, ReportConfig
+from hoiclip.report.published import (
+    GEN_VLKT,
+    HOICLIP,
+    OF_FRACTION,
+    ROWS,
+    Published,
+    ReportConfig,
+)
 
 
 @pytest.fixture
@@ -49,13 +57,14 @@ def test_published_figures_stand_beside_the_run(hico):
     text = page.text
     assert "Default, published HOICLIP34.6931.1235.74" in text
     assert "Known object, published HOICLIP37.6134.4738.54" in text
-    assert "Default, published GEN-VLKT33.7529.25–" in text
+    assert "Default, published GEN-VLKT33.7529.2535.10" in text
+    assert "Known object, published GEN-VLKT36.7832.7537.99" in text
     assert "Matlab" in text
     assert "checkpoint" in text
     assert "31.30" in text
     assert "counted by" not in text
     published = [row for row in page.all("tr") if row.get("class") == "published"]
-    assert len(published) == 3
+    assert len(published) == 4
 
 
 def test_without_a_row_nothing_is_quoted(hico):
@@ -93,6 +102,7 @@ def test_zero_shot_figures_stand_under_their_subsets(hico):
     assert "SettingFullRareNon-rareUnseenSeen" in text
     assert "Default30.0020.0033.0025.0031.00" in text
     assert "Default, published HOICLIP31.09––24.3032.19" in text
+    assert "Default, published GEN-VLKT28.74––20.9630.23" in text
 
 
 def test_a_fraction_counts_rare_by_what_it_trained_on(hico):
@@ -122,6 +132,12 @@ def test_a_fraction_counts_rare_by_what_it_trained_on(hico):
     assert "Default, published HOICLIP28.44––25.4730.52" in text
     assert "Default, published GEN-VLKT22.14––14.04–" in text
     assert "in the fraction" not in Page(build(hico, "hico")).text
+    text = Page(build(hico, "gen-vlkt-fraction-25")).text
+    assert "Default, published GEN-VLKT22.14––14.04–" in text
+    assert "Published: size S, 25 % of the training images, as in the poster of HOICLIP" in text
+    assert "Which classes are rare in a published fraction is not said" in text
+    for of_hoiclip in ("published HOICLIP", "enhancement, on", "The authors chose", "the Matlab"):
+        assert of_hoiclip not in text
 
 
 def test_vcoco_shows_roles_first(vcoco):
@@ -133,6 +149,7 @@ def test_vcoco_shows_roles_first(vcoco):
     assert "Scenario 1, published HOICLIP63.50–" in text
     assert "Scenario 262.7560.88" in text
     assert "Scenario 2, published HOICLIP64.81–" in text
+    assert "Scenario 2, published GEN-VLKT64.46–" in text
     assert "AP agent71.38" in text
     assert "no published measure of V-COCO" in text
     assert "Default67.1241.0075.00" in text
@@ -247,31 +264,32 @@ def test_the_ablation_has_published_figures_where_it_was_run_on_hico_det(hico):
 def test_rows_are_complete_and_in_percent():
     for row in ROWS.values():
         assert row.title
-        assert row.hoiclip or row.gen_vlkt
-        for figures in (*row.hoiclip.values(), *row.gen_vlkt.values()):
+        assert row.figures
+        assert set(row.figures) <= {method.title for method in map(method_named, METHODS)}
+        for figures in (part for parts in row.figures.values() for part in parts.values()):
             assert all(0 < value < 100 and math.isfinite(value) for value in figures.values())
     for row in ABLATION_ROWS.values():
-        assert set(ROWS[row.published].hoiclip["default"]) == {"full", "rare", "non_rare"}
+        assert set(ROWS[row.published].figures[HOICLIP]["default"]) == {"full", "rare", "non_rare"}
 
 
 def test_published_figures_are_those_of_the_paper():
     """HOICLIP, CVPR 2023: tables of regular, zero-shot, fractional and V-COCO results."""
 
     def default(name):
-        return tuple(ROWS[name].hoiclip["default"].values())
+        return tuple(ROWS[name].figures[HOICLIP]["default"].values())
 
     assert default("hico") == (34.69, 31.12, 35.74)
-    assert tuple(ROWS["hico"].hoiclip["known_object"].values()) == (37.61, 34.47, 38.54)
+    assert tuple(ROWS["hico"].figures[HOICLIP]["known_object"].values()) == (37.61, 34.47, 38.54)
     fractions = ("5", "15", "25", "50")
     names = [f"hico-fraction-{name}" for name in fractions]
     assert [default(name)[0] for name in names] == [22.64, 27.07, 28.44, 30.88]
     assert [default(name)[1] for name in names] == [21.94, 24.59, 25.47, 26.05]
-    gen_vlkt = [ROWS[name].gen_vlkt["default"] for name in names]
+    gen_vlkt = [ROWS[name].figures[GEN_VLKT]["default"] for name in names]
     assert [figures["full"] for figures in gen_vlkt] == [15.84, 20.40, 22.14, 26.55]
     assert [figures[f"rare{OF_FRACTION}"] for figures in gen_vlkt] == [13.31, 13.84, 14.04, 18.94]
     keys = ("unseen", "seen", "full")
     zero_shot = {
-        name: tuple(ROWS[f"hico-zero-shot-{name}"].hoiclip["default"][key] for key in keys)
+        name: tuple(ROWS[f"hico-zero-shot-{name}"].figures[HOICLIP]["default"][key] for key in keys)
         for name in ("rf-uc", "nf-uc", "uc", "uo", "uv")
     }
     assert zero_shot == {
@@ -291,12 +309,12 @@ def test_published_figures_are_those_of_the_paper():
     ]
     assert default("hico-verb-text") == (33.38, 29.67, 34.49)
     assert default("hico-verb-average") == (33.09, 28.29, 34.52)
-    assert tuple(ROWS["vcoco"].hoiclip["vcoco"].values()) == (63.50, 64.81)
+    assert tuple(ROWS["vcoco"].figures[HOICLIP]["vcoco"].values()) == (63.50, 64.81)
 
 
 def test_published_figures_of_gen_vlkt_are_those_of_its_repository():
     def figures(name, part, *keys):
-        return tuple(ROWS[name].gen_vlkt[part][key] for key in keys)
+        return tuple(ROWS[name].figures[GEN_VLKT][part][key] for key in keys)
 
     sizes = {
         "s": (33.75, 29.25, 35.10, 36.78, 32.75, 37.99),
@@ -319,18 +337,45 @@ def test_published_figures_of_gen_vlkt_are_those_of_its_repository():
         assert found == expected
     roles = ("ap_role_scenario_1", "ap_role_scenario_2")
     assert figures("gen-vlkt-vcoco", "vcoco", *roles) == (62.41, 64.46)
-    for percent in (5, 15, 25, 50):
-        assert ROWS[f"gen-vlkt-fraction-{percent}"] == ROWS[f"hico-fraction-{percent}"]
+    assert figures("gen-vlkt-vcoco-m", "vcoco", *roles) == (63.28, 65.58)
+    assert figures("gen-vlkt-vcoco-l", "vcoco", *roles) == (63.58, 65.93)
+
+
+@pytest.mark.parametrize(
+    ("of_hoiclip", "of_gen_vlkt"),
+    [
+        ("hico", "gen-vlkt-s"),
+        ("vcoco", "gen-vlkt-vcoco"),
+        *((f"hico-fraction-{n}", f"gen-vlkt-fraction-{n}") for n in (5, 15, 25, 50)),
+        *(
+            (f"hico-zero-shot-{name}", f"gen-vlkt-zero-shot-{name}")
+            for name in ("rf-uc", "nf-uc", "uo", "uv")
+        ),
+    ],
+)
+def test_a_row_of_hoiclip_quotes_the_baseline_that_its_paper_compares_with(of_hoiclip, of_gen_vlkt):
+    assert ROWS[of_hoiclip].figures[GEN_VLKT] == ROWS[of_gen_vlkt].figures[GEN_VLKT]
+    assert list(ROWS[of_hoiclip].figures) == [HOICLIP, GEN_VLKT]
+    assert list(ROWS[of_gen_vlkt].figures) == [GEN_VLKT]
+
+
+def test_figures_of_any_method_are_quoted_by_its_title(hico, monkeypatch):
+    row = Published(title="some", figures={"ANOTHER": {"default": {"full": 12.34}}})
+    monkeypatch.setattr("hoiclip.report.page.ROWS", {"some": row})
+    assert "Default, published ANOTHER12.34––" in Page(build(hico, "some")).text
 
 
 def test_a_row_of_gen_vlkt_quotes_its_own_paper(hico):
     text = Page(build(hico, "gen-vlkt-s")).text
     assert "Default, published GEN-VLKT33.7529.2535.10" in text
     assert "Known object, published GEN-VLKT36.7832.7537.99" in text
-    assert "as in the paper (Liao et al., CVPR 2022, and its repository)" in text
+    assert "as in the tables of its repository (Liao et al., CVPR 2022)" in text
     assert "The authors chose the checkpoint on the test images." in text
     assert "published HOICLIP" not in text
     assert "enhancement, on the test" not in text
+    text = Page(build(hico, "gen-vlkt-m")).text
+    assert "trained again for the repository; the paper's own of this size are not known" in text
+    assert "as in the paper" not in text
 
 
 def test_an_unknown_row_is_refused_with_the_known_ones():

@@ -178,6 +178,7 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(trainer, tmp_path, met
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         made = trainer(folder=f"resume {name}", method=method, seed=seed, epochs=1)
         made.run(tmp_path / name)
+    assert bool(history(tmp_path / "a", "epoch/loss/mimic")) == (method == "gen_vlkt")
     first, second, third = (weights_in(tmp_path / name) for name in "abc")
     assert_equal_weights(first, second)
     name = "model.instance_decoder.human_queries.weight"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from hoiclip import schema
 from hoiclip.clip_weights import load_clip
 from hoiclip.config import load
 from hoiclip.detr_file import read_detr
@@ -14,6 +15,7 @@ from hoiclip.methods.gen_vlkt.method import GenVlktMethod
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
 from hoiclip.methods.gen_vlkt.training import WARM_START, starting_tables
 from hoiclip.model.config import SetPredictionConfig
+from hoiclip.progress import say
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.files import TrainPaths
 from hoiclip.set_prediction.warm_start import warm_start_from_detr
@@ -26,17 +28,23 @@ def build_gen_vlkt(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> G
 
     Args:
         params: the params file.
-        paths: cache of texts and pretrained weights.
+        paths: classes, cache of texts and pretrained weights.
         vocabulary: the data set's.
 
     Raises:
         ParamsError: a section of the params file is wrong.
         WeightsError: weights are absent or do not fit.
-        InputError: the cache is absent or belongs to another vocabulary.
+        InputError: classes or cache are absent, or the cache belongs to another vocabulary.
     """
     switches = load(GenVlktConfig, "gen_vlkt", params)
     shared = load(SetPredictionConfig, "model", params)
     config = GenVlktModelConfig(**vars(shared), gen_vlkt=switches)
+    unseen = int((~schema.read_table(paths.classes, schema.CLASSES)["seen"].to_numpy()).sum())
+    if unseen and switches.classifiers == "trained":
+        say(
+            f"{unseen} HOI classes are unseen: seen rows of trained tables leave theirs behind; "
+            "for zero-shot set gen_vlkt.classifiers: frozen and classifier_bias: false"
+        )
     text = read_text_embeddings(paths.text_embeddings, vocabulary)
     tables = Tables(torch.from_numpy(text.hoi), torch.from_numpy(text.object_classifier))
     network = GenVlkt(config, starting_tables(tables, switches))

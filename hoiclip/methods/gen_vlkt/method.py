@@ -108,23 +108,22 @@ class GenVlktMethod(SetPrediction[Scoring]):
         """See `SetPrediction.outputs`; `features` are for the loss alone."""
         return self.network(*self.inputs(batch))
 
-    def enhancement(self, outputs: Outputs, scoring: Config) -> None:
-        """There is none."""
-
     def losses(
         self, outputs: Outputs, batch: LabelledBatch, features: FrozenFeatures | None
     ) -> dict[str, Tensor]:
-        """The losses of every set prediction, and `mimic`.
+        """The losses of every set prediction, and, where there is a teacher, `mimic`.
 
         Raises:
-            ValueError: there are features to mimic, but none of the network's.
+            ValueError: there is a teacher, but no features of it.
         """
         terms = super().losses(outputs, batch, features)
-        if features is not None:
-            (image_features,), own = features, outputs.interaction_features
-            if own is None:
-                raise ValueError("outputs without features that could be like CLIP's")
-            terms["mimic"] = mimic_loss(own, image_features, self.config.gen_vlkt)
+        if self.teacher is None:
+            return terms
+        if features is None:
+            raise ValueError("the mimic loss has a teacher, but no features of it")
+        own = outputs.interaction_features
+        assert own is not None  # of every `GenVlkt`
+        terms["mimic"] = mimic_loss(own, features[0], self.config.gen_vlkt)
         return terms
 
     def parameter_groups(self, rates: DetectorRates) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from hoiclip.config import check
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
 from hoiclip.model.classifiers import INITIAL_LOGIT_SCALE, ObjectClassifier, TextClassifier
 from hoiclip.model.detector_encoder import DetectorEncoder
@@ -31,8 +32,15 @@ class Tables:
 
     @classmethod
     def of_state(cls, state: Mapping[str, Tensor]) -> Self:
-        """The tables that the network's state dict carries."""
-        return cls(state["hoi_classifier.table"], state["object_classifier.classifier.table"])
+        """The tables that the network's state dict carries.
+
+        Raises:
+            ValueError: one is missing; names it.
+        """
+        names = ("hoi_classifier.table", "object_classifier.classifier.table")
+        for name in names:
+            check(name in state, f"{name} is missing")
+        return cls(*(state[name] for name in names))
 
 
 class GenVlkt(nn.Module):

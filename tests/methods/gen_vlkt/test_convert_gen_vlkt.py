@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import re
@@ -131,6 +132,16 @@ def test_the_header_says_what_makes_the_released_scores(tmp_path):
     assert header["scores"]["nms"]["threshold"] == 0
 
 
+@pytest.mark.parametrize(("small", "rate"), [(True, 1e-6), (False, 2e-4)])
+def test_tables_learn_at_the_small_rate_only_where_it_is_asked_for(tmp_path, small, rate):
+    content = gen_vlkt_file(ft_clip_with_small_lr=small, lr_clip=1e-6, lr=2e-4)
+    _, config, _ = read(convert_content(tmp_path, content).path)
+    assert config.gen_vlkt.lr_classifiers == rate
+    back = convert(tmp_path / "a.safetensors", tmp_path / "back.pth")
+    assert convert(back.path, tmp_path / "again.safetensors").path
+    assert read(tmp_path / "again.safetensors")[1] == config
+
+
 def test_a_checkpoint_without_args_is_of_the_published_training(tmp_path):
     state = gen_vlkt_state(Sizes(width=64, heads=8), "rare_first")
     header, config, _ = read(convert_content(tmp_path, state).path)
@@ -181,7 +192,7 @@ def test_the_baseline_without_text_tables_is_refused(tmp_path, name, gone):
         (
             "unseen_verb",
             lambda s: s["obj_visual_projection.weight"].mul_(2),
-            r"object_classifier\.classifier\.table are not of unit length",
+            r"object_classifier\.classifier\.table are not .* CLIP's, as that of a frozen",
         ),
     ],
 )
@@ -235,6 +246,18 @@ def test_what_the_released_code_does_not_have_does_not_go_back(switches):
     network = fresh(**switches)
     with pytest.raises(WeightsError, match="which the released code does not have"):
         released_state(PATH, config_of(**switches), network.state_dict())
+
+
+@pytest.mark.parametrize("change", [{"stride": 8}, {"block": "basic"}])
+def test_a_backbone_that_the_released_code_does_not_have_does_not_go_back(change):
+    config = config_of()
+    backbone = dataclasses.replace(config.detector.backbone, **change)
+    changed = dataclasses.replace(
+        config, detector=dataclasses.replace(config.detector, backbone=backbone)
+    )
+    ((name, value),) = change.items()
+    with pytest.raises(WeightsError, match=f"a network with {name} {value}, which the released"):
+        released_state(PATH, changed, fresh().state_dict())
 
 
 def test_names_and_shapes_at_the_real_size():

@@ -1,5 +1,6 @@
 """Converted files predict, and go back under the released names."""
 
+import dataclasses
 import json
 
 import pytest
@@ -47,7 +48,7 @@ def there_and_back(folder, content):
 def test_a_file_goes_back_to_what_it_was_made_of(tmp_path, sizes, setting, args):
     content = gen_vlkt_file(sizes, setting, **args)
     _, back = there_and_back(tmp_path, content)
-    assert back.setting == setting
+    assert (back.setting, back.notes) == (setting, [])
     found = checkpoint_of(PATH, load_pickle(back.path))
     assert found.state.keys() == content["model"].keys()
     for name, tensor in found.state.items():
@@ -109,6 +110,72 @@ def test_a_network_that_was_trained_here_takes_the_setting_that_is_named(tmp_pat
         assert ("eval_visual_projection.weight" in state) == (setting == "rare_first")
         assert convert(done.path, tmp_path / f"{setting}.safetensors").setting == setting
     assert convert(path, tmp_path / "none.pth").setting == "default"
+
+
+def test_what_the_released_form_cannot_hold_is_said(tmp_path, capsys):
+    switches = {
+        "classifier_bias": False, "mimic_layers": "last", "text_classifiers": "random",
+    }  # fmt: skip
+    path = saved(tmp_path, hico_det(), **switches)
+    assert main(["convert", str(path), str(tmp_path / "back.pth")]) == 0
+    head, *notes = capsys.readouterr().out.splitlines()
+    assert head.endswith("back.pth: from a model file of GEN-VLKT, setting default")
+    assert [note.split(":")[:2] for note in notes] == [
+        ["  not held", f" {name}"]
+        for name in ("nms", "top_k", "inclusive_boxes", "sizes of images", *switches)
+    ]
+    assert "inclusive_boxes: not stated here, comes back as True" in notes[2]
+    assert "'test_scale': 64, 'max_side': 100, 'inference_scale': 64} here" in notes[3]
+
+
+def test_scores_of_the_file_that_are_lost_are_said(tmp_path):
+    made, _ = there_and_back(tmp_path, gen_vlkt_file())
+    detector = load_detector(made.path, method_named)
+    nms = detector.scores["nms"] | {"plus_one_extents": False, "threshold": 0.5}
+    changed = dataclasses.replace(
+        detector,
+        scores={"nms": nms, "top_k": 50, "inclusive_boxes": False},
+        transforms=dataclasses.replace(detector.transforms, test_scale=0),
+        inference_scale=640,
+    )
+    changed.save(tmp_path / "changed.safetensors")
+    notes = convert(tmp_path / "changed.safetensors", tmp_path / "changed.pth").notes
+    assert [note.split(":")[1] for note in notes] == [
+        " nms", " top_k", " inclusive_boxes", " sizes of images",
+    ]  # fmt: skip
+    assert (
+        "'threshold': 0.5" in notes[0].split(" here, ")[1]
+    )  # args hold it; the extents they do not
+    assert notes[1:3] == [
+        "not held: top_k: 50 here, comes back as 100",
+        "not held: inclusive_boxes: False here, comes back as True",
+    ]
+    assert "'test_scale': 0, 'max_side': 1333, 'inference_scale': 640} here" in notes[3]
+
+
+def test_another_setting_than_the_stated_one_does_not_go_back(tmp_path):
+    made, _ = there_and_back(tmp_path, gen_vlkt_file(setting="rare_first"))
+    for asked in ("default", "uc0"):
+        with pytest.raises(WeightsError, match=f"setting 'rare_first', not of '{asked}'"):
+            convert(made.path, tmp_path / "other.pth", setting=asked)
+    assert not (tmp_path / "other.pth").exists()
+    assert convert(made.path, tmp_path / "b.pth", setting="rare_first").setting == "rare_first"
+
+
+@pytest.mark.parametrize(
+    ("out", "options", "message"),
+    [
+        ("back.pth", {"kind": "gen_vlkt"}, "says what it is; leave kind out"),
+        ("back.pth", {"dilation": False}, "says what it is; leave dilation out"),
+        ("back.pth", {"clip_model": "x", "kind": "clip"}, "leave kind and clip_model out"),
+        ("back.pt", {}, r"back\.pt: a model file becomes a \.pth file; name it so"),
+    ],
+)
+def test_what_does_not_hold_on_the_way_back_is_refused(tmp_path, out, options, message):
+    path = saved(tmp_path, hico_det())
+    with pytest.raises(WeightsError, match=message):
+        convert(path, tmp_path / out, **options)
+    assert not (tmp_path / out).exists()
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,30 @@ def test_a_step_adds_the_mimic_term_to_the_losses_of_set_prediction(
     assert losses["mimic"].item() == pytest.approx(by_hand, rel=1e-5)
 
 
+def test_a_teacher_without_features_is_no_training_without_the_mimic_term(
+    built, shown, toy, params, tmp_path
+):
+    method = with_criterion(built(), toy, params, tmp_path)
+    with pytest.raises(ValueError, match="has a teacher, but no features of it"):
+        method.training_step(shown(method), None)
+
+
+def test_trained_tables_and_unseen_classes_are_told_of(built, toy, tmp_path, capfd):
+    seen = np.ones(toy.vocabulary.num_hois, bool)
+    seen[[2, 5]] = False
+    path = tmp_path / "classes.parquet"
+    table = toy.classes.set_column(3, schema.CLASSES.field("seen"), [seen])
+    schema.write_table(path, table, schema.CLASSES, {})
+    paths = dataclasses.replace(toy.paths, classes=path)
+    built(paths)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("2 HOI classes are unseen")
+    assert "gen_vlkt.classifiers: frozen and classifier_bias: false" in line
+    built(paths, classifiers="frozen", classifier_bias=False)
+    built()
+    assert capfd.readouterr().err == ""
+
+
 def test_without_the_mimic_term_training_takes_no_image_tower(built, shown, toy, params, tmp_path):
     absent = dataclasses.replace(toy.paths, clip=tmp_path / "none.safetensors")
     method = with_criterion(built(absent, mimic=0.0), toy, params, tmp_path)
@@ -231,6 +255,7 @@ def test_a_file_of_another_method_is_refused(make_detector, tmp_path):
     ("name", "change", "message"),
     [
         ("model.hoi_projection.0.weight", None, "hoi_projection.0.weight is missing"),
+        ("model.hoi_classifier.table", None, ": hoi_classifier.table is missing"),
         ("model.hoi_classifier.table", lambda t: t[:-1], "HOI classes, the tensors have"),
         ("model.logit_scale", lambda t: t.repeat(2), "logit_scale has shape"),
     ],
