@@ -132,11 +132,11 @@ def best_pairs(predictions: pa.Table, ranking: PredictConfig, num_hois: int) -> 
     table = predictions.take(order[rank < ranking.top_k])
     if (nms := pair_nms_of(ranking.nms)) is None:
         return table
-    boxes = (
+    humans, objects = (
         schema.fixed_lists_to_numpy(table[name]) for name in ("human_box_xyxy", "object_box_xyxy")
     )
     image, hoi, score = (table[name].to_numpy() for name in ("image_id", "hoi", "score"))
-    kept = pair_nms(*boxes, image * num_hois + hoi, score, **asdict(nms))
+    kept = pair_nms(humans, objects, image * num_hois + hoi, score, **asdict(nms))
     return table.filter(pa.array(kept))
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path, PurePosixPath
 
 import networkx as nx
 import pytest
 import yaml
+from label_free_world import label_free_methods
+
+from hoiclip.methods.clip_distill.config import DetectionsConfig
 
 ROOT = Path(__file__).parents[3]
 # Of a partition, all that the method may read.
@@ -57,10 +61,10 @@ def is_code(path: str) -> bool:
     return path.endswith(".py") or within(path, "hoiclip")
 
 
-def beyond(deps: list[str], partition: str) -> list[str]:
+def beyond(deps: list[str], partition: str, method: str = "clip_distill") -> list[str]:
     """Deps that are neither code nor what the method may read."""
     allowed = ALLOWED | {TABLES[partition], f"data/images/{partition}"}
-    folders = ("caches/clip_distill", "runs/clip_distill")
+    folders = (f"caches/{method}", f"runs/{method}")
     return [
         dep
         for dep in deps
@@ -96,6 +100,21 @@ def test_its_stages_and_those_before_read_no_label():
     for name in before:
         deps = set(beyond(paths(STAGES[name], "deps"), "train"))
         assert deps <= {"${weights.raw}"}, name
+
+
+@pytest.mark.parametrize("method", label_free_methods())
+def test_a_method_that_says_it_uses_no_labels_reads_none(method):
+    for name, stage in read(f"methods/{method}/dvc.yaml").items():
+        partition = "test" if name == "predict" else "train"
+        assert beyond(paths(stage, "deps"), partition, method) == [], name
+
+
+def test_a_change_of_pairs_alone_detects_nothing_anew():
+    """Every other key of the rule is a param of the stage."""
+    keys = {key for key in paths(STAGES["own.detections"], "params")
+            if key.startswith("clip_distill.detections")}  # fmt: skip
+    rule = {field.name for field in dataclasses.fields(DetectionsConfig)} - {"max_pairs"}
+    assert keys == {f"clip_distill.detections.{name}" for name in rule}
 
 
 def test_its_params_are_its_own():
