@@ -92,7 +92,7 @@ STUDENTS = (
     Student(
         "shuffled",
         "Student, shuffled teacher",
-        "scores of other images: what is learnt without CLIP's looking",
+        "each pair has the scores of a random pair of the same object",
         {"clip_distill.teacher.shuffle": True},
     ),
 )
