@@ -23,7 +23,7 @@ def add(verbs: argparse._SubParsersAction) -> None:
         verb.add_argument("--results", type=named_path, default=Path("results"))
         verb.add_argument("--jobs", type=number(Threads), default=2, help="trainings side by side")
         verb.set_defaults(run=run)
-    text = "label-free distillation beside its teacher and CLIP on crops"
+    text = "label-free distillation of the toy world beside its teacher and CLIP on crops"
     verb = verbs.add_parser("distillation", help=text, description=f"Runs {text}; resumable.")
     verb.add_argument("--params", type=named_path, default=Path("params.yaml"))
     verb.add_argument("--results", type=named_path, default=Path("results"))

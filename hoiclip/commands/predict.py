@@ -45,7 +45,8 @@ def add(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument(
         "--least-score",
         type=number(Weight),
-        help="in JSON and pictures; the method's own: HOICLIP 1.0 (its scores are from 0 to 3)",
+        help="in JSON and pictures; the method's own: HOICLIP 1.0 (its scores are from 0 to 3), "
+        "GEN-VLKT 1.0 (0 to 2), CLIP distillation 0.1 (0 to 1)",
     )
     verb.add_argument("--batch-size", type=number(BatchSize), default=8)
     verb.add_argument("--threads", type=number(Threads), default=2)

@@ -70,7 +70,8 @@ class Annotations:
 
         Args:
             folder: replaced if it exists.
-            provenance: for the footer of each table.
+            provenance: for the footer of each table. That of `images` is without its `files`, the
+                hashes of annotation files: who reads images alone does not depend on a label.
         """
         people = self.unlabelled_people
         of_people = () if people is None else people.column_names
@@ -84,7 +85,8 @@ class Annotations:
         with atomic_folder(folder) as aside:
             for name, (table, columns) in tables.items():
                 if table is not None:
-                    schema.write_table(aside / f"{name}.parquet", table, columns, provenance)
+                    told = {k: v for k, v in provenance.items() if (name, k) != ("images", "files")}
+                    schema.write_table(aside / f"{name}.parquet", table, columns, told)
 
     def check(self, folder: str | Path, vocabulary: Vocabulary) -> None:
         """Checks every row against the vocabulary and the other tables.

@@ -6,6 +6,8 @@ here alone, of the test images, to score.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import shutil
 import time
@@ -20,13 +22,13 @@ from hoiclip import schema
 from hoiclip.config import load, read_params
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
-from hoiclip.errors import HoiclipError
+from hoiclip.errors import HoiclipError, ParamsError
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.experiments.crops_alone import score_crops_alone
 from hoiclip.experiments.run import CHECKPOINTS, DATA, with_overrides
 from hoiclip.experiments.teacher_alone import score_teacher_alone
-from hoiclip.files import read_json, write_json
+from hoiclip.files import file_identity, read_json, write_json
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
 from hoiclip.methods.clip_distill.last_epoch import select_last
 from hoiclip.methods.clip_distill.method import ClipDistill
@@ -90,7 +92,7 @@ STUDENTS = (
     Student(
         "shuffled",
         "Student, shuffled teacher",
-        "scores of other images: what is learnt without CLIP's looking",
+        "each pair has the scores of a random pair of the same object",
         {"clip_distill.teacher.shuffle": True},
     ),
 )
@@ -99,8 +101,8 @@ STUDENTS = (
 def run_distillation(params: Path, runs: Path, out: Path, names: list[str] | None = None) -> None:
     """Scores every row in the project's folder, after the stages `detections` and `clip_scores`.
 
-    What has a result in `runs` is kept; an interrupted training goes on. Writes the rows that have
-    a result, in one order, into `out`.
+    A result in `runs` is kept while settings, networks and data are those that it was made of; an
+    interrupted training goes on. Writes the rows that have a result, in one order, into `out`.
 
     Args:
         params: the params file.
@@ -109,31 +111,72 @@ def run_distillation(params: Path, runs: Path, out: Path, names: list[str] | Non
         names: of the students to train; None trains all of `STUDENTS`.
 
     Raises:
-        HoiclipError: a param or file is wrong, or the teacher alone is not CLIP on crops alone.
+        HoiclipError: a param or file is wrong, the data set is not the toy world, or the teacher
+            alone is not CLIP on crops alone.
     """
     if names is not None and (unknown := set(names) - {each.name for each in STUDENTS}):
         known = ", ".join(each.name for each in STUDENTS)
         raise HoiclipError(f"no student {min(unknown)!r}; there are {known}")
+    _check_toy(params)
     schema.read_table(CLASSES, schema.CLASSES)  # before what takes minutes
     teacher = runs / "distill-teacher.json"
-    if not teacher.exists():
-        write_json(teacher, {"rows": list(_teacher_rows(params)), "machine": _machine()})
+    if not _is_fresh(teacher, identity := _identity(params, {})):
+        value = {"rows": list(_teacher_rows(params)), "machine": _machine()}
+        write_json(teacher, value | {"identity": identity})
     for student in STUDENTS:
         result = runs / f"distill-{student.name}.json"
-        if not result.exists() and (names is None or student.name in names):
-            write_json(result, run_student(student, params))
+        identity = _identity(params, student.overrides)
+        if (names is None or student.name in names) and not _is_fresh(result, identity):
+            write_json(result, run_student(student, params) | {"identity": identity})
             say(f"{student.name}: {read_json(result)['metrics']['default']}")
     rows = read_json(teacher)["rows"]
-    best = max(_full(row) for row in rows[-2:])
+    _check_equal(*(row["metrics"]["default"] for row in rows[:2]))
+    best = max(_full(row) for row in rows)
     for student in STUDENTS:
         result = runs / f"distill-{student.name}.json"
-        if result.exists():
+        if _is_fresh(result, _identity(params, student.overrides)):
             value = read_json(result)
             row = {"name": student.label, "what": student.what}
             row |= {key: value[key] for key in ("metrics", "agreement", "steps", "cpu_seconds")}
             rows.append(row | {"beats_teacher": _full(value) > best})
     rows = [row | {"seconds": row.pop("cpu_seconds", None)} for row in rows]
     write_json(out, {"rows": rows, "machine": read_json(teacher)["machine"]})
+
+
+def _check_toy(params: Path) -> None:
+    """Checks that the data set is the toy world, whose detector both sides read alike.
+
+    Raises:
+        ParamsError: it is another, or the two sides would take other queries of the detector.
+    """
+    value, where = read_params(params), "`hoiclip distillation` measures the toy world"
+    source = value.get("dataset", {}).get("source")
+    if source != "toy":
+        raise ParamsError(f"{params}: dataset.source: {source!r}, but {where} alone")
+    queries = DistillSettings.read(params).method.detections.num_queries
+    if (crops := load(SetPredictionConfig, "model", params).num_queries) != queries:
+        raise ParamsError(
+            f"{params}: clip_distill.detections.num_queries: {queries}, but model.num_queries is "
+            f"{crops}: {where} with one detector"
+        )
+
+
+def _identity(params: Path, overrides: dict[str, Any]) -> str:
+    """SHA-256 of the settings and files that decide a result."""
+    value = with_overrides(read_params(params), overrides)
+    paths = DistillPaths.of_project()
+    files = [
+        paths.detector, paths.clip, paths.vocabulary, paths.text_embeddings, paths.image_table,
+        TEST, CLASSES,
+    ]  # fmt: skip
+    settings = {key: value[key] for key in ("clip_distill", "model", "predict")}
+    told = json.dumps([settings, file_identity(files)], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _is_fresh(result: Path, identity: str) -> bool:
+    """Whether there is a result of these settings and files."""
+    return result.exists() and read_json(result).get("identity") == identity
 
 
 def run_student(student: Student, params_path: Path) -> dict[str, Any]:
@@ -191,7 +234,8 @@ def _teacher_rows(params: Path) -> Iterator[dict[str, Any]]:
     paths = replace(
         DistillPaths.of_project(), image_table=TEST / "images.parquet", images=TEST_IMAGES
     )
-    rows = score_teacher_alone(paths, settings, TEST, CLASSES)
+    ranking = load(PredictConfig, "predict", params)
+    rows = score_teacher_alone(paths, settings, ranking, TEST, CLASSES)
     for index, row in enumerate(rows):
         if index == 0:
             _check_equal(crops["metrics"]["default"], row["metrics"]["default"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
@@ -27,6 +28,8 @@ from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
 from hoiclip.methods.clip_distill.pairs import make_pairs
 from hoiclip.methods.clip_distill.teacher_alone import predict_by_teacher
 from hoiclip.methods.clip_distill.view import clip_view
+from hoiclip.pair_nms import pair_nms
+from hoiclip.prediction import PredictConfig, pair_nms_of
 from hoiclip.text_embeddings import read_text_embeddings
 from hoiclip.vocabulary import Vocabulary
 
@@ -41,6 +44,7 @@ class TeacherRow:
         detections: which pairs there are.
         teacher: how cosines become scores.
         global_power: exponent of the score of the whole image; 0 leaves it out.
+        ranked: whether its rows go through the top k and the pair NMS that a student's go through.
     """
 
     name: str
@@ -48,10 +52,16 @@ class TeacherRow:
     detections: DetectionsConfig
     teacher: TeacherConfig
     global_power: float
+    ranked: bool = True
 
 
-def teacher_rows(config: ClipDistillConfig) -> list[TeacherRow]:
-    """From CLIP on crops alone to the whole teacher of `config`, whose detector they share."""
+def teacher_rows(config: ClipDistillConfig, clip_scale: float) -> list[TeacherRow]:
+    """From CLIP on crops alone to the whole teacher of `config`, whose detector they share.
+
+    Args:
+        config: of the method.
+        clip_scale: factor on cosines that CLIP was trained with.
+    """
     every = replace(
         config.detections, score_threshold=LEAST_SCORE, nms_iou=None, min_instances=0,
         max_instances=None, max_pairs=None,
@@ -69,29 +79,72 @@ def teacher_rows(config: ClipDistillConfig) -> list[TeacherRow]:
             every,
             crops,
             0.0,
+            ranked=False,
         ),
         TeacherRow("Teacher, null prompt", "the same with the null prompt", every, null, 0.0),
         TeacherRow(
+            "Teacher, padded",
+            "with the null prompt and views padded to squares, no whole image",
+            every,
+            padded,
+            0.0,
+        ),
+        TeacherRow(
             "Teacher, padded, whole image",
-            "with the null prompt, views padded to squares, and CLIP's score of the whole image",
+            "as the row above, times CLIP's score of the whole image",
             every,
             padded,
             power,
         ),
         TeacherRow(
             "Teacher of the student",
-            "as the row above, on the pairs that the params detect",
+            "the teacher of the params, on the pairs that they detect",
             config.detections,
             config.teacher,
             power,
         ),
+        TeacherRow(
+            "Teacher of the student, CLIP's own scale",
+            f"the same at the temperature that this CLIP was trained with, {clip_scale:.1f}",
+            config.detections,
+            replace(config.teacher, temperature=clip_scale),
+            power,
+        ),
     ]
+
+
+def clip_scale(clip: Path) -> float:
+    """The factor on cosines that the CLIP of a weight file was trained with (at most 100)."""
+    return float(load_clip(clip).text.logit_scale.detach().exp())
+
+
+def best_pairs(predictions: pa.Table, ranking: PredictConfig, num_hois: int) -> pa.Table:
+    """What a student's predictions go through: the top k of each image, then pair NMS.
+
+    Args:
+        predictions: rows of `schema.PREDICTIONS`.
+        ranking: `top_k` and `nms`.
+        num_hois: of the vocabulary.
+    """
+    image, score = (predictions[name].to_numpy() for name in ("image_id", "score"))
+    order = np.lexsort((-score, image))
+    rank = np.arange(len(order)) - np.searchsorted(image[order], image[order])
+    table = predictions.take(order[rank < ranking.top_k])
+    if (nms := pair_nms_of(ranking.nms)) is None:
+        return table
+    humans, objects = (
+        schema.fixed_lists_to_numpy(table[name]) for name in ("human_box_xyxy", "object_box_xyxy")
+    )
+    image, hoi, score = (table[name].to_numpy() for name in ("image_id", "hoi", "score"))
+    kept = pair_nms(humans, objects, image * num_hois + hoi, score, **asdict(nms))
+    return table.filter(pa.array(kept))
 
 
 def predict_rows(
     rows: Sequence[TeacherRow],
     paths: DistillPaths,
     settings: DistillSettings,
+    ranking: PredictConfig,
     images: pa.Table,
 ) -> Iterator[pa.Table]:
     """Predictions of each row; images, and the files but for the caches, are those of `paths`.
@@ -122,25 +175,31 @@ def predict_rows(
 
     for row in rows:
         whole, unions = scored(row.detections, row.teacher.view)
-        yield predict_by_teacher(ids, unions, whole, classes, row.teacher, row.global_power)
+        found = predict_by_teacher(ids, unions, whole, classes, row.teacher, row.global_power)
+        yield best_pairs(found, ranking, vocabulary.num_hois) if row.ranked else found
 
 
 def score_teacher_alone(
-    paths: DistillPaths, settings: DistillSettings, test: Path, classes: Path
+    paths: DistillPaths,
+    settings: DistillSettings,
+    ranking: PredictConfig,
+    test: Path,
+    classes: Path,
 ) -> Iterator[dict[str, Any]]:
     """Test metrics of each of `teacher_rows`.
 
     Args:
         paths: with the table and the folder of the test images.
         settings: of the method.
+        ranking: what a student's predictions go through.
         test: folder of the test annotations.
         classes: classes.parquet.
     """
     vocabulary = Vocabulary.read(paths.vocabulary)
     annotations = Annotations.read(test)
     rare = schema.read_table(classes, schema.CLASSES)
-    rows = teacher_rows(settings.method)
-    found = predict_rows(rows, paths, settings, annotations.images)
+    rows = teacher_rows(settings.method, clip_scale(paths.clip))
+    found = predict_rows(rows, paths, settings, ranking, annotations.images)
     for row, predictions in zip(rows, found, strict=True):
         result = evaluate_hico(predictions, annotations, vocabulary, rare)
         yield {"name": row.name, "what": row.what, "metrics": metrics(result)}

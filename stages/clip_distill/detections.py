@@ -9,6 +9,7 @@ from hoiclip.entry import run_stage
 from hoiclip.methods.clip_distill.caches import detections_table
 from hoiclip.methods.clip_distill.detect import ObjectDetector, detect_images
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings, detections_origin
+from hoiclip.progress import say
 from hoiclip.runtime import prepare
 from hoiclip.vocabulary import Vocabulary
 
@@ -22,6 +23,9 @@ def main(params: Path) -> dict:
     detector = ObjectDetector.read(
         paths.detector, settings.detector, rule.num_queries, vocabulary
     ).to(device)
+    unknown = ", ".join(detector.unknown)
+    if unknown:
+        say(f"the detector does not know, so that no pair has them: {unknown}")
     images = schema.read_table(paths.image_table, schema.IMAGES)
     found = detect_images(detector, images, ImageStore(paths.images), rule, caches)
     table = detections_table(images["image_id"].to_pylist(), found)
@@ -31,7 +35,7 @@ def main(params: Path) -> dict:
         "images": len(images),
         "detections": len(table),
         "people": people,
-        "unknown_objects": list(detector.unknown),
+        "unknown_objects": unknown,
     }
 
 

@@ -133,13 +133,28 @@ def test_people_without_labels(raw, data):
     assert "instances_ahead" in schema.read_unlabelled(path).column_names
 
 
+def test_another_label_changes_no_byte_of_the_table_of_images(raw, data):
+    """So what reads images alone, as label-free distillation does, is as it was."""
+    config, tables = write_own(raw), ("images", "interactions")
+    before, after = (
+        {name: data / f"{when}/annotations/train/{name}.parquet" for name in tables}
+        for when in ("before", "after")
+    )
+    prepare(config, data / "before")
+    text = (raw / "train.csv").read_text()
+    (raw / "train.csv").write_text(text.replace("ladder,3,2.5,13,22.5,climb", "rope,3,2,13,9,pull"))
+    prepare(config, data / "after")
+    assert before["images"].read_bytes() == after["images"].read_bytes()
+    assert before["interactions"].read_bytes() != after["interactions"].read_bytes()
+
+
 def test_the_split_file_of_vcoco_says_which_images(raw, data):
     config = write_vcoco(raw, "original")
     (raw / "vcoco_test.ids").write_text("10\n")
     prepare(config, data)
     tables = Annotations.read(data / "annotations/test")
     assert tables.images["image_id"].to_pylist() == [10]
-    told = schema.read_provenance(data / "annotations/test/images.parquet")
+    told = schema.read_provenance(data / "annotations/test/interactions.parquet")
     assert "vcoco_test.ids" in told["files"]
 
 

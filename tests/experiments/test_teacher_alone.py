@@ -15,12 +15,14 @@ from hoiclip.config import from_mapping
 from hoiclip.data.images import ImageStore
 from hoiclip.detr_file import load_detr
 from hoiclip.experiments.crops_alone import predict_by_crops
-from hoiclip.experiments.teacher_alone import predict_rows, teacher_rows
+from hoiclip.experiments.teacher_alone import best_pairs, clip_scale, predict_rows, teacher_rows
 from hoiclip.methods.clip_distill.config import ClipDistillConfig
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
+from hoiclip.prediction import NmsConfig, PredictConfig
 from hoiclip.text_embeddings import read_text_embeddings
 
 IMAGES = 6
+SCALE = 31.0
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +39,14 @@ def world(tmp_path_factory, toy, model_config, params):
     )
     config = from_mapping(ClipDistillConfig, params["clip_distill"], "clip_distill")
     config = replace(config, detections=replace(config.detections, num_queries=QUERIES))
-    return paths, DistillSettings(config, model_config.detector), toy.test.images.slice(0, IMAGES)
+    ranking = from_mapping(PredictConfig, params["predict"], "predict")
+    settings = DistillSettings(config, model_config.detector)
+    return paths, settings, ranking, toy.test.images.slice(0, IMAGES)
 
 
 @pytest.fixture(scope="module")
 def crops_alone(world, toy) -> pa.Table:
-    paths, settings, images = world
+    paths, settings, _, images = world
     return predict_by_crops(
         load_detr(paths.detector, settings.detector, QUERIES).model,
         load_clip(paths.clip),
@@ -61,9 +65,9 @@ def numbers(table: pa.Table, name: str) -> np.ndarray:
 
 
 def test_equals_clip_on_crops_row_by_row(world, crops_alone):
-    paths, settings, images = world
-    row = teacher_rows(settings.method)[0]
-    (found,) = predict_rows([row], paths, settings, images)
+    paths, settings, ranking, images = world
+    row = teacher_rows(settings.method, SCALE)[0]
+    (found,) = predict_rows([row], paths, settings, ranking, images)
     assert len(crops_alone) > 50
     assert len(set(crops_alone["image_id"].to_pylist())) > 1
     for name in ("image_id", "query", "hoi", "human_box_xyxy", "object_box_xyxy", "object_score"):
@@ -74,9 +78,11 @@ def test_equals_clip_on_crops_row_by_row(world, crops_alone):
 
 
 def test_the_other_rows_are_other_predictions(world):
-    paths, settings, images = world
-    rows = teacher_rows(settings.method)
-    first, null, whole, _ = predict_rows(rows, paths, settings, images)
+    paths, settings, ranking, images = world
+    # Without what the ranking drops, to compare pair by pair.
+    rows = [replace(row, ranked=False) for row in teacher_rows(settings.method, SCALE)]
+    tables = predict_rows(rows, paths, settings, ranking, images)
+    first, null, padded, whole, default, scaled = tables
     # What goes to the null prompt is missing elsewhere.
     total = {
         id(table): np.bincount(
@@ -91,13 +97,69 @@ def test_the_other_rows_are_other_predictions(world):
     clip_score = numbers(whole, "clip_score")
     assert ((clip_score >= 0) & (clip_score <= 1)).all()
     assert (clip_score < 1).any()
+    # The whole image is a factor more, and no other difference.
+    assert (numbers(padded, "clip_score") == 1).all()
+    for name in ("image_id", "query", "hoi", "hoi_score"):
+        np.testing.assert_array_equal(numbers(padded, name), numbers(whole, name), name)
+    # A lower temperature leaves less certainty.
+    assert len(default) == len(scaled)
+    assert numbers(scaled, "hoi_score").max() < numbers(default, "hoi_score").max()
     product = numbers(whole, "object_score") * numbers(whole, "hoi_score") * clip_score
     np.testing.assert_allclose(numbers(whole, "score"), product, rtol=1e-5)
 
 
 def test_no_image_has_a_pair(world):
-    paths, settings, images = world
-    row = teacher_rows(settings.method)[0]
+    paths, settings, ranking, images = world
+    row = teacher_rows(settings.method, SCALE)[0]
     row = replace(row, detections=replace(row.detections, score_threshold=1.0))
-    (found,) = predict_rows([row], paths, settings, images)
+    (found,) = predict_rows([row], paths, settings, ranking, images)
     assert len(found) == 0
+
+
+def test_all_but_the_first_row_are_ranked_as_a_student_is(world):
+    _, settings, _, _ = world
+    ranked = [row.ranked for row in teacher_rows(settings.method, SCALE)]
+    assert ranked == [False, True, True, True, True, True]
+
+
+def test_the_scale_is_the_one_that_clip_was_trained_with(toy):
+    encoder = load_clip(toy.folder / "clip.safetensors")
+    expected = float(np.exp(encoder.text.logit_scale.item()))
+    assert clip_scale(toy.folder / "clip.safetensors") == pytest.approx(expected, rel=1e-6)
+
+
+def predictions(rows: list[tuple[int, int, float, float]]) -> pa.Table:
+    """(image, HOI class, score, left edge of the human of 10 x 10) each; one object for all."""
+    image, hoi, score, left = zip(*rows, strict=True)
+    boxes = np.array([[x, 0, x + 10, 10] for x in left], np.float32)
+    objects = np.tile(np.float32([0, 0, 10, 10]), (len(rows), 1))
+    columns = {
+        "image_id": np.array(image),
+        "query": np.arange(len(rows)),
+        "hoi": np.array(hoi),
+        "human_box_xyxy": schema.numpy_to_fixed_lists(boxes),
+        "object_box_xyxy": schema.numpy_to_fixed_lists(objects),
+        **dict.fromkeys(("score", "hoi_score", "object_score", "clip_score"), np.array(score)),
+    }
+    return pa.table(columns).cast(schema.PREDICTIONS)
+
+
+def test_best_pairs_by_hand(world):
+    ranking = replace(
+        world[2], top_k=3,
+        nms=NmsConfig(threshold=0.7, human_power=1.0, object_power=0.5, plus_one_extents=False),
+    )  # fmt: skip
+    table = predictions(
+        [
+            (7, 0, 0.5, 0.0),  # goes: overlaps the better one of its class by 9/11
+            (7, 1, 0.4, 0.0),  # another class
+            (7, 0, 0.9, 1.0),
+            (7, 1, 0.1, 50.0),  # beyond the best three
+            (3, 0, 0.2, 1.0),  # another image
+        ]
+    )
+    kept = best_pairs(table, ranking, 2)
+    assert kept["query"].to_pylist() == [4, 2, 1]
+    off = replace(ranking, nms=replace(ranking.nms, threshold=0.0))
+    assert best_pairs(table, off, 2)["query"].to_pylist() == [4, 2, 0, 1]
+    assert len(best_pairs(table.slice(0, 0), ranking, 2)) == 0

@@ -51,7 +51,8 @@ SECTIONS = {
     "report": ReportConfig,
 }
 # Profiles that stand for no published figure.
-OTHERS = {"smoke", "own", "clip-distill"}
+DISTILLED = {"clip-distill": "hico", "clip-distill-vcoco": "vcoco", "clip-distill-own": "own"}
+OTHERS = {"smoke", "own", *DISTILLED}
 
 CLIP_SHA256 = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
 # HOICLIP (CVPR 2023), section 4 and the released code's settings; GEN-VLKT's (CVPR 2022) own.
@@ -252,12 +253,14 @@ def test_a_profile_has_the_published_settings(project: Path, name: str) -> None:
     assert {key: values[key] for key in HICO} == expected(name)
 
 
-@pytest.mark.parametrize("name", [*PROFILES, "smoke"])
+@pytest.mark.parametrize("name", [*PROFILES, "smoke", *DISTILLED])
 def test_every_section_reads_strictly(project: Path, name: str) -> None:
     apply_profile(project, name)
     path = project / "params.yaml"
     assert set(yaml.safe_load(path.read_text())) == {*SECTIONS, "method"}
-    assert chosen_method(path) == ("gen_vlkt" if name.startswith("gen-vlkt") else "hoiclip")
+    prefixes = {"gen-vlkt": "gen_vlkt", "clip-distill": "clip_distill"}
+    chosen = [method for prefix, method in prefixes.items() if name.startswith(prefix)]
+    assert chosen_method(path) == (chosen[0] if chosen else "hoiclip")
     for section, config in SECTIONS.items():
         load(config, section, path)
 
@@ -287,7 +290,11 @@ def test_a_profile_sets_the_same_after_any_other(project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    list(permutations(["smoke", "own", "hico", "hico-base", "vcoco", "gen-vlkt-l"], 2)),
+    list(
+        permutations(
+            ["smoke", "own", "hico", "hico-base", "vcoco", "gen-vlkt-l", "clip-distill"], 2
+        )
+    ),
 )
 def test_one_profile_after_another_leaves_a_readable_file(
     project: Path, first: str, second: str

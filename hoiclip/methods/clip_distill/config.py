@@ -100,15 +100,17 @@ class TeacherConfig(Config):
     Attributes:
         view: what CLIP sees of an image or a union: `pad` to a square, or CLIP's own `crop` of the
             centre, which cuts off the ends of what is long.
-        temperature: factor on cosines before the softmax (100, CLIP's own).
+        temperature: factor on cosines before the softmax (100, the scale of OpenAI's CLIP; the toy
+            world's CLIP ended its training at 31).
         null_prompt: whether "a person and the object" competes with the classes of objects that
             have no such class.
         global_scope: whether in whole images the classes of each `object` compete by themselves,
             or those of all objects of the `image`.
         filter: `entropy` weighs pairs by detection scores and by how sure CLIP is; `none` weighs
             all alike.
-        shuffle: whether every image gets the scores of others: a test of what is learnt from CLIP,
-            off otherwise.
+        shuffle: whether every pair gets the scores of a random pair of the same object class, and
+            every image those of a random image: a test of what is learnt from CLIP, off
+            otherwise.
     """
 
     view: Literal["pad", "crop"]

@@ -43,23 +43,26 @@ class ObjectDetector:
 
     @classmethod
     def of(cls, detr: PretrainedDetr, vocabulary: Vocabulary) -> ObjectDetector:
-        """The detector's classes, found in the vocabulary by name.
+        """The detector's classes, found in the vocabulary by name; `_` in one is a space.
 
         Raises:
             ValueError: the detector knows no people, or none of the objects with HOI classes.
         """
-        known = [name for name in detr.objects if name in vocabulary.objects]
-        if vocabulary.objects[vocabulary.person] not in known:
-            raise ValueError("the detector knows no people")
-        asked = {
-            vocabulary.objects[hoi.object] for hoi in vocabulary.hois if hoi.object is not None
+        place = {_spaced(name): object_ for object_, name in enumerate(vocabulary.objects)}
+        known = {
+            column: place[_spaced(name)]
+            for column, name in enumerate(detr.objects)
+            if _spaced(name) in place
         }
-        unknown = tuple(sorted(asked - set(known)))
+        found = set(known.values())
+        if vocabulary.person not in found:
+            raise ValueError("the detector knows no people")
+        asked = {hoi.object for hoi in vocabulary.hois if hoi.object is not None}
+        unknown = tuple(sorted(vocabulary.objects[object_] for object_ in asked - found))
         if asked and len(unknown) == len(asked):
             raise ValueError("the detector knows none of the objects that have HOI classes")
-        columns = tuple(detr.objects.index(name) for name in known)
-        objects = np.array([vocabulary.objects.index(name) for name in known], np.int64)
-        return cls(detr.model, columns, objects, vocabulary.person, unknown)
+        objects = np.array(list(known.values()), np.int64)
+        return cls(detr.model, tuple(known), objects, vocabulary.person, unknown)
 
     @classmethod
     def read(
@@ -79,6 +82,10 @@ class ObjectDetector:
         """Moves the network."""
         self.model.to(device)
         return self
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from hoiclip import schema
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import to_tensor
 from hoiclip.files import write_json
+from hoiclip.methods.registry import METHODS, method_named
 from hoiclip.model.detr import DETR_PREFIXES, Detr
 from stages.clip_distill import clip_scores, detections, predict, select, train
 
@@ -106,6 +107,11 @@ def place_test_images(root: Path, toy) -> None:
     path.parent.mkdir(parents=True)
     schema.write_table(path, table, schema.IMAGES, {})
     shutil.copytree(toy.folder / "images/test", root / "data/images/test")
+
+
+def label_free_methods() -> list[str]:
+    """Names of the methods that say they read no label."""
+    return [name for name in sorted(METHODS) if not method_named(name).uses_labels]
 
 
 def chain() -> dict:

@@ -1,4 +1,4 @@
-"""The profile for photographs, over the profiles whose data it takes."""
+"""The profiles for photographs: a data set's own with another method."""
 
 from __future__ import annotations
 
@@ -9,30 +9,45 @@ import pytest
 
 from hoiclip.config import chosen_method, read_params
 from hoiclip.methods.clip_distill.inputs import DistillSettings
-from pipelines.profile import apply_profile
+from pipelines.profile import apply_profile, read_profile
 
 ROOT = Path(__file__).parents[3]
+DATA = {"clip-distill": "hico", "clip-distill-vcoco": "vcoco", "clip-distill-own": "own"}
 
 
-@pytest.mark.parametrize("data", ["hico", "vcoco", "own"])
-def test_it_is_applied_over_a_data_sets_profile(data: str, tmp_path: Path) -> None:
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "params", tmp_path / "params")
     shutil.copytree(ROOT / "methods", tmp_path / "methods")
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copyfile(ROOT / name, tmp_path / name)
-    apply_profile(tmp_path, data)
-    before = read_params(tmp_path / "params.yaml")
-    apply_profile(tmp_path, "clip-distill")
-    after = read_params(tmp_path / "params.yaml")
-    assert chosen_method(tmp_path / "params.yaml") == "clip_distill"
-    assert {key for key in after if after[key] != before[key]} <= {
-        "method", "clip_distill", "report",
-    }  # fmt: skip
-    settings = DistillSettings.read(tmp_path / "params.yaml")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_it_is_its_data_sets_profile_with_another_method(name: str, project: Path) -> None:
+    apply_profile(project, DATA[name])
+    before = read_params(project / "params.yaml")
+    apply_profile(project, name)
+    after = read_params(project / "params.yaml")
+    assert chosen_method(project / "params.yaml") == "clip_distill"
+    assert {key for key in after if after[key] != before[key]} <= {"method", "report"}
+    assert after["report"]["published"] is None
+
+
+@pytest.mark.parametrize("name", ["hico", "vcoco", "own", "hico-zero-shot-uo", "gen-vlkt-m"])
+def test_the_method_alone_is_enough_on_any_profile_of_photographs(name: str, project: Path) -> None:
+    """No setting of the toy world is left: its 16 queries, epochs and CPU."""
+    apply_profile(project, name, ["method=clip_distill"])
+    settings = DistillSettings.read(project / "params.yaml")
     # CLIP's shared width is 512; a released DETR detects with all of its queries, at its own scale.
     assert 512 % settings.method.model.bank_heads == 0
     assert settings.method.detections.num_queries is None
     assert settings.method.detections.transforms.test_scale == 800
+    assert settings.method.train.device == settings.method.caches.device == "cuda"
+    assert settings.method.train.epochs == 12
     assert settings.detector.width == 256
     assert not settings.method.teacher.shuffle
-    assert after["report"]["published"] is None
+    stated = read_profile(project, "hico")["clip_distill"]
+    written = read_params(project / "params.yaml")["clip_distill"]
+    assert {key: written[key] | value for key, value in stated.items()} == written

@@ -244,7 +244,7 @@ def write_vocabulary(root: Path, vocabulary: Vocabulary, width: int) -> None:
 
 @pytest.mark.parametrize("branches", [["global", "union", "instance"], ["union"], ["global"]])
 def test_an_own_vocabulary_with_verbs_that_have_no_object(
-    branches, tmp_path, monkeypatch, toy, model_config, params, clip_config
+    branches, tmp_path, monkeypatch, toy, model_config, params, clip_config, capsys
 ):
     make_project(tmp_path, toy, model_config, params)
     place_test_images(tmp_path, toy)
@@ -259,7 +259,8 @@ def test_an_own_vocabulary_with_verbs_that_have_no_object(
     monkeypatch.chdir(tmp_path)
     chain()
     said = MethodSummary.read("runs", "clip_distill").stages
-    assert said["detections"]["unknown_objects"] == ["unicorn"]
+    assert said["detections"]["unknown_objects"] == "unicorn"
+    assert "does not know, so that no pair has them: unicorn\n" in capsys.readouterr().err
     rows = schema.read_table("runs/clip_distill/predict/predictions.parquet", schema.PREDICTIONS)
     hois = rows["hoi"].to_numpy()
     assert 4 not in hois

@@ -10,11 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from label_free_world import chain, make_project, place_test_images, write_short_params
+from label_free_world import (
+    PARAMS,
+    chain,
+    make_project,
+    place_test_images,
+    write_short_params,
+)
 
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.files import sha256_file
+from hoiclip.methods.clip_distill import training
+from stages.clip_distill import clip_scores, detections, train
 
 ROOT = Path(__file__).parents[3]
 LABELS = ("instances.parquet", "interactions.parquet")
@@ -65,7 +73,8 @@ def start_anew(root: Path) -> None:
         shutil.rmtree(root / name, ignore_errors=True)
 
 
-def test_the_same_bytes_without_labels_with_them_and_with_permuted_ones(project, toy):
+def test_the_same_bytes_whatever_the_labels_are(project, toy):
+    """Absent, present, permuted, and no Parquet at all."""
     chain()
     without = written(project)
     assert len(without) > 10
@@ -84,18 +93,49 @@ def test_the_same_bytes_without_labels_with_them_and_with_permuted_ones(project,
     assert Annotations.read(project / "data/annotations/train").interactions is not None
     chain()
     assert written(project) == without
+    start_anew(project)
+    for path in labels:
+        path.write_bytes(b"no labels")
+    chain()
+    assert written(project) == without
 
 
-# Ends what opens a label file. Python tells of every file that it opens itself; PyArrow opens
-# Parquet files by itself, so that its reader has to tell.
+def test_the_bytes_tell_of_a_training_that_looks_at_labels(project, toy, monkeypatch):
+    """Else the test above would hold of anything."""
+
+    def held_out_by_label(names: list[str], share: float) -> np.ndarray:
+        rows = Annotations.read(project / "data/annotations/train").interactions
+        first = dict(zip(*(reversed(rows[key].to_pylist()) for key in ("image_id", "hoi")),
+                         strict=True))  # fmt: skip
+        images = schema.read_table(project / "data/annotations/train/images.parquet")
+        return np.array([first.get(i, 0) % 3 == 0 for i in images["image_id"].to_pylist()])
+
+    monkeypatch.setattr(training, "held_out_rows", held_out_by_label)
+    labels = place_labels(project, toy)
+    for stage in (detections, clip_scores, train):
+        stage.main(PARAMS)
+    before = written(project)
+    for path in labels:
+        permute(path, np.random.default_rng(0))
+    train.main(PARAMS)
+    after = written(project)
+    differ = {name for name in before if before[name] != after[name]}
+    assert "runs/clip_distill/train/model.safetensors" in differ
+    assert not [name for name in differ if name.startswith("caches")]
+
+
+# Ends what opens a label file, or what was made of labels. Python tells of every file that it opens
+# itself; PyArrow opens Parquet files by itself, so that all that reads them has to tell.
 WATCHED = """
 import sys
 from pathlib import Path
 
 import pyarrow.parquet
+import pyarrow.parquet.core
 
 WORDS = ("instances.parquet", "interactions.parquet", "data/splits", "unlabelled_people",
-         "outside_vocabulary")
+         "outside_vocabulary", "/raw/", "caches/verb_vectors", "weights/verb_vectors",
+         "runs/hoiclip/")
 
 
 class LabelRead(Exception):
@@ -109,13 +149,18 @@ def watch(event, arguments):
             raise LabelRead(name)
 
 
-class Reader(pyarrow.parquet.ParquetFile):
-    def __init__(self, source, *arguments, **options):
+def telling(read):
+    def tell(source, *arguments, **options):
         sys.audit("open", str(source), "rb", 0)
-        super().__init__(source, *arguments, **options)
+        return read(source, *arguments, **options)
+
+    return tell
 
 
-pyarrow.parquet.ParquetFile = Reader
+for name in ("ParquetFile", "ParquetDataset", "read_table", "read_schema", "read_metadata"):
+    read = telling(getattr(pyarrow.parquet, name))
+    for module in (pyarrow.parquet, pyarrow.parquet.core):
+        setattr(module, name, read)
 sys.addaudithook(watch)
 
 from label_free_world import PARAMS, chain
@@ -123,7 +168,14 @@ from stages.hoiclip.train import main
 
 said = chain()
 assert said["predictions"] > 0
-for read in (lambda: open("data/splits/classes.parquet"), lambda: main(Path("hoiclip.yaml"))):
+classes = "data/splits/classes.parquet"
+readers = [pyarrow.parquet.ParquetFile, pyarrow.parquet.ParquetDataset, pyarrow.parquet.read_table,
+           pyarrow.parquet.read_schema, pyarrow.parquet.read_metadata]
+for read in (lambda: open(classes), *(lambda reader=reader: reader(classes) for reader in readers),
+             lambda: open("raw/toy"), lambda: open("caches/verb_vectors.parquet"),
+             lambda: open("caches/weights/verb_vectors.parquet"),
+             lambda: open("runs/hoiclip/train/model.safetensors"),
+             lambda: main(Path("hoiclip.yaml"))):
     try:
         read()
     except LabelRead as error:
@@ -150,7 +202,13 @@ def test_no_label_file_is_opened(project, toy):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    first, second = done.stdout.splitlines()
-    assert first == "stopped data/splits/classes.parquet"
-    assert second.startswith("stopped data/splits/train/")
+    *opened, trained = done.stdout.splitlines()
+    assert opened == [
+        *["stopped data/splits/classes.parquet"] * 6,
+        "stopped raw/toy",
+        "stopped caches/verb_vectors.parquet",
+        "stopped caches/weights/verb_vectors.parquet",
+        "stopped runs/hoiclip/train/model.safetensors",
+    ]
+    assert trained.startswith("stopped data/splits/train/")
     assert (project / "runs/clip_distill/predict/predictions.parquet").is_file()

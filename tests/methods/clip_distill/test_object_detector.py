@@ -48,6 +48,17 @@ def test_classes_are_found_by_name(detr):
     assert detector.unknown == ("kite",)
 
 
+def test_a_space_in_a_name_is_an_underscore(detr):
+    objects = ("person", "hot_dog", "dining table", "kite")
+    hois = (Hoi(0, 1), Hoi(0, 2), Hoi(0, 3))
+    vocabulary = Vocabulary(objects, (Verb("hold", "holding"),), hois)
+    theirs = PretrainedDetr(detr.model, ("hot dog", "cup", "person", "dining_table"))
+    detector = ObjectDetector.of(theirs, vocabulary)
+    assert detector.columns == (0, 2, 3)
+    assert detector.objects.tolist() == [1, 0, 2]
+    assert detector.unknown == ("kite",)
+
+
 @pytest.mark.parametrize("vocabulary", [hico_det(), vcoco()], ids=["hico_det", "vcoco"])
 def test_cocos_names_are_those_of_the_published_vocabularies(detr, vocabulary):
     coco = PretrainedDetr(detr.model, hico_det().objects)
