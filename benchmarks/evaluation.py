@@ -30,9 +30,9 @@ from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.formats.annotations import hico_instances
-from hoiclip.pair_nms import PairNms
-from hoiclip.postprocess import enhancement, fuse, postprocess
-from hoiclip.ranges import Images, number
+from hoiclip.inference.pair_nms import PairNms
+from hoiclip.inference.postprocess import enhancement, fuse, postprocess
+from hoiclip.util.ranges import Images, number
 from tests.evaluation import hico_reference as reference
 
 HICO_DET_IMAGES = 9658

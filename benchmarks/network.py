@@ -2,7 +2,7 @@
 
 Run from the repository root: `python -m benchmarks.network [--threads 2] [--repeat 5]`.
 
-Both networks (`hoiclip.model.hoiclip.HOICLIP` with CLIP's image tower, and `plain_network.py`) have
+Both networks (`HOICLIP` with CLIP's image tower, and `plain_network.py`) have
 the released sizes and equal weights: ResNet-50, width 256, 6 + 3 + 3 layers, 64 pairs of queries,
 ViT-B/32, 600 HOI classes, two images of 800 x 1066, float32, CPU. Two works are measured:
 
@@ -35,15 +35,15 @@ from torch import nn
 
 from benchmarks.network_inputs import SIZES, Batch, Size, configs, fill, filled_tensors, tables_of
 from benchmarks.plain_network import PlainNetwork
-from hoiclip.clip_encoder import ClipVisual
-from hoiclip.model.hoiclip import HOICLIP
-from hoiclip.ranges import Count, Threads, number
+from hoiclip.clip.encoder import ClipVisual
+from hoiclip.methods.hoiclip.network import HOICLIP
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.criterion import Criterion
 from hoiclip.set_prediction.matcher import HungarianMatcher
 from hoiclip.set_prediction.outputs import Outputs
 from hoiclip.set_prediction.parameter_groups import parameter_groups
 from hoiclip.training.optimizer import build_optimizer
+from hoiclip.util.ranges import Count, Threads, number
 
 NETWORKS = ("plain", "hoiclip")
 WORKS = ("forward", "train")

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.plain_network import PlainNetwork, our_name
-from hoiclip.config import from_mapping, read_params
-from hoiclip.model.config import ModelConfig
-from hoiclip.model.hoiclip import Tables
+from hoiclip.methods.hoiclip.config import ModelConfig
+from hoiclip.methods.hoiclip.network import Tables
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.targets import Targets
+from hoiclip.util.config import from_mapping, read_params
 
 ROOT = Path(__file__).resolve().parents[1]
 

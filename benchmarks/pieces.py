@@ -40,10 +40,11 @@ from torch.nn import functional as F
 from benchmarks import handmade
 from benchmarks.network import Process, build
 from benchmarks.network_inputs import SIZES, Batch, Size, configs
-from hoiclip.files import write_json
-from hoiclip.model import interaction_decoder, layers, transformer
+from hoiclip.methods.hoiclip import interaction_decoder
+from hoiclip.model import layers, transformer
 from hoiclip.model.detector_encoder import DetectorEncoder
-from hoiclip.ranges import Count, Threads, number
+from hoiclip.util.files import write_json
+from hoiclip.util.ranges import Count, Threads, number
 
 FORMS = {
     "attention": ("plain", "hand-made"),

@@ -2,7 +2,7 @@
 
 Something to measure the project's network against: torchvision's ResNet with a batch norm frozen by
 arithmetic, sequence-first attention that also returns its weights, every classifier at every
-decoder layer, parts one after another. It computes what `hoiclip.model.hoiclip.HOICLIP` computes
+decoder layer, parts one after another. It computes what HOICLIP's network computes
 with knowledge integration and a verb classifier, from the same weights (`OUR_NAMES`).
 
 Shapes: B images, W width and E shared width of CLIP.
@@ -25,9 +25,9 @@ from benchmarks.plain_layers import (
     InteractionLayer,
     sine_positions,
 )
-from hoiclip.clip_encoder import ClipVisual
-from hoiclip.model.config import ModelConfig
-from hoiclip.model.hoiclip import Tables
+from hoiclip.clip.encoder import ClipVisual
+from hoiclip.methods.hoiclip.config import ModelConfig
+from hoiclip.methods.hoiclip.network import Tables
 from hoiclip.set_prediction.outputs import Outputs
 
 # Prefix of a tensor's name here → its prefix in HOICLIP.

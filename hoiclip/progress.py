@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from hoiclip.printable import printable
+from hoiclip.util.printable import printable
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hoiclip.errors import InputError
-from hoiclip.files import atomic_file
+from hoiclip.util.files import atomic_file
 
 PROVENANCE_KEY = b"hoiclip"
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip.config import load
-from hoiclip.data.sources import prepare
-from hoiclip.data.sources.config import DatasetConfig
-from hoiclip.data.sources.summary import summary_lines
-from hoiclip.entry import run_stage
+from hoiclip.datasets import prepare
+from hoiclip.datasets.config import DatasetConfig
+from hoiclip.datasets.summary import summary_lines
+from hoiclip.util.config import load
+from hoiclip.util.stage_main import run_stage
 
 
 def plan(params: Path) -> list[str]:

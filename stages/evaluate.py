@@ -4,10 +4,10 @@ from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip import schema
-from hoiclip.config import chosen_method, load
-from hoiclip.entry import run_stage
 from hoiclip.evaluation.evaluation import EvaluateConfig, evaluate_partition
-from hoiclip.files import write_json
+from hoiclip.util.config import chosen_method, load
+from hoiclip.util.files import write_json
+from hoiclip.util.stage_main import run_stage
 from hoiclip.vocabulary import Vocabulary
 
 

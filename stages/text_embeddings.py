@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip.clip_weights import load_clip
-from hoiclip.config import load
-from hoiclip.entry import run_stage
-from hoiclip.files import sha256_file
-from hoiclip.prompts import PromptTemplates
-from hoiclip.text_embeddings import write_text_embeddings
+from hoiclip.clip.prompts import PromptTemplates
+from hoiclip.clip.text_embeddings import write_text_embeddings
+from hoiclip.clip.weights import load_clip
+from hoiclip.util.config import load
+from hoiclip.util.files import sha256_file
+from hoiclip.util.stage_main import run_stage
 from hoiclip.vocabulary import Vocabulary
 
 VOCABULARY = Path("data/vocabulary.parquet")

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip.config import load
-from hoiclip.entry import run_stage
-from hoiclip.weights import WeightsConfig
+from hoiclip.fetch.weights import WeightsConfig
+from hoiclip.util.config import load
+from hoiclip.util.stage_main import run_stage
 
 OUT = Path("caches/weights")
 

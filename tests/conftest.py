@@ -35,8 +35,8 @@ def params() -> dict:
 @pytest.fixture(scope="session")
 def model_config(params):
     """The network of params.yaml at the smallest sizes."""
-    from hoiclip.config import from_mapping
-    from hoiclip.model.config import ModelConfig
+    from hoiclip.methods.hoiclip.config import ModelConfig
+    from hoiclip.util.config import from_mapping
 
     sizes = {
         "num_queries": 6,
@@ -75,13 +75,13 @@ def make_detector(model_config, clip_config):
     """Builds a fresh detector in eval mode: `make_detector(config, vocabulary, seed)`."""
     import torch
 
-    from hoiclip.clip_encoder import ClipVisual
-    from hoiclip.config import from_mapping
-    from hoiclip.data.toy import toy_vocabulary
+    from hoiclip.clip.encoder import ClipVisual
     from hoiclip.data.transforms import TransformsConfig
+    from hoiclip.datasets.toy import toy_vocabulary
+    from hoiclip.inference.model_file import Detector
     from hoiclip.methods.hoiclip.method import Hoiclip
-    from hoiclip.model.hoiclip import HOICLIP, Tables
-    from hoiclip.model_file import Detector
+    from hoiclip.methods.hoiclip.network import HOICLIP, Tables
+    from hoiclip.util.config import from_mapping
 
     transforms = from_mapping(
         TransformsConfig,
@@ -123,11 +123,11 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
     import torch
     from safetensors.torch import save_file
 
-    import hoiclip.data.toy
+    import hoiclip.datasets.toy
     from hoiclip import schema
-    from hoiclip.clip_encoder import build_clip
-    from hoiclip.clip_weights import save_clip
-    from hoiclip.data.toy import toy_vocabulary, write_toy_partition
+    from hoiclip.clip.encoder import build_clip
+    from hoiclip.clip.weights import save_clip
+    from hoiclip.datasets.toy import toy_vocabulary, write_toy_partition
     from hoiclip.set_prediction.files import TrainPaths
     from hoiclip.set_prediction.warm_start import DETR_KEY_MAP
 
@@ -136,7 +136,7 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
     vocabulary.write(folder / "vocabulary.parquet", {})
     sizes = {"train": TRAIN_IMAGES, "test": TEST_IMAGES}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(hoiclip.data.toy, "ProcessPoolExecutor", thread_pool)
+        patched.setattr(hoiclip.datasets.toy, "ProcessPoolExecutor", thread_pool)
         partitions = {
             name: write_toy_partition(
                 name, seed=0, num_images=size, annotations=folder / "annotations" / name,
@@ -227,8 +227,8 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def predict_config(params):
     """Inference as params.yaml has it, on one thread."""
-    from hoiclip.config import from_mapping
-    from hoiclip.prediction import PredictConfig
+    from hoiclip.inference.predict import PredictConfig
+    from hoiclip.util.config import from_mapping
 
     config = from_mapping(PredictConfig, params["predict"], "predict")
     return dataclasses.replace(config, device="cpu", threads=1, batch_size=8)

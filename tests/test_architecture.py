@@ -15,7 +15,7 @@ import networkx as nx
 import pytest
 import yaml
 
-from hoiclip.method_summary import method_file
+from hoiclip.methods.summary import method_file
 from hoiclip.report.inputs import AFTER, BEFORE, ReportInputs
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ def modules_of(*prefixes: str) -> list[str]:
 
 def test_the_closure_sees_what_is_imported():
     found = closure("stages.hoiclip.train")
-    assert {"hoiclip.set_prediction.matcher", "hoiclip.boxes", "hoiclip.errors"} <= found
+    assert {"hoiclip.set_prediction.matcher", "hoiclip.model.boxes", "hoiclip.errors"} <= found
     assert "torch" in imported_by("hoiclip.set_prediction.criterion")
     assert "hoiclip.schema" in closure("hoiclip.data.annotations")
 
@@ -115,7 +115,9 @@ def test_stages_know_the_library_alone(path):
 
 @pytest.mark.parametrize(
     "module",
-    modules_of("hoiclip.evaluation", "hoiclip.postprocess", "hoiclip.formats", "hoiclip.scoring"),
+    modules_of(
+        "hoiclip.evaluation", "hoiclip.inference.postprocess", "hoiclip.formats", "hoiclip.scoring"
+    ),
 )
 def test_evaluation_formats_and_postprocessing_need_no_torch(module):
     assert not imported_by(module) & {"torch", "torchvision", "timm", "open_clip", "safetensors"}
@@ -136,20 +138,26 @@ def test_no_module_imports_itself_in_a_circle():
 @pytest.mark.parametrize(
     ("part", "never"),
     [
-        ("hoiclip.printable", "hoiclip"),
+        ("hoiclip.util.printable", "hoiclip"),
         ("hoiclip.toy", "hoiclip.data hoiclip.model hoiclip.schema hoiclip.vocabulary"),
         ("hoiclip.schema", "hoiclip.data hoiclip.model hoiclip.training"),
-        ("hoiclip.config", "hoiclip.data hoiclip.model hoiclip.training hoiclip.schema"),
-        ("hoiclip.data", "hoiclip.model hoiclip.training hoiclip.evaluation hoiclip.prediction"),
+        ("hoiclip.util.config", "hoiclip.data hoiclip.model hoiclip.training hoiclip.schema"),
+        (
+            "hoiclip.data",
+            "hoiclip.model hoiclip.training hoiclip.evaluation hoiclip.inference.predict",
+        ),
         (
             "hoiclip.model",
             "hoiclip.data hoiclip.training hoiclip.evaluation hoiclip.set_prediction.criterion",
         ),
         ("hoiclip.set_prediction.criterion", "hoiclip.data hoiclip.training hoiclip.evaluation"),
-        ("hoiclip.evaluation", "hoiclip.training hoiclip.prediction hoiclip.postprocess"),
-        ("hoiclip.prediction", "hoiclip.training"),
+        (
+            "hoiclip.evaluation",
+            "hoiclip.training hoiclip.inference.predict hoiclip.inference.postprocess",
+        ),
+        ("hoiclip.inference.predict", "hoiclip.training"),
         ("hoiclip.training", "hoiclip.pretraining hoiclip.report"),
-        ("hoiclip.report", "hoiclip.model hoiclip.training hoiclip.prediction"),
+        ("hoiclip.report", "hoiclip.model hoiclip.training hoiclip.inference.predict"),
     ],
 )
 def test_imports_point_downwards(part, never):
@@ -222,7 +230,12 @@ def strings(path: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "part",
-    ["hoiclip.training", "hoiclip.inference", "hoiclip.prediction", "hoiclip.methods.contract"],
+    [
+        "hoiclip.training",
+        "hoiclip.inference",
+        "hoiclip.inference.predict",
+        "hoiclip.methods.contract",
+    ],
 )
 def test_training_and_inference_import_no_method(part):
     for module in modules_of(part):
@@ -231,7 +244,7 @@ def test_training_and_inference_import_no_method(part):
 
 def test_modules_without_effect_import_hardly_any_other():
     for module in WITHOUT_EFFECT:
-        assert closure(module) <= {*WITHOUT_EFFECT, "hoiclip.printable"}, module
+        assert closure(module) <= {*WITHOUT_EFFECT, "hoiclip.util.printable"}, module
 
 
 # dvc.yaml files
@@ -444,7 +457,7 @@ SCORING = {f"{method}.{name}" for method in METHODS for name in ("select", "pred
 EDITS = {
     "hoiclip/report/charts.py": {"report"},
     "hoiclip/report/style.css": {"report"},
-    "hoiclip/pictures.py": {"report"},
+    "hoiclip/visualization/draw_pairs.py": {"report"},
     "stages/evaluate.py": {"evaluate", "report"},
     "hoiclip/errors.py": set(),
     "hoiclip/progress.py": set(),
@@ -494,7 +507,7 @@ def test_dvc_finds_the_same_stale(stages, tmp_path):
     run(*dvc, "commit", "--force")
     assert "Running stage" not in run(*dvc, "repro", "--dry", "--all-pipelines")
     for file in ("hoiclip/report/charts.py", "hoiclip/evaluation/diagnosis.py",
-                 "hoiclip/crops.py", "hoiclip/errors.py"):  # fmt: skip
+                 "hoiclip/data/crops.py", "hoiclip/errors.py"):  # fmt: skip
         before = (tmp_path / file).read_text()
         (tmp_path / file).write_text(f"{before}# a comment\n")
         said = run(*dvc, "repro", "--dry", "--all-pipelines")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from hoiclip.entry import fail
 from hoiclip.errors import (
     HoiclipError,
     InputError,
@@ -13,8 +12,9 @@ from hoiclip.errors import (
     ParamsError,
     WeightsError,
 )
-from hoiclip.printable import printable
 from hoiclip.progress import say
+from hoiclip.util.printable import printable
+from hoiclip.util.stage_main import fail
 
 FULL = InputError("a/b.json", "7 is not a verb", row=3, key="verb", fix="Mend it")
 

@@ -5,12 +5,12 @@ import copy
 import pytest
 import yaml
 
-from hoiclip.config import from_mapping, load
-from hoiclip.data.sources.config import DatasetConfig
 from hoiclip.data.splits import SplitsConfig
+from hoiclip.datasets.config import DatasetConfig
 from hoiclip.errors import ParamsError
+from hoiclip.fetch.weights import WeightsConfig
 from hoiclip.inside import check_inside
-from hoiclip.weights import WeightsConfig
+from hoiclip.util.config import from_mapping, load
 from stages.splits import fraction_file
 
 PATHS = {

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from hoiclip.cli import main
-from hoiclip.entry import describe, guarded, run_stage
 from hoiclip.errors import InputError, ParamsError
-from hoiclip.files import atomic_file, atomic_folder, check_output_folder, write_json
+from hoiclip.util.files import atomic_file, atomic_folder, check_output_folder, write_json
+from hoiclip.util.stage_main import describe, guarded, run_stage
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +29,9 @@ def refuse(error):
 
 def run_python(code, *arguments, **options):
     """A process of its own that runs `code` under `guarded`, which it need not import."""
-    source = f"import sys\nfrom hoiclip.entry import guarded\n{code}\nsys.exit(guarded(run))"
+    source = (
+        f"import sys\nfrom hoiclip.util.stage_main import guarded\n{code}\nsys.exit(guarded(run))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", source, *arguments], stderr=subprocess.PIPE, text=True, cwd=ROOT,
         timeout=100, check=False, **options,
@@ -96,8 +98,8 @@ WRITERS = """
 import numpy, pyarrow, torch
 from pathlib import Path
 from hoiclip import schema
-from hoiclip.clip_weights import save_clip
-from hoiclip.files import atomic_file, atomic_folder, write_json
+from hoiclip.clip.weights import save_clip
+from hoiclip.util.files import atomic_file, atomic_folder, write_json
 
 table = pyarrow.table({"a": numpy.random.rand(99999)})
 

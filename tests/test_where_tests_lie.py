@@ -17,7 +17,7 @@ import pytest
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "hoiclip"
 # Folders of tests that no folder of the package answers to.
-OTHERS = {"fuzz", "kills", "mutants", "pipelines"}
+OTHERS = {"benchmarks", "fuzz", "kills", "mutants", "pipelines"}
 # What evaluates predictions in files is tested with what evaluates them.
 TOGETHER = {PurePath("scoring"): PurePath("evaluation")}
 
@@ -76,7 +76,7 @@ def test_places():
     assert misplaced(PurePath("pipelines/test_shares_of_splits.py"), splits) is None
     assert misplaced(PurePath("model/test_shares_of_splits.py"), splits) is not None
     assert misplaced(PurePath("test_shares_of_splits.py"), splits) is not None
-    both = splits | {"hoiclip.boxes"}
+    both = splits | {"hoiclip.model.boxes"}
     assert misplaced(PurePath("test_splits.py"), both) == "tests splits.py of data"
     assert misplaced(PurePath("model/test_profiles.py"), frozenset({"numpy"})) is None
 

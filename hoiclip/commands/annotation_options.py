@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from hoiclip.entry import named_path
 from hoiclip.formats.registry import ANNOTATION_FORMATS
+from hoiclip.util.stage_main import named_path
 
 if TYPE_CHECKING:
     from hoiclip.formats.annotations.source import SourceOptions

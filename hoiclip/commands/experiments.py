@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hoiclip.entry import named_path
-from hoiclip.ranges import Threads, number
+from hoiclip.util.ranges import Threads, number
+from hoiclip.util.stage_main import named_path
 
 EXPERIMENTS = {
     "seeds": "the default over three seeds",
@@ -33,7 +33,6 @@ def add(verbs: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs what has no result yet and gathers the results into one file."""
-    from hoiclip.config import load
     from hoiclip.experiments.collect import (
         gather_ablation,
         gather_honesty,
@@ -43,8 +42,9 @@ def run(arguments: argparse.Namespace) -> None:
     )
     from hoiclip.experiments.crops_alone import score_crops_alone
     from hoiclip.experiments.run import PATHS
-    from hoiclip.files import check_output_folder
     from hoiclip.model.config import SetPredictionConfig
+    from hoiclip.util.config import load
+    from hoiclip.util.files import check_output_folder
 
     check_output_folder(arguments.results)
     experiments = plan_of(arguments.verb, arguments.params)
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
 def run_distillation(arguments: argparse.Namespace) -> None:
     """Runs what has no result yet and gathers the rows into one file."""
     from hoiclip.experiments import distillation
-    from hoiclip.files import check_output_folder
+    from hoiclip.util.files import check_output_folder
 
     check_output_folder(arguments.results)
     runs, out = arguments.results / "runs", arguments.results / "distillation.json"

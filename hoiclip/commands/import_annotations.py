@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from hoiclip.commands.annotation_options import add_annotation_options, source_options
-from hoiclip.entry import named_path
+from hoiclip.util.stage_main import named_path
 
 
 def add(verbs: argparse._SubParsersAction) -> None:

@@ -7,18 +7,9 @@ import sys
 from contextlib import suppress
 from typing import Annotated, Any
 
-from hoiclip.entry import fail, named_path
 from hoiclip.errors import InputError
-from hoiclip.ranges import (
-    BatchSize,
-    Count,
-    Power,
-    Probability,
-    Range,
-    Threads,
-    Weight,
-    number,
-)
+from hoiclip.util.ranges import BatchSize, Count, Power, Probability, Range, Threads, Weight, number
+from hoiclip.util.stage_main import fail, named_path
 
 UNREADABLE_IMAGES = 3
 Millions = Annotated[float, Range(0, 100_000, above=True)]  # of pixels or bytes
@@ -92,10 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Predicts; 3 where some images could not be read."""
     from hoiclip.data.images import Limits
     from hoiclip.errors import ParamsError
-    from hoiclip.files import check_output_folder
-    from hoiclip.photos import Model, predict_partition, predict_photos
-    from hoiclip.prediction import NmsConfig, PredictConfig
-    from hoiclip.printable import printable
+    from hoiclip.inference.image_folder import Model, predict_partition, predict_photos
+    from hoiclip.inference.predict import NmsConfig, PredictConfig
+    from hoiclip.util.files import check_output_folder
+    from hoiclip.util.printable import printable
 
     if arguments.partition is not None and len(arguments.images) > 1:
         raise ParamsError("--partition: give one IMAGE, the folder of the partition's images")
@@ -144,7 +135,7 @@ def _key_and_value(text: str) -> tuple[str, Any]:
 
 
 def _asked_scores(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The score settings that the command line gives, as `hoiclip.prediction` names them."""
+    """The score settings that the command line gives, as `hoiclip.inference.predict` names them."""
     asked = {
         "top_k": arguments.top_k,
         "nms": _given(

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hoiclip.clip.torchscript import is_torchscript
 from hoiclip.errors import WeightsError
-from hoiclip.tensors import check_is_file
-from hoiclip.torchscript import is_torchscript
+from hoiclip.model.tensors import check_is_file
 
 _ZIP_START = b"PK\x03\x04"
 WRAPPERS = ("model", "model_state_dict", "state_dict")

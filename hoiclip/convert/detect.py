@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from hoiclip.clip_weights import convert_clip
+from hoiclip.clip.torchscript import is_torchscript
+from hoiclip.clip.weights import convert_clip
 from hoiclip.convert.checkpoint import WRAPPERS, Checkpoint, checkpoint_of, load_pickle
 from hoiclip.convert.detr import START_WEIGHTS, START_WEIGHTS_HEADS, convert_detr
 from hoiclip.convert.kinds import KINDS
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.verb_file import convert_verb_file
 from hoiclip.errors import WeightsError
-from hoiclip.files import sha256_file
-from hoiclip.torchscript import is_torchscript
+from hoiclip.util.files import sha256_file
 
 _NO_METHOD = ("detr", "clip", "verb")
 _SUFFIX = dict.fromkeys(KINDS, ".safetensors") | {"verb": ".parquet"}

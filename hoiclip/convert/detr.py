@@ -15,14 +15,14 @@ from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.key_map import check_fit, rename
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.sizes import detector_config
-from hoiclip.detr_file import DETR_HEADER
 from hoiclip.errors import WeightsError
-from hoiclip.files import atomic_file, sha256_file
 from hoiclip.formats.vocabularies import COCO_IDS, hico_det
 from hoiclip.model.detector_encoder import DetectorEncoder
+from hoiclip.model.detr_file import DETR_HEADER
 from hoiclip.model.instance_decoder import InstanceDecoder
+from hoiclip.model.tensors import HEADER_KEY, read_safetensors
 from hoiclip.set_prediction.warm_start import DETR_FRESH, DETR_KEY_MAP
-from hoiclip.tensors import HEADER_KEY, read_safetensors
+from hoiclip.util.files import atomic_file, sha256_file
 
 START_WEIGHTS_HEADS = ("class_embed.", "obj_class_embed.")
 """Heads that start weights have both of: DETR's own, and the one made of it."""
@@ -42,9 +42,9 @@ _OTHER_CLASSES = "its classes are not COCO's, so that nothing says what they are
 def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
     """Writes a DETR in this project's layout.
 
-    Names stay DETR's, which `hoiclip.detr_file` and `hoiclip.set_prediction.warm_start` map; all
-    decoder layers are kept. The class head loses the rows of COCO ids without a class; the header's
-    `objects` names the others in order, after which comes 'nothing'. The header's `model_detector`
+    Names stay DETR's, which `hoiclip.model.detr_file` and `hoiclip.set_prediction.warm_start`
+    map; all decoder layers are kept. The class head loses the rows of COCO ids without a class; the
+    header's `objects` names the others in order, after which comes 'nothing'. Its `model_detector`
     is the `model.detector` of params.yaml that fits. A head of other classes is left out, and the
     queries with it: such a file starts a training, but detects nothing.
 

@@ -31,10 +31,10 @@ from hoiclip.convert.setting import (
 )
 from hoiclip.convert.sizes import set_prediction_config
 from hoiclip.errors import WeightsError
+from hoiclip.inference.model_file import Detector
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
-from hoiclip.model_file import Detector
 
 MODEL = "model."
 _HEAD, _EVAL_HEAD, _OBJECT_HEAD = (

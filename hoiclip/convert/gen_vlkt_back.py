@@ -17,10 +17,10 @@ from hoiclip.convert.released import RELEASED, RELEASED_TRANSFORMS, released_sco
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.setting import Setting, check_known, published_settings
 from hoiclip.errors import WeightsError
-from hoiclip.files import atomic_file
+from hoiclip.inference.model_file import Detector, load_detector, only
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod
-from hoiclip.model_file import Detector, load_detector, only
+from hoiclip.util.files import atomic_file
 
 
 def release_gen_vlkt(src: str | Path, dst: str | Path, setting: str | None = None) -> Conversion:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hoiclip.clip_encoder import ClipVisual
+from hoiclip.clip.encoder import ClipVisual
 from hoiclip.convert.arguments import Arguments, read_arguments
 from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.key_map import KeyMap, check_fit, rename
@@ -27,11 +27,10 @@ from hoiclip.convert.report import Conversion
 from hoiclip.convert.setting import Setting, detect_setting
 from hoiclip.convert.sizes import set_prediction_config
 from hoiclip.errors import WeightsError
-from hoiclip.methods.hoiclip.config import Scoring
+from hoiclip.inference.model_file import Detector
+from hoiclip.methods.hoiclip.config import InteractionConfig, ModelConfig, Scoring, VerbConfig
 from hoiclip.methods.hoiclip.method import Hoiclip, tables_of_state
-from hoiclip.model.config import InteractionConfig, ModelConfig, VerbConfig
-from hoiclip.model.hoiclip import HOICLIP
-from hoiclip.model_file import Detector
+from hoiclip.methods.hoiclip.network import HOICLIP
 
 RELEASED_ENHANCEMENT = Scoring(k=10, weight=1.0, kind="sigmoid")
 
@@ -230,7 +229,7 @@ def model_config(checkpoint: Checkpoint, arguments: Arguments) -> ModelConfig:
 
 
 def clip_config(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Image tower of an OpenAI CLIP, as `hoiclip.clip_encoder.ClipVisual` takes it."""
+    """Image tower of an OpenAI CLIP, as `hoiclip.clip.encoder.ClipVisual` takes it."""
     width, _, patch, _ = checkpoint.shape("clip_model.visual.conv1.weight", 4)
     tokens, _ = checkpoint.shape("clip_model.visual.positional_embedding", 2)
     return {

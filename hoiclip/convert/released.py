@@ -15,7 +15,7 @@ from hoiclip.convert.key_map import KeyMap
 from hoiclip.convert.setting import Setting
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.errors import WeightsError
-from hoiclip.files import sha256_file
+from hoiclip.util.files import sha256_file
 
 RELEASED: Mapping[str, Any] = {
     **DETR,
@@ -80,7 +80,7 @@ def released_provenance(
 
 
 def released_scores(arguments: Arguments, setting: Setting) -> dict[str, Any]:
-    """How the released codes rank pairs, as `hoiclip.prediction.PredictConfig` names it."""
+    """How the released codes rank pairs, as `hoiclip.inference.predict.PredictConfig` names it."""
     nms = {
         "threshold": float(arguments["thres_nms"]) if arguments["use_nms_filter"] else 0.0,
         "human_power": float(arguments["nms_alpha"]),

@@ -11,8 +11,8 @@ import torch
 
 from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.errors import WeightsError
-from hoiclip.files import read_json
 from hoiclip.formats.vocabularies import hico_det, vcoco
+from hoiclip.util.files import read_json
 from hoiclip.vocabulary import Vocabulary
 
 DEFAULT, V_COCO = "default", "vcoco"

@@ -13,8 +13,8 @@ from hoiclip import schema
 from hoiclip.convert.checkpoint import check_plain
 from hoiclip.convert.report import Conversion
 from hoiclip.errors import WeightsError
-from hoiclip.files import sha256_file
 from hoiclip.formats.vocabularies import hico_det, vcoco
+from hoiclip.util.files import sha256_file
 
 SOURCE = "released"
 _UNIT_TOLERANCE = 1e-3

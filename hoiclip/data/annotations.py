@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from hoiclip import schema
 from hoiclip.data.instance_rows import InstanceRows
 from hoiclip.errors import InputError
-from hoiclip.files import atomic_folder
+from hoiclip.util.files import atomic_folder
 from hoiclip.vocabulary import Vocabulary
 
 OPTIONAL = ("unlabelled_people", "outside_vocabulary")

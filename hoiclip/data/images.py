@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from hoiclip.data.pixels import to_rgb, unread_kind
 from hoiclip.errors import InputError
-from hoiclip.files import atomic_folder
+from hoiclip.util.files import atomic_folder
 
 IMAGES_PER_SHARD = 1000
 Size = tuple[int, int]

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from hoiclip.config import check
-from hoiclip.ranges import Config, Pixels, Probability, Range
+from hoiclip.util.config import check
+from hoiclip.util.ranges import Config, Pixels, Probability, Range
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

@@ -13,8 +13,8 @@ from importlib import resources
 from itertools import zip_longest
 
 from hoiclip.errors import ParamsError
-from hoiclip.files import read_json
 from hoiclip.formats.vocabularies import hico_det
+from hoiclip.util.files import read_json
 from hoiclip.vocabulary import Vocabulary
 
 

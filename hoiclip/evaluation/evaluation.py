@@ -28,7 +28,7 @@ from hoiclip.evaluation.tables import BoxFrame
 from hoiclip.evaluation.vcoco import VcocoResult, evaluate_vcoco
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import INCLUSIVE_OFFSET
-from hoiclip.files import atomic_file, write_json
+from hoiclip.util.files import atomic_file, write_json
 from hoiclip.vocabulary import Vocabulary
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from hoiclip.evaluation.protocols import OverlapRule
-from hoiclip.overlap import row_iou
+from hoiclip.iou import row_iou
 
 PAIRS_PER_CHUNK = 1 << 18
 

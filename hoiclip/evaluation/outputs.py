@@ -14,7 +14,7 @@ from hoiclip import schema
 from hoiclip.evaluation.average_precision import exact_needed
 from hoiclip.evaluation.hico import SETTINGS, HicoResult
 from hoiclip.evaluation.protocols import PROTOCOLS
-from hoiclip.files import atomic_file
+from hoiclip.util.files import atomic_file
 
 CURVE_STEPS = 100
 

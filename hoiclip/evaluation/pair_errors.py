@@ -28,7 +28,7 @@ import numpy as np
 from hoiclip.evaluation.matching import Pairs, candidates, is_enough
 from hoiclip.evaluation.oracle import RIGHT, Errors, best_of, unfound
 from hoiclip.evaluation.protocols import Protocol
-from hoiclip.overlap import row_iou
+from hoiclip.iou import row_iou
 from hoiclip.vocabulary import Vocabulary
 
 NEAR = 0.1

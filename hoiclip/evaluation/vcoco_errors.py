@@ -28,7 +28,7 @@ from hoiclip.evaluation.oracle import RIGHT, Errors, best_of, unfound
 from hoiclip.evaluation.pair_errors import NEAR
 from hoiclip.evaluation.vcoco_matching import LEAST_OVERLAP, Detections, Matches
 from hoiclip.evaluation.vcoco_truth import Truth
-from hoiclip.overlap import row_iou
+from hoiclip.iou import row_iou
 
 DETECTION_KINDS = (
     "duplicate",

@@ -8,7 +8,7 @@ import numpy as np
 
 from hoiclip.evaluation.matching import Pairs, candidates, order_by_class
 from hoiclip.evaluation.vcoco_truth import Actions, Truth
-from hoiclip.overlap import row_iou
+from hoiclip.iou import row_iou
 from hoiclip.vocabulary import Vocabulary
 
 SCENARIOS = (1, 2)

@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from hoiclip.entry import guarded
 from hoiclip.errors import HoiclipError
 from hoiclip.experiments.collect import PLANS, plan_of
 from hoiclip.experiments.run import run_experiment
+from hoiclip.util.stage_main import guarded
 
 
 def main() -> int:

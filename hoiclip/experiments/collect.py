@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hoiclip.ablation import ABLATION_ROWS
-from hoiclip.config import read_params
 from hoiclip.errors import HoiclipError
 from hoiclip.experiments.plan import Experiment, ablation_plan, honesty_plan, seeds_plan
-from hoiclip.files import read_json, write_json
 from hoiclip.progress import say
 from hoiclip.schema import read_provenance
+from hoiclip.util.config import read_params
+from hoiclip.util.files import read_json, write_json
 
 VOCABULARY = Path("data/vocabulary.parquet")
 PLANS = {"seeds": seeds_plan, "ablation": ablation_plan, "honesty": honesty_plan}

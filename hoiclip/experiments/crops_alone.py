@@ -11,21 +11,21 @@ import pyarrow as pa
 import torch
 
 from hoiclip import schema
-from hoiclip.boxes import cxcywh_to_xyxy
-from hoiclip.clip_encoder import ClipVisual
-from hoiclip.clip_weights import load_clip
-from hoiclip.crops import crop, enclosing_box
+from hoiclip.clip.encoder import ClipVisual
+from hoiclip.clip.text_embeddings import read_text_embeddings
+from hoiclip.clip.weights import load_clip
 from hoiclip.data.annotations import Annotations
+from hoiclip.data.crops import crop, enclosing_box
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import to_tensor
-from hoiclip.detr_file import load_detr
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
+from hoiclip.model.boxes import cxcywh_to_xyxy
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.model.detr import Detr
+from hoiclip.model.detr_file import load_detr
 from hoiclip.progress import track
 from hoiclip.set_prediction.files import TrainPaths
-from hoiclip.text_embeddings import read_text_embeddings
 from hoiclip.vocabulary import Vocabulary
 
 LEAST_SCORE = 0.3  # of a detection that enters pairs

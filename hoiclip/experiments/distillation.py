@@ -19,7 +19,6 @@ from typing import Any
 import torch
 
 from hoiclip import schema
-from hoiclip.config import load, read_params
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import HoiclipError, ParamsError
@@ -28,17 +27,18 @@ from hoiclip.evaluation.outputs import metrics
 from hoiclip.experiments.crops_alone import score_crops_alone
 from hoiclip.experiments.run import CHECKPOINTS, DATA, with_overrides
 from hoiclip.experiments.teacher_alone import score_teacher_alone
-from hoiclip.files import file_identity, read_json, write_json
+from hoiclip.inference.model_file import load_detector, only
+from hoiclip.inference.predict import PredictConfig, predict
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
 from hoiclip.methods.clip_distill.last_epoch import select_last
 from hoiclip.methods.clip_distill.method import ClipDistill
 from hoiclip.methods.clip_distill.training import train
 from hoiclip.model.config import SetPredictionConfig
-from hoiclip.model_file import load_detector, only
-from hoiclip.prediction import PredictConfig, predict
 from hoiclip.progress import say
 from hoiclip.runtime import prepare
 from hoiclip.set_prediction.files import TrainPaths
+from hoiclip.util.config import load, read_params
+from hoiclip.util.files import file_identity, read_json, write_json
 
 CLASSES = Path("data/splits/classes.parquet")
 TEST = DATA / "annotations/test"

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from hoiclip import schema
-from hoiclip.config import load, read_params
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import ParamsError
@@ -22,14 +21,15 @@ from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.protocols import HICO, V_COCO, protocol_named
 from hoiclip.experiments.plan import Experiment
-from hoiclip.files import write_json
+from hoiclip.inference.model_file import load_detector, only
+from hoiclip.inference.predict import PredictConfig, predict
+from hoiclip.inference.selection import select_from_files
 from hoiclip.methods.hoiclip.build import build_hoiclip
 from hoiclip.methods.hoiclip.method import Hoiclip
-from hoiclip.model_file import load_detector, only
-from hoiclip.prediction import PredictConfig, predict
-from hoiclip.selection import select_from_files
 from hoiclip.set_prediction.files import TrainPaths
 from hoiclip.set_prediction.training import train
+from hoiclip.util.config import load, read_params
+from hoiclip.util.files import write_json
 from hoiclip.vocabulary import Vocabulary
 
 DATA = Path("data")

@@ -12,12 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
-from hoiclip.clip_weights import load_clip
+from hoiclip.clip.text_embeddings import read_text_embeddings
+from hoiclip.clip.weights import load_clip
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.experiments.crops_alone import LEAST_SCORE, TEMPERATURE
+from hoiclip.inference.pair_nms import pair_nms
+from hoiclip.inference.predict import PredictConfig, pair_nms_of
 from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
 from hoiclip.methods.clip_distill.classes import classes_of_object
 from hoiclip.methods.clip_distill.clip_scores import clip_scores
@@ -28,9 +31,6 @@ from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
 from hoiclip.methods.clip_distill.pairs import make_pairs
 from hoiclip.methods.clip_distill.teacher_alone import predict_by_teacher
 from hoiclip.methods.clip_distill.view import clip_view
-from hoiclip.pair_nms import pair_nms
-from hoiclip.prediction import PredictConfig, pair_nms_of
-from hoiclip.text_embeddings import read_text_embeddings
 from hoiclip.vocabulary import Vocabulary
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hoiclip.errors import InputError
-from hoiclip.files import not_utf8
+from hoiclip.util.files import not_utf8
 
 CHUNK = 1 << 22
 """Characters read at a time."""

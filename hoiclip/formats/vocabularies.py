@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from hoiclip.errors import InputError
-from hoiclip.files import read_json
 from hoiclip.formats.json_values import entries, like, mapping, text
+from hoiclip.util.files import read_json
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 _UNUSED_COCO_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from hoiclip.data.batch import Batch, ClipView
-from hoiclip.pair_nms import PairNms
-from hoiclip.ranges import Config
-from hoiclip.scored_pairs import ScoredPairs
+from hoiclip.inference.pair_nms import PairNms
+from hoiclip.inference.scored_pairs import ScoredPairs
+from hoiclip.util.ranges import Config
 from hoiclip.vocabulary import Vocabulary
 
 FrozenFeatures = tuple[Tensor, ...]

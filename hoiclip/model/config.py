@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from hoiclip.config import check
-from hoiclip.ranges import Config, Dropout, Layers, Range, Weight, Width
+from hoiclip.util.config import check
+from hoiclip.util.ranges import Config, Dropout, Layers, Range, Width
 
 # PyTorch 2.15's oneDNN corrupts the heap of a processor without AVX-512 in the backward pass of a
 # strided 1x1 convolution in channels_last that has fewer input channels, as a downsampling has.
@@ -81,52 +81,3 @@ class SetPredictionConfig(Config):
     num_queries: Annotated[int, Range(1, 10_000)]
     decoder_layers: Layers
     detector: DetectorConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class InteractionConfig(Config):
-    """Interaction decoder.
-
-    Attributes:
-        clip_attention: `shared` is knowledge integration (the paper), `separate` adds an attention
-            to CLIP's tokens of its own, `none` leaves CLIP's tokens out.
-        mask_detector_memory: whether V_d's padding is masked; the released models do not mask it.
-        heads: of every attention (paper: 8).
-        feed_forward: hidden width of feed-forward blocks (2048).
-        dropout: probability (0.1).
-    """
-
-    clip_attention: Literal["none", "separate", "shared"]
-    mask_detector_memory: bool
-    heads: Heads
-    feed_forward: Width
-    dropout: Dropout
-
-
-@dataclass(frozen=True, kw_only=True)
-class VerbConfig(Config):
-    """Verb adapter and classifier.
-
-    Attributes:
-        representation: where the verb vectors come from: `arithmetic` (the paper), `average`,
-            `text`; `none` leaves the verb classifier out.
-        weight: λ_v, weight of the verb logits (0.5 on HICO-DET, 0.1 on V-COCO).
-        adapter_hidden: hidden width of the adapter (256).
-    """
-
-    representation: Literal["none", "arithmetic", "average", "text"]
-    weight: Weight
-    adapter_hidden: Width
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig(SetPredictionConfig):
-    """HOICLIP's network.
-
-    Attributes:
-        interaction: interaction decoder.
-        verb: verb adapter and classifier.
-    """
-
-    interaction: InteractionConfig
-    verb: VerbConfig

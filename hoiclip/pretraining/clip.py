@@ -21,15 +21,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hoiclip.clip_encoder import OPENAI_MEAN, OPENAI_STD, ClipEncoder, build_clip, compact_tokens
-from hoiclip.clip_weights import save_clip
-from hoiclip.entry import guarded
-from hoiclip.files import sha256_file, write_json
+from hoiclip.clip.encoder import OPENAI_MEAN, OPENAI_STD, ClipEncoder, build_clip, compact_tokens
+from hoiclip.clip.weights import save_clip
 from hoiclip.pretraining.clip_batches import Captions, sample_batch
 from hoiclip.pretraining.clip_figures import evaluate
 from hoiclip.pretraining.corpus import RenderedScene, render_corpus
 from hoiclip.progress import say, track
-from hoiclip.ranges import (
+from hoiclip.toy.world import ALL_COMBINATIONS, SIZE
+from hoiclip.util.files import sha256_file, write_json
+from hoiclip.util.ranges import (
     BatchSize,
     Config,
     Count,
@@ -41,7 +41,7 @@ from hoiclip.ranges import (
     Width,
     number,
 )
-from hoiclip.toy.world import ALL_COMBINATIONS, SIZE
+from hoiclip.util.stage_main import guarded
 
 _MAX_LOGIT_SCALE = math.log(100.0)
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from hoiclip import pictures
 from hoiclip.evaluation.matching import Pairs
 from hoiclip.evaluation.oracle import RIGHT
 from hoiclip.evaluation.protocols import Offset
-from hoiclip.pictures import DrawnPair, Style
-from hoiclip.printable import printable
 from hoiclip.report.diagnosis import kind_name
 from hoiclip.report.inputs import Run
 from hoiclip.report.operating_point import OperatingPoint
+from hoiclip.util.printable import printable
+from hoiclip.visualization import draw_pairs
+from hoiclip.visualization.draw_pairs import DrawnPair, Style
 
 BY_HASH = 24
 WORST = 12
@@ -115,7 +115,7 @@ class Gallery:
         for pair, badge in pair_badges.items():
             of_pair = [row for row in rows if self._truth.pair[row] == pair]
             lines = [self._truth_line(row, query_badges) for row in of_pair]
-            style = pictures.FOUND if all(line.good for line in lines) else pictures.MISSED
+            style = draw_pairs.FOUND if all(line.good for line in lines) else draw_pairs.MISSED
             truth.append(self._drawn(self._truth, of_pair[0], badge, style))
             truth_lines.append((badge, lines))
         predicted, predicted_lines = self._predicted(places, pair_badges, query_badges)
@@ -175,7 +175,7 @@ class Gallery:
         for query, badge in query_badges.items():
             mine = [place for place in places if self._detections.pair[place] == query]
             lines = [self._prediction_line(place, pair_badges) for place in mine]
-            style = pictures.FOUND if all(line.good for line in lines) else pictures.FALSE_ALARM
+            style = draw_pairs.FOUND if all(line.good for line in lines) else draw_pairs.FALSE_ALARM
             drawn.append(self._drawn(self._detections, mine[0], badge, style))
             entries.append((badge, lines))
         return drawn, entries
@@ -221,8 +221,8 @@ def _in_order(values: np.ndarray) -> list[int]:
 def _panel(
     image: Image.Image, drawn: list[DrawnPair], entries: list[tuple[str, list[Line]]], what: str
 ) -> Panel:
-    picture = pictures.draw_pairs(image, drawn)
-    uri = "data:image/jpeg;base64," + base64.b64encode(pictures.jpeg(picture)).decode()
+    picture = draw_pairs.draw_pairs(image, drawn)
+    uri = "data:image/jpeg;base64," + base64.b64encode(draw_pairs.jpeg(picture)).decode()
     words = "; ".join(
         f"{badge}, {line.name}, {line.remark}" for badge, lines in entries for line in lines
     )

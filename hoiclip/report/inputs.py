@@ -15,8 +15,7 @@ from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import InputError
 from hoiclip.evaluation.protocols import V_COCO
-from hoiclip.files import sha256_file
-from hoiclip.method_summary import MethodSummary, method_file
+from hoiclip.methods.summary import MethodSummary, method_file
 from hoiclip.report.reading import (
     holds,
     read_csv,
@@ -26,6 +25,7 @@ from hoiclip.report.reading import (
     read_summaries,
     read_text,
 )
+from hoiclip.util.files import sha256_file
 from hoiclip.vocabulary import Vocabulary
 
 METRICS = ("protocol", "default.full", "default.rare", "default.non_rare", "known_object.full")

@@ -10,17 +10,18 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 
-from hoiclip import pictures, schema
-from hoiclip.data.addresses import told_text
+from hoiclip import schema
 from hoiclip.evaluation.matched_pairs import match_pairs
 from hoiclip.evaluation.protocols import HICO, PROTOCOL_TITLES, PROTOCOLS, V_COCO
-from hoiclip.files import atomic_file
+from hoiclip.fetch.addresses import told_text
 from hoiclip.report import charts, diagnosis, numbers, results
 from hoiclip.report.gallery import BY_HASH, STRIP, WORST, Gallery, by_hash
 from hoiclip.report.inputs import AFTER, BEFORE, RESULTS, ReportInputs, Run
 from hoiclip.report.operating_point import MISSES, operating_point, without_surplus_objects
 from hoiclip.report.published import HICO_DET, ROWS
 from hoiclip.schema import read_provenance
+from hoiclip.util.files import atomic_file
+from hoiclip.visualization import draw_pairs
 
 
 def build_report(
@@ -132,9 +133,9 @@ def _context(run: Run, source: Mapping[str, Any], published: str | None) -> dict
         "misses": _reasons(point.miss_reason, MISSES),
         "false_alarms": diagnosis.false_alarms(point.errors),
         "styles": {
-            "found": pictures.FOUND,
-            "missed": pictures.MISSED,
-            "false alarm": pictures.FALSE_ALARM,
+            "found": draw_pairs.FOUND,
+            "missed": draw_pairs.MISSED,
+            "false alarm": draw_pairs.FALSE_ALARM,
         },
         "strip": [gallery.named(i) for i in by_hash(image_ids, STRIP)],
         "by_hash": [gallery.card(i) for i in by_hash(image_ids, BY_HASH)],

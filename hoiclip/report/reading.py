@@ -12,7 +12,7 @@ from pyarrow import csv
 
 from hoiclip import schema
 from hoiclip.errors import InputError
-from hoiclip.files import read_json
+from hoiclip.util.files import read_json
 
 
 def read_text(path: Path) -> str:

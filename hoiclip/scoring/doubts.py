@@ -11,7 +11,7 @@ from hoiclip.evaluation.tables import ImageIndex
 from hoiclip.formats.annotations.frame import frame_notes
 from hoiclip.formats.predictions.people import PersonDetections
 from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
-from hoiclip.overlap import row_iou
+from hoiclip.iou import row_iou
 
 _LEAST_IOU = 0.5
 _IMAGES = 50

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hoiclip.data.transforms import TransformsConfig
-from hoiclip.ranges import Rate
 from hoiclip.set_prediction.criterion import LossConfig
 from hoiclip.set_prediction.matcher import MatchingConfig
 from hoiclip.training.config import OptimizationConfig
+from hoiclip.util.ranges import Rate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
-from hoiclip.ranges import Config, Power, Probability, Weight
+from hoiclip.model.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
 from hoiclip.set_prediction.matcher import HungarianMatcher, LayerOutputs
 from hoiclip.set_prediction.outputs import Outputs
 from hoiclip.set_prediction.targets import Targets
+from hoiclip.util.ranges import Config, Power, Probability, Weight
 
 PROBABILITY_FLOOR = 1e-4
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 import torch
 from torch.utils.data import Dataset
 
-from hoiclip.boxes import xyxy_to_cxcywh
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.batch import ClipView, Sample, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import TransformsConfig, View, augment, to_tensor
+from hoiclip.model.boxes import xyxy_to_cxcywh
 from hoiclip.set_prediction.batch import LabelledBatch
 from hoiclip.set_prediction.targets import Targets
 from hoiclip.vocabulary import Vocabulary

@@ -24,7 +24,7 @@ class TrainPaths:
         classes: classes.parquet.
         images: folder of its images.
         text_embeddings: cache.
-        clip: file of `hoiclip.clip_weights.save_clip`.
+        clip: file of `hoiclip.clip.weights.save_clip`.
         detector: DETR's weights, safetensors under DETR's names.
         verb_vectors: cache; None where the method has no verb classifier.
     """

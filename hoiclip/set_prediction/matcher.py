@@ -9,9 +9,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from hoiclip.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
-from hoiclip.ranges import Config, Weight
+from hoiclip.model.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
 from hoiclip.set_prediction.targets import Targets
+from hoiclip.util.ranges import Config, Weight
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoiclip.boxes import cxcywh_to_xyxy
 from hoiclip.data.batch import Batch
+from hoiclip.inference.postprocess import postprocess
+from hoiclip.inference.scored_pairs import ScoredPairs
 from hoiclip.methods.contract import (
     FrozenFeatures,
     Method,
@@ -18,9 +19,8 @@ from hoiclip.methods.contract import (
     RankSettings,
     ScoringT,
 )
+from hoiclip.model.boxes import cxcywh_to_xyxy
 from hoiclip.model.config import SetPredictionConfig
-from hoiclip.postprocess import postprocess
-from hoiclip.scored_pairs import ScoredPairs
 from hoiclip.set_prediction.batch import LabelledBatch
 from hoiclip.set_prediction.outputs import Outputs
 from hoiclip.set_prediction.parameter_groups import DetectorRates

@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
-from hoiclip.config import load
-from hoiclip.model_file import LARGEST_SCALE, Detector
+from hoiclip.inference.model_file import LARGEST_SCALE, Detector
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.criterion import Criterion
 from hoiclip.set_prediction.dataset import TrainingDataset
@@ -17,6 +16,7 @@ from hoiclip.set_prediction.matcher import HungarianMatcher
 from hoiclip.set_prediction.method import SetPrediction
 from hoiclip.training.features import CachedFeatures, ComputedFeatures
 from hoiclip.training.trainer import Features, Log, Trainer, start
+from hoiclip.util.config import load
 from hoiclip.vocabulary import Vocabulary
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from hoiclip.ranges import (
+from hoiclip.util.ranges import (
     BatchSize,
     Config,
     Count,

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hoiclip.errors import InputError
-from hoiclip.files import atomic_file, atomic_folder
-from hoiclip.state_file import StateFile
+from hoiclip.resume.state_file import StateFile
+from hoiclip.util.files import atomic_file, atomic_folder
 
 
 @dataclass
@@ -41,7 +41,7 @@ class ResumeFolder:
     Args:
         root: folder of all such folders.
         key: JSON mapping of data (hashes), method and optimisation, see `StateFile`.
-        code: of `hoiclip.source_code.loaded_code`.
+        code: of `hoiclip.resume.source_code.loaded_code`.
     """
 
     def __init__(self, root: Path, key: Mapping[str, Any], code: Mapping[str, str]) -> None:

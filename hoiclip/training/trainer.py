@@ -15,15 +15,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from hoiclip import schema
 from hoiclip.errors import NonFiniteLossError, ParamsError
-from hoiclip.files import file_identity
 from hoiclip.methods.contract import FrozenFeatures, Method, TrainingBatch, TrainingData
 from hoiclip.progress import say, track
+from hoiclip.resume.source_code import loaded_code
+from hoiclip.resume.state_file import settings
 from hoiclip.runtime import prepare
-from hoiclip.source_code import loaded_code
-from hoiclip.state_file import settings
 from hoiclip.training.config import OptimizationConfig
 from hoiclip.training.optimizer import build_optimizer
 from hoiclip.training.state import Progress, ResumeFolder
+from hoiclip.util.files import file_identity
 
 STEPS_PER_RECORD = 20
 BatchT = TypeVar("BatchT", bound=TrainingBatch)

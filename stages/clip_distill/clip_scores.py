@@ -4,9 +4,9 @@ from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip import schema
-from hoiclip.clip_weights import load_clip
+from hoiclip.clip.text_embeddings import read_text_embeddings
+from hoiclip.clip.weights import load_clip
 from hoiclip.data.images import ImageStore
-from hoiclip.entry import run_stage
 from hoiclip.methods.clip_distill.caches import (
     image_scores_table,
     read_detections,
@@ -23,7 +23,7 @@ from hoiclip.methods.clip_distill.inputs import (
 from hoiclip.methods.clip_distill.pairs import make_pairs
 from hoiclip.methods.clip_distill.view import clip_view
 from hoiclip.runtime import prepare
-from hoiclip.text_embeddings import read_text_embeddings
+from hoiclip.util.stage_main import run_stage
 from hoiclip.vocabulary import Vocabulary
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip import schema
 from hoiclip.data.images import ImageStore
-from hoiclip.entry import run_stage
 from hoiclip.methods.clip_distill.caches import detections_table
 from hoiclip.methods.clip_distill.detect import ObjectDetector, detect_images
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings, detections_origin
 from hoiclip.progress import say
 from hoiclip.runtime import prepare
+from hoiclip.util.stage_main import run_stage
 from hoiclip.vocabulary import Vocabulary
 
 

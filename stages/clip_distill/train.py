@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip.entry import run_stage
 from hoiclip.methods.clip_distill.inputs import DistillPaths
 from hoiclip.methods.clip_distill.training import train
+from hoiclip.util.stage_main import run_stage
 from stages.live import live_log
 
 OUT = Path("runs/clip_distill/train")

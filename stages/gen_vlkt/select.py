@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip.entry import run_stage
+from hoiclip.inference.selection import select_from_files
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod
-from hoiclip.selection import select_from_files
+from hoiclip.util.stage_main import run_stage
 
 
 def main(params: Path) -> dict:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip.entry import run_stage
-from hoiclip.method_summary import MethodSummary
+from hoiclip.inference.test_images import predict_test
 from hoiclip.methods.hoiclip.method import Hoiclip
-from hoiclip.test_predictions import predict_test
+from hoiclip.methods.summary import MethodSummary
+from hoiclip.util.stage_main import run_stage
 
 MODEL = Path("runs/hoiclip/select/model.safetensors")
 OUT = Path("runs/hoiclip/predict")

@@ -5,20 +5,20 @@ from typing import Any
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip import schema
-from hoiclip.clip_weights import load_clip
-from hoiclip.config import load
+from hoiclip.clip.text_embeddings import read_text_embeddings
+from hoiclip.clip.weights import load_clip
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
-from hoiclip.entry import run_stage
-from hoiclip.files import file_identity, sha256_file, sha256_files
 from hoiclip.progress import track
+from hoiclip.resume.source_code import loaded_code
+from hoiclip.resume.state_file import settings
 from hoiclip.runtime import prepare
-from hoiclip.source_code import loaded_code
-from hoiclip.state_file import settings
-from hoiclip.text_embeddings import read_text_embeddings
-from hoiclip.verb_cache import read_verb_vectors
-from hoiclip.verb_sums import SumsFile, sum_features
-from hoiclip.verb_vectors import VerbVectorsConfig, verb_vectors_table
+from hoiclip.util.config import load
+from hoiclip.util.files import file_identity, sha256_file, sha256_files
+from hoiclip.util.stage_main import run_stage
+from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig, verb_vectors_table
+from hoiclip.verb_vectors.feature_sums import SumsFile, sum_features
+from hoiclip.verb_vectors.table import read_verb_vectors
 from hoiclip.vocabulary import Vocabulary
 
 VOCABULARY = Path("data/vocabulary.parquet")

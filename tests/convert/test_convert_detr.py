@@ -7,21 +7,22 @@ import pytest
 import torch
 from fake_checkpoint import REAL, Sizes, detr_shapes, random_state
 
-from hoiclip.config import from_mapping
 from hoiclip.convert.sniff import convert
-from hoiclip.data.toy import toy_vocabulary
-from hoiclip.detr_file import load_detr, read_detr
+from hoiclip.datasets.toy import toy_vocabulary
 from hoiclip.errors import WeightsError
+from hoiclip.methods.hoiclip.config import InteractionConfig, ModelConfig, VerbConfig
+from hoiclip.methods.hoiclip.network import HOICLIP, Tables
 from hoiclip.methods.hoiclip.warm_start import WARM_START
-from hoiclip.model.config import DetectorConfig, InteractionConfig, ModelConfig, VerbConfig
+from hoiclip.model.config import DetectorConfig
 from hoiclip.model.detector_encoder import DetectorEncoder
-from hoiclip.model.hoiclip import HOICLIP, Tables
+from hoiclip.model.detr_file import load_detr, read_detr
+from hoiclip.model.tensors import read_safetensors
 from hoiclip.set_prediction.warm_start import (
     DETR_FRESH,
     DETR_KEY_MAP,
     warm_start_from_detr,
 )
-from hoiclip.tensors import read_safetensors
+from hoiclip.util.config import from_mapping
 
 SPEC = Path(__file__).parents[3] / "shared" / "spec"
 LAYERS = 3

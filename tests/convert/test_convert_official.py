@@ -16,7 +16,7 @@ from PIL import Image
 from reference_network import clip_tokens, reference_outputs, reference_scores
 
 from hoiclip import schema
-from hoiclip.clip_encoder import ClipVisual
+from hoiclip.clip.encoder import ClipVisual
 from hoiclip.convert.arguments import read_arguments
 from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.key_map import rename
@@ -28,12 +28,12 @@ from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import WeightsError
 from hoiclip.formats.vocabularies import hico_det, vcoco
+from hoiclip.inference.model_file import load_detector
+from hoiclip.inference.predict import predict
 from hoiclip.methods.hoiclip.config import Scoring
 from hoiclip.methods.hoiclip.method import tables_of_state
+from hoiclip.methods.hoiclip.network import HOICLIP
 from hoiclip.methods.registry import method_named
-from hoiclip.model.hoiclip import HOICLIP
-from hoiclip.model_file import load_detector
-from hoiclip.prediction import predict
 
 SPEC = Path(__file__).parents[3] / "shared" / "spec"
 SETTINGS = ["default", "rare_first", "unseen_verb", "vcoco"]

@@ -10,15 +10,15 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from hoiclip import schema
-from hoiclip.clip_encoder import build_clip
-from hoiclip.clip_weights import load_clip
+from hoiclip.clip.encoder import build_clip
+from hoiclip.clip.weights import load_clip
 from hoiclip.convert.detect import convert_file
 from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.sniff import convert
 from hoiclip.errors import WeightsError
 from hoiclip.formats.vocabularies import hico_det, vcoco
-from hoiclip.tensors import read_safetensors
-from hoiclip.verb_cache import read_verb_vectors
+from hoiclip.model.tensors import read_safetensors
+from hoiclip.verb_vectors.table import read_verb_vectors
 
 CASE = Path(__file__).parents[3] / "shared/cases/convert-pre-2branch/detr-r50-pre-2branch-hico.pth"
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hoiclip.data.image_checks import UNREADABLE, ListedImage, examine
 from hoiclip.data.images import decode
+from hoiclip.datasets.image_checks import UNREADABLE, ListedImage, examine
 from hoiclip.errors import InputError
 
 CASES = Path(__file__).resolve().parents[3] / "shared/cases/images-16bit"

@@ -9,11 +9,11 @@ import raw_data
 import yaml
 
 from hoiclip import schema
-from hoiclip.config import load
-from hoiclip.data import image_checks
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.sources.config import DatasetConfig
-from hoiclip.data.sources.prepare import plan, prepare
+from hoiclip.datasets import image_checks
+from hoiclip.datasets.config import DatasetConfig
+from hoiclip.datasets.prepare import plan, prepare
+from hoiclip.util.config import load
 from pipelines.profile import apply_profile
 
 ROOT = Path(__file__).parents[2]

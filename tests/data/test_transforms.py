@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from torchvision.transforms import functional as TF
 
-from hoiclip.clip_encoder import ClipVisual
+from hoiclip.clip.encoder import ClipVisual
 from hoiclip.data.transforms import (
     MEAN,
     STD,

@@ -19,8 +19,8 @@ from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.set_prediction.criterion import Criterion, LossConfig
 from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.set_prediction.matcher import HungarianMatcher, MatchingConfig
-from hoiclip.verb_sums import sum_features
-from hoiclip.verb_vectors import verb_vectors
+from hoiclip.verb_vectors.arithmetic import verb_vectors
+from hoiclip.verb_vectors.feature_sums import sum_features
 from hoiclip.vocabulary import Hoi, Vocabulary
 
 SHARED = Path(__file__).parents[3] / "shared"

@@ -15,7 +15,7 @@ from hoiclip.experiments.collect import (
     run_plan,
 )
 from hoiclip.experiments.plan import ablation_plan, experiment, honesty_plan, seeds_plan
-from hoiclip.files import read_json, write_json
+from hoiclip.util.files import read_json, write_json
 
 EXPERIMENTS = [experiment("base", "full", seed, 4, 3) for seed in range(4)]
 

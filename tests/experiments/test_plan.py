@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from hoiclip.config import read_params
 from hoiclip.experiments import plan
 from hoiclip.experiments.plan import (
     SEEDS,
@@ -12,6 +11,7 @@ from hoiclip.experiments.plan import (
     seeds_plan,
 )
 from hoiclip.experiments.run import with_overrides
+from hoiclip.util.config import read_params
 
 EPOCHS, DROP = 16, 12
 PLANS = [seeds_plan, ablation_plan, honesty_plan]

@@ -10,16 +10,16 @@ import pytest
 from label_free_world import QUERIES, save_detector
 
 from hoiclip import schema
-from hoiclip.clip_weights import load_clip
-from hoiclip.config import from_mapping
+from hoiclip.clip.text_embeddings import read_text_embeddings
+from hoiclip.clip.weights import load_clip
 from hoiclip.data.images import ImageStore
-from hoiclip.detr_file import load_detr
 from hoiclip.experiments.crops_alone import predict_by_crops
 from hoiclip.experiments.teacher_alone import best_pairs, clip_scale, predict_rows, teacher_rows
+from hoiclip.inference.predict import NmsConfig, PredictConfig
 from hoiclip.methods.clip_distill.config import ClipDistillConfig
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
-from hoiclip.prediction import NmsConfig, PredictConfig
-from hoiclip.text_embeddings import read_text_embeddings
+from hoiclip.model.detr_file import load_detr
+from hoiclip.util.config import from_mapping
 
 IMAGES = 6
 SCALE = 31.0

@@ -12,7 +12,7 @@ import pytest
 
 from hoiclip.cli import build_parser, main
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.sources import hico_det, vcoco
+from hoiclip.datasets import hico_det, vcoco
 from hoiclip.formats.annotations import own
 from hoiclip.formats.annotations.source import SourceOptions
 from hoiclip.formats.registry import ANNOTATION_FORMATS, PREDICTION_FORMATS, Format

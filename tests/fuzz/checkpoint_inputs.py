@@ -16,7 +16,7 @@ from fake_gen_vlkt import gen_vlkt_file
 from hypothesis import strategies as st
 from layouts import HICO
 
-from hoiclip.clip_encoder import build_clip
+from hoiclip.clip.encoder import build_clip
 from hoiclip.formats.vocabularies import vcoco
 
 CLIP = {

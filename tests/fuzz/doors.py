@@ -14,25 +14,25 @@ import state_inputs
 import test_reader_fuzz
 
 from hoiclip.cli import main as command
-from hoiclip.clip_weights import load_clip
-from hoiclip.config import load
-from hoiclip.data.archives import unpack
-from hoiclip.data.sources import prepare as sources
-from hoiclip.data.sources.config import DatasetConfig
+from hoiclip.clip.prompts import PromptTemplates
+from hoiclip.clip.weights import load_clip
 from hoiclip.data.splits import SplitsConfig
-from hoiclip.entry import fail
+from hoiclip.datasets import prepare as sources
+from hoiclip.datasets.config import DatasetConfig
 from hoiclip.errors import HoiclipError
+from hoiclip.fetch.archives import unpack
+from hoiclip.fetch.weights import WeightsConfig
 from hoiclip.formats.predictions import matlab_cells
+from hoiclip.inference.predict import PredictConfig
+from hoiclip.inference.selection import SelectConfig
 from hoiclip.methods.hoiclip.config import HoiclipConfig
 from hoiclip.model.config import SetPredictionConfig
-from hoiclip.prediction import PredictConfig
-from hoiclip.prompts import PromptTemplates
-from hoiclip.selection import SelectConfig
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.training.state import ResumeFolder
-from hoiclip.verb_sums import SumsFile
-from hoiclip.verb_vectors import VerbVectorsConfig
-from hoiclip.weights import WeightsConfig
+from hoiclip.util.config import load
+from hoiclip.util.stage_main import fail
+from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig
+from hoiclip.verb_vectors.feature_sums import SumsFile
 from pipelines.errors import PipelineError
 from pipelines.overrides import apply_overrides
 from stages.evaluate import EvaluateConfig

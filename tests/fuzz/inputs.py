@@ -47,10 +47,10 @@ from scipy.io import savemat
 from state_inputs import states
 from test_scoring_vcoco import write as write_vcoco
 
-from hoiclip.clip_encoder import build_clip
-from hoiclip.clip_weights import save_clip
+from hoiclip.clip.encoder import build_clip
+from hoiclip.clip.weights import save_clip
 from hoiclip.convert.sniff import convert
-from hoiclip.tensors import HEADER_KEY, read_safetensors
+from hoiclip.model.tensors import HEADER_KEY, read_safetensors
 
 ROOT = Path(__file__).resolve().parents[2]
 

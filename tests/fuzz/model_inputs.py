@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 
-from hoiclip.tensors import HEADER_KEY, read_safetensors
+from hoiclip.model.tensors import HEADER_KEY, read_safetensors
 
 NUMBERS = st.sampled_from(
     ["0", "-1", "1", "2", "1e3", "0.5", "nan", "inf", "-inf", "1e400", "9" * 30, "", "x", "²", "--"]

@@ -12,7 +12,7 @@ from checkpoint_inputs import damaged_state
 from damage import STRANGE, damaged_bytes
 from hypothesis import strategies as st
 
-from hoiclip.state_file import StateFile
+from hoiclip.resume.state_file import StateFile
 from hoiclip.training.state import Progress, ResumeFolder
 
 # Folder, key and code of the work.

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hoiclip.model.classifiers import ObjectClassifier, TextClassifier, VerbClassifier
+from hoiclip.methods.hoiclip.verb_classifier import VerbClassifier
+from hoiclip.model.classifiers import ObjectClassifier, TextClassifier
 
 
 @pytest.fixture(autouse=True)

@@ -15,21 +15,21 @@ import pytest
 import yaml
 
 from hoiclip.ablation import ABLATION_ROWS
-from hoiclip.config import chosen_method, load
-from hoiclip.data.sources.config import DatasetConfig
+from hoiclip.clip.prompts import PromptTemplates
 from hoiclip.data.splits import SplitsConfig
+from hoiclip.datasets.config import DatasetConfig
 from hoiclip.evaluation.evaluation import EvaluateConfig
+from hoiclip.fetch.weights import WeightsConfig
+from hoiclip.inference.predict import PredictConfig
+from hoiclip.inference.selection import SelectConfig
 from hoiclip.methods.clip_distill.config import ClipDistillConfig
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig
 from hoiclip.methods.hoiclip.config import HoiclipConfig
 from hoiclip.model.config import SetPredictionConfig
-from hoiclip.prediction import PredictConfig
-from hoiclip.prompts import PromptTemplates
 from hoiclip.report.published import ROWS, ReportConfig
-from hoiclip.selection import SelectConfig
 from hoiclip.set_prediction.config import TrainConfig
-from hoiclip.verb_vectors import VerbVectorsConfig
-from hoiclip.weights import WeightsConfig
+from hoiclip.util.config import chosen_method, load
+from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig
 from pipelines.errors import PipelineError
 from pipelines.profile import apply_profile, main, profile_names, read_profile
 

@@ -17,11 +17,11 @@ from PIL import Image
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import write_shards
-from hoiclip.files import write_json
-from hoiclip.method_summary import MethodSummary
+from hoiclip.methods.summary import MethodSummary
 from hoiclip.report.inputs import ReportInputs
 from hoiclip.toy import world
 from hoiclip.toy.drawing import render
+from hoiclip.util.files import write_json
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 SCRIPT = "<script>alert(1)</script>"

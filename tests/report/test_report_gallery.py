@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 from report_run import write_run
 
-from hoiclip import pictures
 from hoiclip.evaluation.matched_pairs import match_pairs
 from hoiclip.evaluation.protocols import HICO
 from hoiclip.report.gallery import Gallery, by_hash, letters
 from hoiclip.report.inputs import Run
 from hoiclip.report.operating_point import operating_point
+from hoiclip.visualization import draw_pairs
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +50,18 @@ def test_a_card_names_the_same_matches_on_both_sides(gallery):
 
 def test_misses_and_false_alarms_are_drawn_as_such(gallery, monkeypatch):
     drawn = []
-    draw = pictures.draw_pairs
+    draw = draw_pairs.draw_pairs
     monkeypatch.setattr(
-        pictures, "draw_pairs", lambda image, pairs: drawn.append(pairs) or draw(image, pairs)
+        draw_pairs, "draw_pairs", lambda image, pairs: drawn.append(pairs) or draw(image, pairs)
     )
     for image_id in range(12):
         drawn.clear()
         card = gallery.card(image_id)
-        sides = (card.truth, pictures.MISSED), (card.prediction, pictures.FALSE_ALARM)
+        sides = (card.truth, draw_pairs.MISSED), (card.prediction, draw_pairs.FALSE_ALARM)
         for pairs, (panel, bad) in zip(drawn, sides, strict=True):
             assert [pair.label for pair in pairs] == [badge for badge, _ in panel.entries]
             assert [pair.style for pair in pairs] == [
-                pictures.FOUND if all(line.good for line in lines) else bad
+                draw_pairs.FOUND if all(line.good for line in lines) else bad
                 for _, lines in panel.entries
             ]
 

@@ -9,7 +9,6 @@ from test_report_page import Page, build
 
 from hoiclip import schema
 from hoiclip.ablation import ABLATION_ROWS
-from hoiclip.config import from_mapping
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.methods.registry import METHODS, method_named
 from hoiclip.report.inputs import ReportInputs, Run
@@ -22,6 +21,7 @@ from hoiclip.report.published import (
     Published,
     ReportConfig,
 )
+from hoiclip.util.config import from_mapping
 
 
 @pytest.fixture

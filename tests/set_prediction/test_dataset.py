@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 
 from hoiclip import schema
-from hoiclip.boxes import cxcywh_to_xyxy
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import TransformsConfig, to_tensor
+from hoiclip.model.boxes import cxcywh_to_xyxy
 from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 

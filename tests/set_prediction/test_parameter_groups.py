@@ -3,10 +3,10 @@ import dataclasses
 import pytest
 import torch
 
-from hoiclip.config import from_mapping
 from hoiclip.set_prediction import parameter_groups as module
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.training.optimizer import build_optimizer
+from hoiclip.util.config import from_mapping
 
 
 @pytest.fixture

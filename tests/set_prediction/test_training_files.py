@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from hoiclip import schema
-from hoiclip.model_file import LARGEST_SCALE
+from hoiclip.inference.model_file import LARGEST_SCALE
 from hoiclip.set_prediction.files import TrainData
 
 

@@ -8,17 +8,18 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from hoiclip import schema, source_code
+from hoiclip import schema
 from hoiclip.errors import InputError, NonFiniteLossError, ParamsError
-from hoiclip.files import file_identity
+from hoiclip.inference.model_file import load_detector
 from hoiclip.methods.gen_vlkt.build import build_gen_vlkt
 from hoiclip.methods.hoiclip.build import build_hoiclip
 from hoiclip.methods.registry import method_named
-from hoiclip.model_file import load_detector
+from hoiclip.resume import source_code
+from hoiclip.resume.source_code import syntax_sha256
+from hoiclip.resume.state_file import ACCEPT_CODE
 from hoiclip.set_prediction import training
-from hoiclip.source_code import syntax_sha256
-from hoiclip.state_file import ACCEPT_CODE
 from hoiclip.training.trainer import Trainer, weights_name
+from hoiclip.util.files import file_identity
 
 BUILDS = {"hoiclip": build_hoiclip, "gen_vlkt": build_gen_vlkt}
 

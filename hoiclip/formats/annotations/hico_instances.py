@@ -11,7 +11,6 @@ import numpy as np
 
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.files import read_json
 from hoiclip.formats import json_columns, json_values
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.classes import listed_ids, mapped, names_of
@@ -21,6 +20,7 @@ from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.annotations.source_rows import SourceInteractions, boxes_of_pairs
 from hoiclip.formats.content import Content
 from hoiclip.formats.vocabularies import SHIPPED, hico_det
+from hoiclip.util.files import read_json
 from hoiclip.vocabulary import Vocabulary
 
 ONE_BASED_INCLUSIVE = np.array([-1.0, -1.0, 0.0, 0.0])

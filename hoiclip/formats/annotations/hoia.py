@@ -10,7 +10,6 @@ import numpy as np
 
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.files import read_json
 from hoiclip.formats import json_columns, json_values
 from hoiclip.formats.annotations import hoia_numbering
 from hoiclip.formats.annotations.assemble import assemble
@@ -30,6 +29,7 @@ from hoiclip.formats.annotations.source_rows import (
 from hoiclip.formats.content import Content
 from hoiclip.formats.json_stream import list_entries
 from hoiclip.formats.vocabularies import hico_det, vcoco
+from hoiclip.util.files import read_json
 from hoiclip.vocabulary import Vocabulary
 
 ZERO_BASED_INCLUSIVE = np.array([0.0, 0.0, 1.0, 1.0])

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.files import read_json
 from hoiclip.formats import json_columns, json_values
 from hoiclip.formats.annotations import own_csv
 from hoiclip.formats.annotations.assemble import assemble
@@ -32,6 +31,7 @@ from hoiclip.formats.annotations.source_rows import (
 )
 from hoiclip.formats.content import Content
 from hoiclip.formats.vocabularies import read_vocabulary
+from hoiclip.util.files import read_json
 from hoiclip.vocabulary import Vocabulary
 
 

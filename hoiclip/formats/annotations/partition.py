@@ -12,11 +12,11 @@ from typing import Any
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.files import atomic_folder
 from hoiclip.formats.annotations.findings import REPORT, ReadReport
 from hoiclip.formats.annotations.hoia_numbering import NAMES, Numbering, named_numbering
 from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.content import Content
+from hoiclip.util.files import atomic_folder
 from hoiclip.vocabulary import Vocabulary
 
 _VOCABULARY_FOLDERS = (".", "..", "../..")

@@ -13,7 +13,6 @@ import pyarrow as pa
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.files import not_utf8, read_json
 from hoiclip.formats import json_values
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.coco import CocoAnnotation, CocoInstances
@@ -30,6 +29,7 @@ from hoiclip.formats.annotations.source_rows import (
 from hoiclip.formats.content import Content
 from hoiclip.formats.vocabularies import COCO_IDS, vcoco
 from hoiclip.schema import numpy_to_fixed_lists
+from hoiclip.util.files import not_utf8, read_json
 from hoiclip.vocabulary import Vocabulary
 
 _NO_ANNOTATION = 0

@@ -12,7 +12,6 @@ import numpy as np
 
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.files import read_json
 from hoiclip.formats import json_columns, json_values
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.classes import listed_ids, mapped, names_of
@@ -23,6 +22,7 @@ from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.annotations.source_rows import UNKNOWN, SourceInteractions, boxes_of_pairs
 from hoiclip.formats.content import Content
 from hoiclip.formats.vocabularies import vcoco
+from hoiclip.util.files import read_json
 from hoiclip.vocabulary import Vocabulary
 
 _BACKGROUND = "background"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from hoiclip.config import check
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.model.config import Heads
-from hoiclip.ranges import (
+from hoiclip.training.config import OptimizationConfig
+from hoiclip.util.config import check
+from hoiclip.util.ranges import (
     BatchSize,
     Config,
     Count,
@@ -22,7 +23,6 @@ from hoiclip.ranges import (
     Weight,
     Workers,
 )
-from hoiclip.training.config import OptimizationConfig
 
 Branch = Literal["global", "union", "instance"]
 

@@ -10,15 +10,15 @@ import pyarrow as pa
 import torch
 from torch.utils.data import DataLoader
 
-from hoiclip.boxes import cxcywh_to_xyxy
 from hoiclip.data.batch import Batch, InferenceDataset, collate
 from hoiclip.data.images import ImageStore
-from hoiclip.detr_file import PretrainedDetr, load_detr
 from hoiclip.errors import WeightsError
 from hoiclip.methods.clip_distill.config import DetectionsConfig, PassConfig
 from hoiclip.methods.clip_distill.detections import Detections, keep_detections
+from hoiclip.model.boxes import cxcywh_to_xyxy
 from hoiclip.model.config import DetectorConfig
 from hoiclip.model.detr import Detr
+from hoiclip.model.detr_file import PretrainedDetr, load_detr
 from hoiclip.progress import track
 from hoiclip.vocabulary import Vocabulary
 
@@ -68,7 +68,7 @@ class ObjectDetector:
     def read(
         cls, path: Path, config: DetectorConfig, num_queries: int | None, vocabulary: Vocabulary
     ) -> ObjectDetector:
-        """The detector of a file; see `hoiclip.detr_file.load_detr`.
+        """The detector of a file; see `hoiclip.model.detr_file.load_detr`.
 
         Raises:
             WeightsError: the file is no such detector, or knows too little of the vocabulary.

@@ -9,9 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from hoiclip import schema
-from hoiclip.config import from_mapping, load, read_params
 from hoiclip.errors import ParamsError
-from hoiclip.files import sha256_file
 from hoiclip.methods.clip_distill.caches import (
     ImageCosines,
     PairCosines,
@@ -23,6 +21,8 @@ from hoiclip.methods.clip_distill.classes import ObjectClasses, classes_of_objec
 from hoiclip.methods.clip_distill.config import ClipDistillConfig
 from hoiclip.methods.clip_distill.detections import Detections
 from hoiclip.model.config import DetectorConfig
+from hoiclip.util.config import from_mapping, load, read_params
+from hoiclip.util.files import sha256_file
 from hoiclip.vocabulary import Vocabulary
 
 
@@ -35,7 +35,7 @@ class DistillPaths:
         image_table: rows of `schema.IMAGES`.
         images: folder of these images.
         text_embeddings: cache.
-        clip: file of `hoiclip.clip_weights.save_clip`.
+        clip: file of `hoiclip.clip.weights.save_clip`.
         detector: file of a DETR.
         detections: cache.
         image_scores: cache.

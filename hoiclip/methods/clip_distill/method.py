@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoiclip.clip_config import check_clip_config
-from hoiclip.clip_encoder import ClipFeatures, ClipVisual
-from hoiclip.config import check, from_mapping, load
+from hoiclip.clip.config import check_clip_config
+from hoiclip.clip.encoder import ClipFeatures, ClipVisual
+from hoiclip.clip.text_embeddings import TextEmbeddings
 from hoiclip.data.batch import Batch, ClipView
-from hoiclip.detr_file import PretrainedDetr
+from hoiclip.inference.pair_nms import PairNms, pair_nms
+from hoiclip.inference.scored_pairs import ScoredPairs
 from hoiclip.methods.clip_distill.batch import join_pairs
 from hoiclip.methods.clip_distill.classes import classes_of_object
 from hoiclip.methods.clip_distill.config import (
@@ -39,11 +40,10 @@ from hoiclip.methods.clip_distill.view import clip_view
 from hoiclip.methods.contract import FrozenFeatures, Method, NotFiniteError, RankSettings, Rates
 from hoiclip.model.config import DetectorConfig
 from hoiclip.model.detr import Detr
-from hoiclip.pair_nms import PairNms, pair_nms
-from hoiclip.ranges import Config, Layers
-from hoiclip.restore import restore_module
-from hoiclip.scored_pairs import ScoredPairs
-from hoiclip.text_embeddings import TextEmbeddings
+from hoiclip.model.detr_file import PretrainedDetr
+from hoiclip.model.restore import restore_module
+from hoiclip.util.config import check, from_mapping, load
+from hoiclip.util.ranges import Config, Layers
 from hoiclip.vocabulary import Vocabulary
 
 

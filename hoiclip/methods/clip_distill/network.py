@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
-from hoiclip.config import check
 from hoiclip.methods.clip_distill.batch import PairBatch
 from hoiclip.methods.clip_distill.config import StudentConfig
 from hoiclip.methods.clip_distill.texts import ClassTexts, TextTables
 from hoiclip.model.layers import xavier_uniform_matrices
+from hoiclip.util.config import check
 
 GEOMETRY = 36
 _GEOMETRY_WIDTHS = (128, 256)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from hoiclip.iou import row_iou
 from hoiclip.methods.clip_distill.detections import Detections
-from hoiclip.overlap import row_iou
 from hoiclip.vocabulary import Vocabulary
 
 NO_OBJECT = -1

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from hoiclip.clip_weights import load_clip
+from hoiclip.clip.text_embeddings import read_text_embeddings
+from hoiclip.clip.weights import load_clip
 from hoiclip.data.images import ImageStore
-from hoiclip.detr_file import load_detr
 from hoiclip.errors import ParamsError
+from hoiclip.inference.model_file import LARGEST_SCALE, Detector
 from hoiclip.methods.clip_distill.agreement import count_agreement
 from hoiclip.methods.clip_distill.data import DistillData, held_out_rows, shuffled
 from hoiclip.methods.clip_distill.inputs import DistillCaches, DistillPaths, DistillSettings
 from hoiclip.methods.clip_distill.method import ClipDistill
-from hoiclip.model_file import LARGEST_SCALE, Detector
-from hoiclip.text_embeddings import read_text_embeddings
+from hoiclip.model.detr_file import load_detr
 from hoiclip.training.features import CachedFeatures, ComputedFeatures
 from hoiclip.training.trainer import Features, Log, Trainer, start
 from hoiclip.vocabulary import Vocabulary

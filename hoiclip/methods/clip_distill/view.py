@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from hoiclip.clip_encoder import ClipVisual
+from hoiclip.clip.encoder import ClipVisual
 
 
 def clip_view(clip: ClipVisual, view: Literal["pad", "crop"]) -> Callable[[Image.Image], Tensor]:

@@ -7,19 +7,19 @@ from pathlib import Path
 import torch
 
 from hoiclip import schema
-from hoiclip.clip_weights import load_clip
-from hoiclip.config import load
-from hoiclip.detr_file import read_detr
+from hoiclip.clip.text_embeddings import read_text_embeddings
+from hoiclip.clip.weights import load_clip
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
 from hoiclip.methods.gen_vlkt.training import WARM_START, starting_tables
 from hoiclip.model.config import SetPredictionConfig
+from hoiclip.model.detr_file import read_detr
 from hoiclip.progress import say
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.files import TrainPaths
 from hoiclip.set_prediction.warm_start import warm_start_from_detr
-from hoiclip.text_embeddings import read_text_embeddings
+from hoiclip.util.config import load
 from hoiclip.vocabulary import Vocabulary
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hoiclip.model.config import SetPredictionConfig
-from hoiclip.ranges import Config, Rate, Weight
+from hoiclip.util.ranges import Config, Rate, Weight
 
 
 @dataclass(frozen=True, kw_only=True)

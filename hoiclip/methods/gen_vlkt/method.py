@@ -11,20 +11,20 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from hoiclip.clip_encoder import ClipVisual
-from hoiclip.config import from_mapping
+from hoiclip.clip.encoder import ClipVisual
 from hoiclip.data.batch import Batch, ClipView
 from hoiclip.methods.contract import FrozenFeatures
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.mimic import mimic_loss
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
 from hoiclip.methods.gen_vlkt.training import gen_vlkt_groups
-from hoiclip.ranges import Config
-from hoiclip.restore import check_classes, restore_module
+from hoiclip.model.restore import check_classes, restore_module
 from hoiclip.set_prediction.batch import LabelledBatch
 from hoiclip.set_prediction.method import SetPrediction
 from hoiclip.set_prediction.outputs import Outputs
 from hoiclip.set_prediction.parameter_groups import DetectorRates
+from hoiclip.util.config import from_mapping
+from hoiclip.util.ranges import Config
 from hoiclip.vocabulary import Vocabulary
 
 

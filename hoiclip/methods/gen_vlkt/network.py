@@ -9,13 +9,13 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from hoiclip.config import check
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
 from hoiclip.model.classifiers import INITIAL_LOGIT_SCALE, ObjectClassifier, TextClassifier
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.instance_decoder import InstanceDecoder
 from hoiclip.model.transformer import Decoder
 from hoiclip.set_prediction.outputs import Outputs
+from hoiclip.util.config import check
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import torch
 
-from hoiclip.clip_weights import load_clip
-from hoiclip.config import load
-from hoiclip.detr_file import read_detr
-from hoiclip.methods.hoiclip.config import HoiclipConfig
+from hoiclip.clip.text_embeddings import read_text_embeddings
+from hoiclip.clip.weights import load_clip
+from hoiclip.methods.hoiclip.config import HoiclipConfig, ModelConfig
 from hoiclip.methods.hoiclip.method import Hoiclip
+from hoiclip.methods.hoiclip.network import HOICLIP, Tables
 from hoiclip.methods.hoiclip.warm_start import WARM_START
-from hoiclip.model.config import ModelConfig, SetPredictionConfig
-from hoiclip.model.hoiclip import HOICLIP, Tables
+from hoiclip.model.config import SetPredictionConfig
+from hoiclip.model.detr_file import read_detr
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.files import TrainPaths
 from hoiclip.set_prediction.warm_start import warm_start_from_detr
-from hoiclip.text_embeddings import read_text_embeddings
-from hoiclip.verb_cache import read_verb_vectors
+from hoiclip.util.config import load
+from hoiclip.verb_vectors.table import read_verb_vectors
 from hoiclip.vocabulary import Vocabulary
 
 

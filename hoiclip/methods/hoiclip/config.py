@@ -5,9 +5,58 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from hoiclip.config import check
-from hoiclip.model.config import InteractionConfig, VerbConfig
-from hoiclip.ranges import Config, CountOrZero, Weight
+from hoiclip.model.config import Heads, SetPredictionConfig
+from hoiclip.util.config import check
+from hoiclip.util.ranges import Config, CountOrZero, Dropout, Weight, Width
+
+
+@dataclass(frozen=True, kw_only=True)
+class InteractionConfig(Config):
+    """Interaction decoder.
+
+    Attributes:
+        clip_attention: `shared` is knowledge integration (the paper), `separate` adds an attention
+            to CLIP's tokens of its own, `none` leaves CLIP's tokens out.
+        mask_detector_memory: whether V_d's padding is masked; the released models do not mask it.
+        heads: of every attention (paper: 8).
+        feed_forward: hidden width of feed-forward blocks (2048).
+        dropout: probability (0.1).
+    """
+
+    clip_attention: Literal["none", "separate", "shared"]
+    mask_detector_memory: bool
+    heads: Heads
+    feed_forward: Width
+    dropout: Dropout
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerbConfig(Config):
+    """Verb adapter and classifier.
+
+    Attributes:
+        representation: where the verb vectors come from: `arithmetic` (the paper), `average`,
+            `text`; `none` leaves the verb classifier out.
+        weight: λ_v, weight of the verb logits (0.5 on HICO-DET, 0.1 on V-COCO).
+        adapter_hidden: hidden width of the adapter (256).
+    """
+
+    representation: Literal["none", "arithmetic", "average", "text"]
+    weight: Weight
+    adapter_hidden: Width
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(SetPredictionConfig):
+    """HOICLIP's network.
+
+    Attributes:
+        interaction: interaction decoder.
+        verb: verb adapter and classifier.
+    """
+
+    interaction: InteractionConfig
+    verb: VerbConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,19 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoiclip import postprocess
-from hoiclip.clip_config import check_clip_config
-from hoiclip.clip_encoder import ClipFeatures, ClipVisual
-from hoiclip.config import from_mapping, load
+from hoiclip.clip.config import check_clip_config
+from hoiclip.clip.encoder import ClipFeatures, ClipVisual
 from hoiclip.data.batch import Batch, ClipView
+from hoiclip.inference import postprocess
 from hoiclip.methods.contract import FrozenFeatures
-from hoiclip.methods.hoiclip.config import HoiclipConfig, Scoring
-from hoiclip.model.config import ModelConfig
-from hoiclip.model.hoiclip import HOICLIP, Tables
-from hoiclip.restore import check_classes, restore_module
+from hoiclip.methods.hoiclip.config import HoiclipConfig, ModelConfig, Scoring
+from hoiclip.methods.hoiclip.network import HOICLIP, Tables
+from hoiclip.model.restore import check_classes, restore_module
 from hoiclip.set_prediction.method import SetPrediction
 from hoiclip.set_prediction.outputs import Outputs
 from hoiclip.set_prediction.parameter_groups import DetectorRates, parameter_groups
+from hoiclip.util.config import from_mapping, load
 from hoiclip.vocabulary import Vocabulary
 
 
@@ -105,7 +104,7 @@ class Hoiclip(SetPrediction[Scoring]):
         return self.network(*self.inputs(batch), tokens, global_feature)
 
     def enhancement(self, outputs: Outputs, scoring: Scoring) -> np.ndarray:
-        """CLIP's view of the whole image, see `hoiclip.postprocess.enhancement`.
+        """CLIP's view of the whole image, see `hoiclip.inference.postprocess.enhancement`.
 
         Raises:
             ValueError: the outputs say nothing of CLIP's view.

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from hoiclip.clip_encoder import ClipVisual
-from hoiclip.detr_file import PretrainedDetr
+from hoiclip.clip.encoder import ClipVisual
+from hoiclip.clip.text_embeddings import TextEmbeddings
 from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
 from hoiclip.methods.clip_distill.classes import classes_of_object
 from hoiclip.methods.clip_distill.config import (
@@ -26,7 +26,7 @@ from hoiclip.methods.clip_distill.method import ClipDistill
 from hoiclip.methods.clip_distill.pairs import make_pairs
 from hoiclip.model.config import BackboneConfig, DetectorConfig
 from hoiclip.model.detr import Detr
-from hoiclip.text_embeddings import TextEmbeddings
+from hoiclip.model.detr_file import PretrainedDetr
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 VOCABULARY = Vocabulary(

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from hoiclip import schema
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import to_tensor
-from hoiclip.files import write_json
 from hoiclip.methods.registry import METHODS, method_named
 from hoiclip.model.detr import DETR_PREFIXES, Detr
+from hoiclip.util.files import write_json
 from stages.clip_distill import clip_scores, detections, predict, select, train
 
 PARAMS = Path("params.yaml")

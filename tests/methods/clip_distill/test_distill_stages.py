@@ -9,7 +9,6 @@ from label_free_world import make_project, save_detector, write_params
 
 from hoiclip import schema
 from hoiclip.errors import InputError, ParamsError
-from hoiclip.files import sha256_file
 from hoiclip.methods.clip_distill.inputs import (
     DistillCaches,
     DistillPaths,
@@ -17,6 +16,7 @@ from hoiclip.methods.clip_distill.inputs import (
     scores_origin,
 )
 from hoiclip.methods.clip_distill.pairs import make_pairs
+from hoiclip.util.files import sha256_file
 from stages.clip_distill import clip_scores, detections
 
 

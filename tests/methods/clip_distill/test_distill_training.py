@@ -26,13 +26,13 @@ from hoiclip import schema
 from hoiclip.cli import main
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import ParamsError, WeightsError
-from hoiclip.files import sha256_file
-from hoiclip.method_summary import MethodSummary
+from hoiclip.inference.model_file import load_detector
 from hoiclip.methods.clip_distill.inputs import DistillPaths
 from hoiclip.methods.clip_distill.training import train
 from hoiclip.methods.registry import method_named
-from hoiclip.model_file import load_detector
-from hoiclip.tensors import read_safetensors
+from hoiclip.methods.summary import MethodSummary
+from hoiclip.model.tensors import read_safetensors
+from hoiclip.util.files import sha256_file
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 from stages.clip_distill import clip_scores, detections, select
 

@@ -20,8 +20,8 @@ from label_free_world import (
 
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
-from hoiclip.files import sha256_file
 from hoiclip.methods.clip_distill import training
+from hoiclip.util.files import sha256_file
 from stages.clip_distill import clip_scores, detections, train
 
 ROOT = Path(__file__).parents[3]

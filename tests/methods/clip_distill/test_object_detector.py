@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from hoiclip.boxes import cxcywh_to_xyxy
 from hoiclip.data.batch import Sample, collate
-from hoiclip.detr_file import PretrainedDetr
 from hoiclip.errors import WeightsError
 from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.methods.clip_distill.config import DetectionsConfig
 from hoiclip.methods.clip_distill.detect import ObjectDetector, detect
+from hoiclip.model.boxes import cxcywh_to_xyxy
 from hoiclip.model.detr import Detr
+from hoiclip.model.detr_file import PretrainedDetr
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 NAMES = ("zebra", "cup", "person", "ball")

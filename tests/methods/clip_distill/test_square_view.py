@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hoiclip.clip_encoder import ClipVisual
+from hoiclip.clip.encoder import ClipVisual
 from hoiclip.methods.clip_distill.view import boxes_in_view, clip_view, scaled_size
 
 

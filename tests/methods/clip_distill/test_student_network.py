@@ -20,7 +20,7 @@ from student_world import (
     shake,
 )
 
-from hoiclip.clip_encoder import ClipVisual
+from hoiclip.clip.encoder import ClipVisual
 from hoiclip.methods.clip_distill.config import StudentConfig
 from hoiclip.methods.clip_distill.network import (
     Adapter,

@@ -11,7 +11,6 @@ from gen_vlkt_networks import PATH, batch, config_of, fresh
 from gen_vlkt_reference import reference_outputs
 from test_gen_vlkt_network import compare
 
-from hoiclip.config import from_mapping
 from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.gen_vlkt import detect_gen_vlkt_setting
 from hoiclip.convert.gen_vlkt_back import released_state
@@ -21,7 +20,8 @@ from hoiclip.errors import WeightsError
 from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
-from hoiclip.tensors import read_safetensors
+from hoiclip.model.tensors import read_safetensors
+from hoiclip.util.config import from_mapping
 
 ZERO_SHOT = ["rare_first", "non_rare_first", "unseen_object", "unseen_verb"]
 SETTINGS = ["default", "vcoco", *ZERO_SHOT]

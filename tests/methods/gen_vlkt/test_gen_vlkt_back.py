@@ -13,15 +13,15 @@ from PIL import Image
 from hoiclip.cli import main
 from hoiclip.convert.checkpoint import checkpoint_of, load_pickle
 from hoiclip.convert.sniff import convert
-from hoiclip.data.toy import toy_vocabulary
 from hoiclip.data.transforms import TransformsConfig
+from hoiclip.datasets.toy import toy_vocabulary
 from hoiclip.errors import WeightsError
 from hoiclip.formats.vocabularies import hico_det
+from hoiclip.inference.model_file import Detector, load_detector
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod
 from hoiclip.methods.registry import method_named
-from hoiclip.model_file import Detector, load_detector
+from hoiclip.model.tensors import HEADER_KEY, read_safetensors
 from hoiclip.schema import PREDICTIONS, read_table
-from hoiclip.tensors import HEADER_KEY, read_safetensors
 
 TRANSFORMS = TransformsConfig(
     flip=0.5, color_jitter=0.4, scales=[64], crop_scales=[], crop_sides=[384, 600], max_side=100,

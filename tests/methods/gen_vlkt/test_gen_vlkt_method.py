@@ -10,25 +10,25 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from hoiclip import schema
-from hoiclip.clip_weights import load_clip
-from hoiclip.config import load
+from hoiclip.clip.weights import load_clip
 from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.errors import ParamsError, WeightsError
+from hoiclip.inference.model_file import Detector, load_detector, only
+from hoiclip.inference.predict import predict, with_scoring
 from hoiclip.methods.contract import RankSettings
 from hoiclip.methods.gen_vlkt.build import build_gen_vlkt
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod, Scoring
 from hoiclip.methods.registry import method_named
-from hoiclip.model_file import Detector, load_detector, only
-from hoiclip.prediction import predict, with_scoring
+from hoiclip.model.tensors import read_safetensors
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.criterion import Criterion
 from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.set_prediction.files import TrainData
 from hoiclip.set_prediction.matcher import HungarianMatcher
-from hoiclip.tensors import read_safetensors
 from hoiclip.training.features import CachedFeatures, ComputedFeatures
+from hoiclip.util.config import load
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from gen_vlkt_networks import PAPER, PATH, RATES, batch, fresh, network_of
 from gen_vlkt_reference import reference_outputs
 from torch.nn import functional as F
 
-from hoiclip.config import from_mapping
 from hoiclip.convert.gen_vlkt import gen_vlkt_key_map
 from hoiclip.convert.key_map import inverted
 from hoiclip.formats.vocabularies import hico_det
@@ -18,6 +17,7 @@ from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
 from hoiclip.methods.gen_vlkt.training import gen_vlkt_groups, starting_tables
 from hoiclip.set_prediction.criterion import focal_loss
+from hoiclip.util.config import from_mapping
 
 ROOT = Path(__file__).parents[3]
 NAMES = (

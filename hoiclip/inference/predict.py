@@ -1,0 +1,219 @@
+"""A detector over images → the predictions table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.utils.data import DataLoader
+
+from hoiclip import schema
+from hoiclip.data.batch import Batch, InferenceDataset, collate
+from hoiclip.data.images import ImageStore
+from hoiclip.errors import ParamsError, WeightsError
+from hoiclip.inference.model_file import Detector
+from hoiclip.inference.pair_nms import PairNms
+from hoiclip.inference.scored_pairs import ScoredPairs
+from hoiclip.methods.contract import Method, NotFiniteError, RankSettings
+from hoiclip.progress import track
+from hoiclip.util.config import from_mapping
+from hoiclip.util.ranges import BatchSize, Config, Count, Power, Probability, Threads
+
+
+@dataclass(frozen=True, kw_only=True)
+class NmsConfig(Config):
+    """Pair NMS within each HOI class (paper: 0.7, 1, 0.5).
+
+    Attributes:
+        threshold: a pair goes above this product of IoUs; 0 turns NMS off.
+        human_power: exponent of the human boxes' IoU.
+        object_power: exponent of the object boxes' IoU.
+        plus_one_extents: whether boxes end one pixel later, as in the released code.
+    """
+
+    threshold: Probability
+    human_power: Power
+    object_power: Power
+    plus_one_extents: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig(Config):
+    """Inference (`predict` in params.yaml).
+
+    Attributes:
+        device: `cpu`, `cuda` or `auto`.
+        threads: CPU threads.
+        batch_size: images per step; padding makes results depend on it in their last digits.
+        top_k: (pair, HOI class) rows kept per image before NMS (100).
+        nms: pair NMS.
+        inclusive_boxes: whether the network's boxes end at the last pixel inside, as those of a
+            network trained on HOIA files do; then predictions end one pixel later.
+    """
+
+    device: Literal["cpu", "cuda", "auto"]
+    threads: Threads
+    batch_size: BatchSize
+    top_k: Count
+    nms: NmsConfig
+    inclusive_boxes: bool = False
+
+
+SCORES = ("top_k", "nms", "inclusive_boxes")
+"""What of `PredictConfig` a model file may state about its scores (`Detector.scores`)."""
+
+
+def as_stated(
+    config: PredictConfig, scores: Mapping[str, Any], who: str = "the model file"
+) -> PredictConfig:
+    """`config` with the values of `scores` in the place of its own; `nms` may be stated in part.
+
+    Args:
+        config: what holds where `scores` is silent.
+        scores: some of `SCORES`.
+        who: where `scores` comes from, for messages.
+
+    Raises:
+        WeightsError: an unknown key, or a value of another type or out of range.
+    """
+    if strange := set(scores) - set(SCORES):
+        raise WeightsError(f"{who} states scores.{min(strange)}; known are {', '.join(SCORES)}")
+    merged = {**asdict(config), **scores}
+    if isinstance(nms := scores.get("nms"), Mapping):
+        merged["nms"] = {**asdict(config.nms), **nms}
+    try:
+        return from_mapping(PredictConfig, merged, "scores")
+    except ParamsError as error:
+        raise WeightsError(f"{who} states {error}") from None
+
+
+def with_scoring(
+    detector: Detector, asked: Mapping[str, Any], who: str = "the command line"
+) -> Detector:
+    """`detector` with values of its method's `scoring` replaced.
+
+    Args:
+        detector: its method is changed.
+        asked: some of the keys of the method's `scoring`.
+        who: where `asked` comes from, for messages.
+
+    Raises:
+        WeightsError: an unknown key, or a value of another type or out of range.
+    """
+    scoring = detector.method.scoring
+    cls = type(scoring)
+    try:
+        merged = from_mapping(cls, {**asdict(scoring), **asked}, "scoring")
+    except ParamsError as error:
+        title = detector.method.title
+        raise WeightsError(f"{who} states {error}, of a model of {title}") from None
+    detector.method.scoring = merged
+    return detector
+
+
+def predict(
+    detector: Detector,
+    images: pa.Table,
+    store: ImageStore,
+    config: PredictConfig,
+    device: torch.device,
+    scorings: Sequence[Config] | None = None,
+) -> list[pa.Table]:
+    """Predictions of every image, best first, once for each scoring.
+
+    The network runs once; memory does not grow with the number of images beyond the tables.
+
+    Args:
+        detector: the method; what it states about scores goes before `config`.
+        images: rows of `schema.IMAGES`.
+        store: where the images are.
+        config: batch size, top k, NMS.
+        device: to compute on.
+        scorings: how the method joins the parts of a score; None: its own.
+
+    Returns:
+        One table of `schema.PREDICTIONS` per scoring. Boxes are in pixels of the original image.
+
+    Raises:
+        WeightsError: what the network gives for an image is not finite.
+    """
+    config = as_stated(config, detector.scores)
+    dataset = InferenceDataset(images, store, detector.transforms, detector.method.clip_view)
+    loader = DataLoader(dataset, config.batch_size, collate_fn=collate)
+    batches = track(loader, "predict", len(loader))
+    names, ids = images["file_name"], images["image_id"].to_numpy()
+    return predict_batches(
+        detector.method.to(device),
+        batches,
+        ids,
+        config,
+        lambda index: names[index].as_py(),
+        scorings,
+    )
+
+
+def predict_batches(
+    method: Method,
+    batches: Iterable[Batch],
+    image_ids: np.ndarray,
+    config: PredictConfig,
+    name_of: Callable[[int], str],
+    scorings: Sequence[Config] | None = None,
+) -> list[pa.Table]:
+    """As `predict`, of images that stand in batches already.
+
+    Args:
+        method: on the device to compute on.
+        batches: as `hoiclip.data.batch.collate` makes them, with the method's `clip_view`.
+        image_ids: (I,) int64 id of the image of each index of the batches.
+        config: as for `predict`; what the model file states about scores is in it.
+        name_of: what messages call the image of an index.
+        scorings: as for `predict`.
+    """
+    scorings = [method.scoring] if scorings is None else scorings
+    settings = RankSettings(config.top_k, pair_nms_of(config.nms), config.threads)
+    tables: list[list[pa.Table]] = [[] for _ in scorings]
+    method.eval()
+    for batch in batches:
+        try:
+            found = method.score_pairs(batch, settings, scorings)
+        except NotFiniteError as error:
+            problem = "the model gives scores or boxes that are not finite: its weights are unsound"
+            name = name_of(batch.indices[error.image])
+            raise WeightsError(f"{name}: {problem}") from None
+        for table, pairs in zip(tables, found, strict=True):
+            table.append(_rows(pairs, image_ids[batch.indices], float(config.inclusive_boxes)))
+    empty = schema.PREDICTIONS.empty_table()
+    return [pa.concat_tables([empty, *parts]).combine_chunks() for parts in tables]
+
+
+def pair_nms_of(config: NmsConfig) -> PairNms | None:
+    """NMS settings as post-processing takes them; None where it is off."""
+    if config.threshold == 0:
+        return None
+    return PairNms(
+        config.threshold, config.human_power, config.object_power, config.plus_one_extents
+    )
+
+
+def _rows(pairs: ScoredPairs, image_ids: np.ndarray, further: float) -> pa.Table:
+    """Rows of `schema.PREDICTIONS`, whose boxes end `further` pixels later."""
+    end = np.array([0, 0, further, further], np.float32)
+    human_boxes, object_boxes = pairs.human_boxes_xyxy + end, pairs.object_boxes_xyxy + end
+    missing = np.any(np.isnan(object_boxes), axis=1)
+    columns = {
+        "image_id": image_ids[pairs.image],
+        "query": pairs.query,
+        "hoi": pairs.hoi,
+        "human_box_xyxy": schema.numpy_to_fixed_lists(human_boxes),
+        "object_box_xyxy": schema.numpy_to_fixed_lists(object_boxes, missing),
+        "score": pairs.score,
+        "hoi_score": pairs.hoi_score,
+        "object_score": pairs.object_score,
+        "clip_score": pairs.clip_score,
+    }
+    return pa.table(columns).cast(schema.PREDICTIONS)

@@ -1,0 +1,1 @@
+"""What interrupted work goes on from."""

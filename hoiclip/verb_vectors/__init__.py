@@ -1,0 +1,1 @@
+"""Verb vectors by visual semantic arithmetic (HOICLIP section 3.4)."""

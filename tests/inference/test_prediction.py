@@ -1,0 +1,296 @@
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from PIL import Image
+
+from hoiclip import schema
+from hoiclip.data.images import ImageStore
+from hoiclip.errors import WeightsError
+from hoiclip.inference.predict import NmsConfig, as_stated, predict, with_scoring
+from hoiclip.methods.hoiclip.config import Scoring
+from hoiclip.model.boxes import cxcywh_to_xyxy
+from hoiclip.vocabulary import Hoi, Verb, Vocabulary
+
+CPU = torch.device("cpu")
+QUERIES = 6
+
+
+@pytest.fixture(scope="module")
+def store(toy):
+    return ImageStore(toy.folder / "images/train")
+
+
+@pytest.fixture(scope="module")
+def detector(make_detector):
+    return make_detector()
+
+
+def rows_of(table):
+    """(image, query, hoi) → score, for comparisons that ignore the order of near ties."""
+    keys = zip(*(table[key].to_pylist() for key in ("image_id", "query", "hoi")), strict=True)
+    return dict(zip(keys, table["score"].to_pylist(), strict=True))
+
+
+def captured_outputs(detector, call):
+    outputs = []
+    handle = detector.method.network.register_forward_hook(lambda _m, _i, out: outputs.append(out))
+    try:
+        return call(), outputs
+    finally:
+        handle.remove()
+
+
+def test_predictions_are_a_valid_table(toy, store, detector, predict_config):
+    (table,) = predict(detector, toy.train.images, store, predict_config, CPU, [Scoring(k=4)])
+    assert table.schema.equals(schema.PREDICTIONS)
+    assert all(table[field.name].null_count == 0 for field in schema.PREDICTIONS)
+    image_ids = table["image_id"].to_numpy()
+    assert sorted(set(image_ids.tolist())) == toy.train.images["image_id"].to_pylist()
+    assert table["query"].to_numpy().max() < QUERIES
+    score, hoi, object_, clip = (
+        table[key].to_numpy() for key in ("score", "hoi_score", "object_score", "clip_score")
+    )
+    np.testing.assert_allclose(score, hoi + object_**2 + clip, rtol=1e-5)
+    for image_id in set(image_ids.tolist()):
+        own = score[image_ids == image_id]
+        assert 0 < len(own) <= predict_config.top_k
+        assert (np.diff(own) <= 0).all()
+        assert len(set(table["hoi"].to_numpy()[(image_ids == image_id) & (clip != 0)])) <= 4
+    assert len(rows_of(table)) == len(table)
+
+
+def test_scores_and_boxes_are_those_of_the_network(toy, store, detector, predict_config):
+    """Recomputed from the outputs of the last layer, row by row."""
+    everything = dataclasses.replace(
+        predict_config, top_k=10_000, nms=dataclasses.replace(predict_config.nms, threshold=0.0)
+    )
+    images = toy.train.images.slice(0, 2)
+    (table,), (outputs,) = captured_outputs(
+        detector, lambda: predict(detector, images, store, everything, CPU, [Scoring(k=0)])
+    )
+    num_hois = toy.vocabulary.num_hois
+    assert len(table) == 2 * QUERIES * num_hois
+    position = {image_id: i for i, image_id in enumerate(images["image_id"].to_pylist())}
+    size = images["width"][0].as_py()
+    for row in table.to_pylist()[::37]:
+        i, q, c = position[row["image_id"]], row["query"], row["hoi"]
+        object_ = toy.vocabulary.object_of_hoi[c]
+        hoi_score = outputs.hoi_logits[-1, i, q, c].sigmoid().item()
+        object_score = outputs.object_logits[-1, i, q, object_].sigmoid().item()
+        assert row["hoi_score"] == pytest.approx(hoi_score, rel=1e-5)
+        assert row["object_score"] == pytest.approx(object_score, rel=1e-5)
+        assert row["clip_score"] == 0
+        for key in ("human", "object"):
+            boxes = cxcywh_to_xyxy(getattr(outputs, f"{key}_boxes_cxcywh")[-1, i, q]) * size
+            assert row[f"{key}_box_xyxy"] == pytest.approx(boxes.tolist(), rel=1e-4)
+
+
+def test_boxes_are_in_pixels_of_the_original_image(tmp_path, detector, predict_config):
+    """An image that is resized before it is shown to the network, and not square."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)).save(
+        tmp_path / "a.png"
+    )
+    images = pa.Table.from_pylist(
+        [{"image_id": 5, "file_name": "a.png", "width": 90, "height": 60}], schema.IMAGES
+    )
+    small = dataclasses.replace(
+        detector, transforms=dataclasses.replace(detector.transforms, test_scale=40)
+    )
+    (table,), (outputs,) = captured_outputs(
+        small,
+        lambda: predict(small, images, ImageStore(tmp_path), predict_config, CPU, [Scoring(k=0)]),
+    )
+    boxes = cxcywh_to_xyxy(outputs.human_boxes_cxcywh[-1, 0]) * torch.tensor([90.0, 60, 90, 60])
+    for row in table.to_pylist():
+        assert row["human_box_xyxy"] == pytest.approx(boxes[row["query"]].tolist(), rel=1e-4)
+
+
+def test_batch_size_does_not_matter_without_padding(toy, store, detector, predict_config):
+    images = toy.train.images.slice(0, 5)
+    tables = [
+        predict(
+            detector,
+            images,
+            store,
+            dataclasses.replace(predict_config, batch_size=size),
+            CPU,
+            [Scoring(k=3)],
+        )[0]
+        for size in (1, 2, 5)
+    ]
+    first, *others = (rows_of(table) for table in tables)
+    for other in others:
+        assert other == pytest.approx(first, abs=1e-5)
+
+
+def test_a_sweep_equals_separate_runs(toy, store, detector, predict_config):
+    images, ks = toy.train.images.slice(0, 4), [0, 1, 5, 44]
+    scorings = [Scoring(k=k) for k in ks]
+    swept = predict(detector, images, store, predict_config, CPU, scorings)
+    for scoring, table in zip(scorings, swept, strict=True):
+        (alone,) = predict(detector, images, store, predict_config, CPU, [scoring])
+        assert table.equals(alone)
+    assert not swept[0].equals(swept[-1])
+
+
+def test_the_scoring_of_the_method_holds_where_none_is_given(
+    toy, store, make_detector, predict_config
+):
+    images = toy.train.images.slice(0, 1)
+    detector = make_detector(scoring=Scoring(k=3, kind="sigmoid"))
+    (table,) = predict(detector, images, store, predict_config, CPU)
+    assert table["clip_score"].to_numpy().min() >= 0.25  # the sigmoid of zero or of a cosine
+    cosine = with_scoring(detector, {"kind": "cosine"})
+    assert cosine.method.scoring == Scoring(k=3)
+    (table,) = predict(cosine, images, store, predict_config, CPU)
+    assert table["clip_score"].to_numpy().min() < 0.25
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"kind": "tanh"}, r"states scoring\.kind: 'tanh', expected one of .*HOICLIP"),
+        ({"k": None}, r"scoring\.k: None"),
+        ({"k": -1}, r"scoring\.k: -1, expected at least 0"),
+        ({"power": 2}, r"scoring\.power: unknown key; known are k, weight, kind"),
+    ],
+)
+def test_a_scoring_that_is_asked_for_is_checked(make_detector, asked, message):
+    with pytest.raises(WeightsError, match=message):
+        with_scoring(make_detector(), asked)
+
+
+STATED = {
+    "top_k": 17,
+    "nms": {"threshold": 0.0, "human_power": 2.0, "object_power": 0.25, "plus_one_extents": True},
+    "inclusive_boxes": True,
+}
+
+
+@pytest.mark.parametrize("key", list(STATED))
+def test_what_a_file_states_goes_before_the_params(key, toy, store, detector, predict_config):
+    """Each setting alone: stated by the file, and given as params to a file that states nothing."""
+    images = toy.train.images.slice(0, 3)
+    value = NmsConfig(**STATED[key]) if key == "nms" else STATED[key]
+    in_params = dataclasses.replace(predict_config, **{key: value})
+    in_file = dataclasses.replace(detector, scores={key: STATED[key]})
+    assert as_stated(predict_config, in_file.scores) == in_params
+    (stated,) = predict(in_file, images, store, predict_config, CPU)
+    (given,) = predict(detector, images, store, in_params, CPU)
+    (neither,) = predict(detector, images, store, predict_config, CPU)
+    assert stated.equals(given)
+    assert not stated.equals(neither)
+
+
+def test_inclusive_boxes_end_one_pixel_later_and_change_nothing_else(
+    toy, store, detector, predict_config
+):
+    released = dataclasses.replace(detector, scores={"inclusive_boxes": True})
+    images = toy.train.images.slice(0, 2)
+    (inclusive,) = predict(released, images, store, predict_config, CPU, [Scoring(k=0)])
+    (continuous,) = predict(detector, images, store, predict_config, CPU, [Scoring(k=0)])
+    for name in schema.PREDICTIONS.names:
+        found, expected = inclusive[name], continuous[name]
+        if name.endswith("box_xyxy"):
+            expected = schema.fixed_lists_to_numpy(expected) + np.array([0, 0, 1, 1], np.float32)
+            np.testing.assert_array_equal(schema.fixed_lists_to_numpy(found), expected)
+        else:
+            assert found.equals(expected)
+
+
+def test_a_file_that_states_nothing_leaves_the_params(predict_config):
+    assert as_stated(predict_config, {}) == predict_config
+    everything = as_stated(predict_config, STATED)
+    assert everything.nms == NmsConfig(**STATED["nms"])
+    assert (everything.device, everything.batch_size) == ("cpu", predict_config.batch_size)
+
+
+def test_a_part_of_the_nms_settings_may_be_stated(predict_config):
+    found = as_stated(predict_config, {"nms": {"plus_one_extents": True}})
+    assert found.nms == dataclasses.replace(predict_config.nms, plus_one_extents=True)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ({"batch_size": 3}, r"the model file states scores\.batch_size; known are top_k, nms, "),
+        ({"top_k": 0}, r"the model file states scores\.top_k: 0, expected at least 1"),
+        ({"nms": 0.7}, r"scores\.nms: 0\.7, expected a section with keys"),
+        ({"nms": {"treshold": 0.7}}, r"scores\.nms\.treshold: unknown key"),
+    ],
+)
+def test_what_a_file_states_is_checked(predict_config, scores, message):
+    with pytest.raises(WeightsError, match=message):
+        as_stated(predict_config, scores)
+
+
+def test_training_mode_is_left_for_prediction(toy, store, make_detector, predict_config):
+    detector, images = make_detector(), toy.train.images.slice(0, 1)
+    (expected,) = predict(detector, images, store, predict_config, CPU, [Scoring(k=0)])
+    detector.method.network.train()
+    (found,) = predict(detector, images, store, predict_config, CPU, [Scoring(k=0)])
+    assert found.equals(expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["visual_projection", "instance_decoder.human_box_head.layers.0.weight"]
+)
+def test_finite_weights_whose_scores_or_boxes_are_not_are_refused(
+    name, toy, store, make_detector, predict_config
+):
+    detector = make_detector()
+    detector.method.network.state_dict()[name].fill_(3e38)
+    first = toy.train.images["file_name"][0].as_py()
+    with pytest.raises(WeightsError, match=f"^{first}: the model gives scores or boxes that are"):
+        predict(detector, toy.train.images, store, predict_config, CPU, [Scoring(k=4)])
+
+
+def test_no_images_make_an_empty_table(store, detector, predict_config):
+    tables = predict(
+        detector,
+        schema.IMAGES.empty_table(),
+        store,
+        predict_config,
+        CPU,
+        [Scoring(k=0), Scoring(k=2)],
+    )
+    assert [len(table) for table in tables] == [0, 0]
+    assert all(table.schema.equals(schema.PREDICTIONS) for table in tables)
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_pair_that_says_no_object_has_a_null_box(
+    toy, store, make_detector, predict_config, missing
+):
+    vocabulary = Vocabulary(
+        ("person", "cup"),
+        (Verb("hold", "holding"), Verb("walk", None, "walking")),
+        (Hoi(0, 1), Hoi(1, None)),
+    )
+    bias = torch.tensor([0.0, 0.0, 9.0 if missing else -9.0, 20.0])  # 'nothing' does not count
+    detector = make_detector(vocabulary=vocabulary, object_bias=bias)
+    (table,) = predict(
+        detector, toy.train.images.slice(0, 1), store, predict_config, CPU, [Scoring(k=0)]
+    )
+    assert table["object_box_xyxy"].null_count == (len(table) if missing else 0)
+    assert table["human_box_xyxy"].null_count == 0
+
+
+@pytest.mark.parametrize("change", [{"top_k": 0}, {"batch_size": 0}])
+def test_settings_out_of_range_are_refused(predict_config, change):
+    with pytest.raises(ValueError, match=r"top_k|batch_size"):
+        dataclasses.replace(predict_config, **change)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e38])
+def test_damaged_weights_are_an_error_and_no_scores(
+    toy, store, make_detector, predict_config, value
+):
+    damaged = make_detector()
+    with torch.no_grad():
+        damaged.method.network.hoi_classifier.table.fill_(value)
+    with pytest.raises(WeightsError, match="the model gives scores or boxes that are not finite"):
+        predict(damaged, toy.train.images.slice(0, 1), store, predict_config, CPU, [Scoring(k=0)])
