@@ -16,7 +16,7 @@ from hoiclip.convert.detect import convert_file
 from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.sniff import convert
 from hoiclip.errors import WeightsError
-from hoiclip.formats.vocabularies import hico_det, vcoco
+from hoiclip.formats.vocabularies import COCO_IDS, hico_det, vcoco
 from hoiclip.model.tensors import read_safetensors
 from hoiclip.verb_vectors.table import read_verb_vectors
 
@@ -121,6 +121,8 @@ def test_detr_is_found_under_the_usual_keys_and_prefixes(tmp_path, wrapper, pref
     assert done.provenance["model_detector"]["heads"] == (8 if wrapper is None else 4)
     found, _ = read_safetensors(done.path)
     assert found
+    for name in ("class_embed.weight", "class_embed.bias"):  # of COCO's ids that are classes
+        state[name] = state[name][[*COCO_IDS, COCO_IDS[-1] + 1]]
     assert all(torch.equal(tensor, state[name]) for name, tensor in found.items())
 
 

@@ -24,6 +24,8 @@ from hoiclip.evaluation.evaluation import EvaluateConfig
 from hoiclip.fetch.weights import WeightsConfig
 from hoiclip.inference.predict import PredictConfig
 from hoiclip.inference.selection import SelectConfig
+from hoiclip.methods.clip_distill.config import ClipDistillConfig
+from hoiclip.methods.gen_vlkt.config import GenVlktConfig
 from hoiclip.methods.hoiclip.config import HoiclipConfig
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.pretraining.clip import ClipPretraining
@@ -37,7 +39,8 @@ ROOT = Path(__file__).parents[2]
 SECTIONS = {
     "dataset": DatasetConfig, "weights": WeightsConfig, "splits": SplitsConfig,
     "text_embeddings": PromptTemplates, "verb_vectors": VerbVectorsConfig,
-    "model": SetPredictionConfig, "hoiclip": HoiclipConfig, "train": TrainConfig,
+    "model": SetPredictionConfig, "hoiclip": HoiclipConfig,
+    "gen_vlkt": GenVlktConfig, "clip_distill": ClipDistillConfig, "train": TrainConfig,
     "select": SelectConfig, "predict": PredictConfig, "evaluate": EvaluateConfig,
     "report": ReportConfig,
 }  # fmt: skip
@@ -161,8 +164,9 @@ def test_every_class_with_numbers_checks_them(cls):
 
 def test_every_class_that_is_read_is_walked():
     """`load(SomeConfig, ...)` and `from_mapping(SomeConfig, ...)` name no class left out here."""
-    # Made of sections that are walked: `model` and `hoiclip` make the network's.
-    known, calls = {cls.__name__ for cls in CLASSES} | {"ModelConfig", "Scoring"}, 0
+    # Made of sections that are walked: `model` and a method's make a network's.
+    made = {"ModelConfig", "Scoring", "GenVlktModelConfig", "DistilledConfig"}
+    known, calls = {cls.__name__ for cls in CLASSES} | made, 0
     folders = [ROOT / name for name in ("hoiclip", "stages", "benchmarks")]
     for path in [path for folder in folders for path in folder.rglob("*.py")]:
         text = path.read_text(encoding="utf-8")
