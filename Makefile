@@ -113,5 +113,5 @@ seeds: $(STAMP) ## the pipeline's result over training seeds
 
 .PHONY: methods
 methods: $(STAMP) ## train each method anew: what it reaches and its CPU time, results/methods.json
-	dvc repro text_embeddings
+	dvc repro splits text_embeddings
 	python -m pipelines.compare_methods

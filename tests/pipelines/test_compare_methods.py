@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import pytest
 
 from pipelines import compare_methods
 from pipelines.compare_methods import OUT, main, own_stages, run_method
+from pipelines.graph import needed_for, stage_graph
+from pipelines.methods import method_names
 
+ROOT = Path(__file__).parents[2]
 SCORED = {"protocol": "hico", "default": {"full": 50.0}}
 
 
@@ -63,3 +68,13 @@ def test_an_unknown_method_is_refused_before_anything_runs(
     assert capsys.readouterr().err == "error: no method 'third'. Methods: first, second\n"
     assert ran == []
     assert not OUT.exists()
+
+
+def test_make_methods_runs_first_what_the_methods_share() -> None:
+    recipe = (ROOT / "Makefile").read_text().split("\nmethods:")[1].split("\n\n")[0]
+    (asked,) = re.findall(r"\tdvc repro (.+)", recipe)
+    graph = stage_graph(ROOT)
+    done = set().union(*(needed_for(graph, name) for name in asked.split()))
+    for method in method_names(ROOT):
+        own = own_stages(ROOT, method)
+        assert set().union(*(nx.ancestors(graph, stage) for stage in own)) <= done | set(own)
