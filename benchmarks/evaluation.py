@@ -30,7 +30,7 @@ from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.formats.annotations import hico_instances
-from hoiclip.inference.pair_nms import PairNms
+from hoiclip.inference.pair_nms import PAPER_NMS
 from hoiclip.inference.postprocess import enhancement, fuse, postprocess
 from hoiclip.util.ranges import Images, number
 from tests.evaluation import hico_reference as reference
@@ -42,7 +42,7 @@ def predictions_of(world: dict[str, Any], k: int = 10) -> pa.Table:
     added = enhancement(world["similarity"], k, 1.0)
     hoi_prob, object_prob, humans, objects, object_of_hoi = world["network"]
     (found,) = postprocess(
-        hoi_prob, object_prob, humans, objects, object_of_hoi, [added], nms=PairNms()
+        hoi_prob, object_prob, humans, objects, object_of_hoi, [added], nms=PAPER_NMS
     )
     columns = {
         "image_id": world["annotations"].images["image_id"].to_numpy()[found.image],

@@ -27,6 +27,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,7 @@ def work_of(network: str, work: str, size: Size) -> Callable[[], dict[str, np.nd
         losses = criterion(forward(batch), batch.targets)
         if network == "plain":
             optimizer.zero_grad(set_to_none=True)
+        losses["total"] = reduce(torch.add, losses.values())
         losses["total"].backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         optimizer.step()

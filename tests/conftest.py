@@ -79,7 +79,7 @@ def make_detector(model_config, clip_config):
     from hoiclip.data.transforms import TransformsConfig
     from hoiclip.datasets.toy import toy_vocabulary
     from hoiclip.inference.model_file import Detector
-    from hoiclip.methods.hoiclip.method import Hoiclip
+    from hoiclip.methods.hoiclip.method import HoiclipMethod
     from hoiclip.methods.hoiclip.network import HOICLIP, Tables
     from hoiclip.util.config import from_mapping
 
@@ -108,7 +108,7 @@ def make_detector(model_config, clip_config):
             ),
             clip.visual_projection,
         )
-        method = Hoiclip(model, clip, vocabulary, config, scoring)
+        method = HoiclipMethod(model, clip, vocabulary, config, scoring)
         return Detector(method.eval(), transforms, {}, {"test": 1})
 
     return build

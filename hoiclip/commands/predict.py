@@ -84,7 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     from hoiclip.data.images import Limits
     from hoiclip.errors import ParamsError
     from hoiclip.inference.image_folder import Model, predict_partition, predict_photos
-    from hoiclip.inference.predict import NmsConfig, PredictConfig
+    from hoiclip.inference.pair_nms import PAPER_NMS
+    from hoiclip.inference.predict import PredictConfig
     from hoiclip.util.files import check_output_folder
     from hoiclip.util.printable import printable
 
@@ -96,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
         batch_size=arguments.batch_size,
         top_k=100,
-        nms=NmsConfig(threshold=0.7, human_power=1.0, object_power=0.5, plus_one_extents=False),
+        nms=PAPER_NMS,
     )
     limits = Limits(
         pixels=max(1, round(arguments.max_megapixels * 1e6)),

@@ -148,7 +148,7 @@ def _config(checkpoint: Checkpoint, arguments: Arguments) -> GenVlktModelConfig:
         switches = GenVlktConfig(
             classifiers="frozen" if arguments["fix_clip"] else "trained",
             classifier_bias=True,
-            text_classifiers="text",
+            classifier_start="text",
             lr_classifiers=float(arguments[rate]),
             mimic=float(arguments["mimic_loss_coef"]) if arguments["with_mimic"] else 0.0,
             mimic_layers="all",

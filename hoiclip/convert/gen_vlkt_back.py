@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from hoiclip.convert.key_map import inverted
 from hoiclip.convert.released import RELEASED, RELEASED_TRANSFORMS, released_scores
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.setting import Setting, check_known, published_settings
-from hoiclip.errors import WeightsError
+from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.inference.model_file import Detector, load_detector, only
+from hoiclip.inference.pair_nms import PAPER_NMS, PairNms
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod
+from hoiclip.util.config import from_mapping
 from hoiclip.util.files import atomic_file
 
 
@@ -47,7 +50,7 @@ def release_gen_vlkt(src: str | Path, dst: str | Path, setting: str | None = Non
     assert isinstance(method, GenVlktMethod)  # which `only` saw to
     seen = found.seen.tolist() if found.zero_shot else None
     state = released_state(src, method.config, method.network.state_dict(), seen)
-    said = _arguments(method.config, detector.scores.get("nms"), found)
+    said = _arguments(method.config, _nms(src, detector), found)
     content = {"model": state, "args": argparse.Namespace(**said)}
     with atomic_file(dst) as aside:
         torch.save(content, aside)
@@ -74,7 +77,19 @@ def _setting(src: Path, detector: Detector, asked: str | None) -> Setting:
     )
 
 
-def _arguments(config: GenVlktModelConfig, nms: Any, setting: Setting) -> dict[str, Any]:
+def _nms(src: Path, detector: Detector) -> PairNms | None:
+    """Suppression that the file states; None where it states none."""
+    if "nms" not in detector.scores:
+        return None
+    try:
+        given = detector.scores["nms"]
+        whole = {**asdict(PAPER_NMS), **given} if isinstance(given, Mapping) else given
+        return from_mapping(PairNms, whole, "scores.nms")
+    except ParamsError as error:
+        raise WeightsError(f"{src}: {error}") from None
+
+
+def _arguments(config: GenVlktModelConfig, nms: PairNms | None, setting: Setting) -> dict[str, Any]:
     sizes, switches = config.detector, config.gen_vlkt
     said: dict[str, Any] = {
         "dec_layers": config.decoder_layers,
@@ -93,10 +108,10 @@ def _arguments(config: GenVlktModelConfig, nms: Any, setting: Setting) -> dict[s
     }
     if nms is not None:
         said |= {
-            "use_nms_filter": nms["threshold"] > 0,
-            "thres_nms": nms["threshold"],
-            "nms_alpha": nms["human_power"],
-            "nms_beta": nms["object_power"],
+            "use_nms_filter": nms.threshold > 0,
+            "thres_nms": nms.threshold,
+            "nms_alpha": nms.human_power,
+            "nms_beta": nms.object_power,
         }
     return said
 
@@ -125,8 +140,8 @@ def _not_held(
         notes.append("classifier_bias: False here, comes back as True, with biases of zero")
     if switches.mimic > 0 and switches.mimic_layers != "all":
         notes.append(f"mimic_layers: {switches.mimic_layers} here, comes back as all")
-    if switches.text_classifiers != "text":
-        notes.append(f"text_classifiers: {switches.text_classifiers} here, comes back as text")
+    if switches.classifier_start != "text":
+        notes.append(f"classifier_start: {switches.classifier_start} here, comes back as text")
     return [f"not held: {note}" for note in notes]
 
 

@@ -29,7 +29,7 @@ from hoiclip.convert.sizes import set_prediction_config
 from hoiclip.errors import WeightsError
 from hoiclip.inference.model_file import Detector
 from hoiclip.methods.hoiclip.config import InteractionConfig, ModelConfig, Scoring, VerbConfig
-from hoiclip.methods.hoiclip.method import Hoiclip, tables_of_state
+from hoiclip.methods.hoiclip.method import HoiclipMethod, tables_of_state
 from hoiclip.methods.hoiclip.network import HOICLIP
 
 RELEASED_ENHANCEMENT = Scoring(k=10, weight=1.0, kind="sigmoid")
@@ -143,7 +143,7 @@ def _detector(
     check_fit(path, state, expected)
     model.load_state_dict(parts["model."], assign=True)
     clip.load_state_dict(parts["clip."], assign=True)
-    method = Hoiclip(model, clip, setting.vocabulary, config, RELEASED_ENHANCEMENT)
+    method = HoiclipMethod(model, clip, setting.vocabulary, config, RELEASED_ENHANCEMENT)
     return Detector(
         method.eval(),
         RELEASED_TRANSFORMS,

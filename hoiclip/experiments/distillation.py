@@ -31,7 +31,7 @@ from hoiclip.inference.model_file import load_detector, only
 from hoiclip.inference.predict import PredictConfig, predict
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
 from hoiclip.methods.clip_distill.last_epoch import select_last
-from hoiclip.methods.clip_distill.method import ClipDistill
+from hoiclip.methods.clip_distill.method import ClipDistillMethod
 from hoiclip.methods.clip_distill.training import train
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.progress import say
@@ -207,7 +207,7 @@ def run_student(student: Student, params_path: Path) -> dict[str, Any]:
 def _score(model: Path, params: Path) -> dict[str, Any]:
     """Test metrics of a model file."""
     config = load(PredictConfig, "predict", params)
-    detector = load_detector(model, only(ClipDistill))
+    detector = load_detector(model, only(ClipDistillMethod))
     test = Annotations.read(TEST)
     device = prepare(config.device, config.threads)
     store = ImageStore(TEST_IMAGES)

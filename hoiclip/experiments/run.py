@@ -25,7 +25,7 @@ from hoiclip.inference.model_file import load_detector, only
 from hoiclip.inference.predict import PredictConfig, predict
 from hoiclip.inference.selection import select_from_files
 from hoiclip.methods.hoiclip.build import build_hoiclip
-from hoiclip.methods.hoiclip.method import Hoiclip
+from hoiclip.methods.hoiclip.method import HoiclipMethod
 from hoiclip.set_prediction.files import TrainPaths
 from hoiclip.set_prediction.training import train
 from hoiclip.util.config import load, read_params
@@ -68,7 +68,7 @@ def run_experiment(experiment: Experiment, params_path: Path, result: Path) -> d
     started = time.process_time()
     said = train(build_hoiclip, file, PATHS, work, CHECKPOINTS, lambda epoch, figures: None)
     cpu_seconds = time.process_time() - started
-    chosen = select_from_files(Hoiclip, file, work, work / "select")
+    chosen = select_from_files(HoiclipMethod, file, work, work / "select")
     scores = score_test(work / "select/model.safetensors", file)
     k = chosen["scoring"]["k"]
     shutil.rmtree(work)
@@ -94,7 +94,7 @@ def score_test(model: Path, params_path: Path) -> dict[int, dict[str, Any]]:
     """Test metrics of a model file by k: without the enhancement (0), and with its own."""
     config = load(PredictConfig, "predict", params_path)
     evaluation = load(EvaluateConfig, "evaluate", params_path)
-    detector = load_detector(model, only(Hoiclip))
+    detector = load_detector(model, only(HoiclipMethod))
     own = detector.method.scoring
     scorings = {0: dataclasses.replace(own, k=0), own.k: own}
     test = Annotations.read(DATA / "annotations/test")

@@ -20,7 +20,7 @@ from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.experiments.crops_alone import LEAST_SCORE, TEMPERATURE
 from hoiclip.inference.pair_nms import pair_nms
-from hoiclip.inference.predict import PredictConfig, pair_nms_of
+from hoiclip.inference.predict import PredictConfig
 from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
 from hoiclip.methods.clip_distill.classes import classes_of_object
 from hoiclip.methods.clip_distill.clip_scores import clip_scores
@@ -130,13 +130,13 @@ def best_pairs(predictions: pa.Table, ranking: PredictConfig, num_hois: int) -> 
     order = np.lexsort((-score, image))
     rank = np.arange(len(order)) - np.searchsorted(image[order], image[order])
     table = predictions.take(order[rank < ranking.top_k])
-    if (nms := pair_nms_of(ranking.nms)) is None:
+    if not ranking.nms.threshold:
         return table
     humans, objects = (
         schema.fixed_lists_to_numpy(table[name]) for name in ("human_box_xyxy", "object_box_xyxy")
     )
     image, hoi, score = (table[name].to_numpy() for name in ("image_id", "hoi", "score"))
-    kept = pair_nms(humans, objects, image * num_hois + hoi, score, **asdict(nms))
+    kept = pair_nms(humans, objects, image * num_hois + hoi, score, **asdict(ranking.nms))
     return table.filter(pa.array(kept))
 
 

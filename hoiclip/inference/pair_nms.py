@@ -10,14 +10,25 @@ from hoiclip.iou import row_iou
 from hoiclip.util.ranges import Config, Power, Probability
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairNms(Config):
-    """Settings of `pair_nms`; see there."""
+    """Pair NMS within each HOI class of an image (`predict.nms` in params.yaml).
 
-    threshold: Probability = 0.7
-    human_power: Power = 1.0
-    object_power: Power = 0.5
-    plus_one_extents: bool = False
+    Attributes:
+        threshold: a pair goes above this product of IoUs; 0 in params.yaml turns NMS off.
+        human_power: exponent of the human boxes' IoU.
+        object_power: exponent of the object boxes' IoU.
+        plus_one_extents: whether boxes end one pixel later, as in the released code.
+    """
+
+    threshold: Probability
+    human_power: Power
+    object_power: Power
+    plus_one_extents: bool
+
+
+PAPER_NMS = PairNms(threshold=0.7, human_power=1.0, object_power=0.5, plus_one_extents=False)
+"""The paper's."""
 
 
 def pair_nms(

@@ -21,24 +21,7 @@ from hoiclip.inference.scored_pairs import ScoredPairs
 from hoiclip.methods.contract import Method, NotFiniteError, RankSettings
 from hoiclip.progress import track
 from hoiclip.util.config import from_mapping
-from hoiclip.util.ranges import BatchSize, Config, Count, Power, Probability, Threads
-
-
-@dataclass(frozen=True, kw_only=True)
-class NmsConfig(Config):
-    """Pair NMS within each HOI class (paper: 0.7, 1, 0.5).
-
-    Attributes:
-        threshold: a pair goes above this product of IoUs; 0 turns NMS off.
-        human_power: exponent of the human boxes' IoU.
-        object_power: exponent of the object boxes' IoU.
-        plus_one_extents: whether boxes end one pixel later, as in the released code.
-    """
-
-    threshold: Probability
-    human_power: Power
-    object_power: Power
-    plus_one_extents: bool
+from hoiclip.util.ranges import BatchSize, Config, Count, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +42,7 @@ class PredictConfig(Config):
     threads: Threads
     batch_size: BatchSize
     top_k: Count
-    nms: NmsConfig
+    nms: PairNms
     inclusive_boxes: bool = False
 
 
@@ -175,7 +158,8 @@ def predict_batches(
         scorings: as for `predict`.
     """
     scorings = [method.scoring] if scorings is None else scorings
-    settings = RankSettings(config.top_k, pair_nms_of(config.nms), config.threads)
+    nms = config.nms if config.nms.threshold else None
+    settings = RankSettings(config.top_k, nms, config.threads)
     tables: list[list[pa.Table]] = [[] for _ in scorings]
     method.eval()
     for batch in batches:
@@ -189,15 +173,6 @@ def predict_batches(
             table.append(_rows(pairs, image_ids[batch.indices], float(config.inclusive_boxes)))
     empty = schema.PREDICTIONS.empty_table()
     return [pa.concat_tables([empty, *parts]).combine_chunks() for parts in tables]
-
-
-def pair_nms_of(config: NmsConfig) -> PairNms | None:
-    """NMS settings as post-processing takes them; None where it is off."""
-    if config.threshold == 0:
-        return None
-    return PairNms(
-        config.threshold, config.human_power, config.object_power, config.plus_one_extents
-    )
 
 
 def _rows(pairs: ScoredPairs, image_ids: np.ndarray, further: float) -> pa.Table:

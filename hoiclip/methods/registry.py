@@ -8,8 +8,8 @@ from hoiclip.methods.contract import Method
 
 # Imported when one is asked for: a model file of one method needs no other's code.
 METHODS = {
-    "clip_distill": "hoiclip.methods.clip_distill.method:ClipDistill",
-    "hoiclip": "hoiclip.methods.hoiclip.method:Hoiclip",
+    "clip_distill": "hoiclip.methods.clip_distill.method:ClipDistillMethod",
+    "hoiclip": "hoiclip.methods.hoiclip.method:HoiclipMethod",
     "gen_vlkt": "hoiclip.methods.gen_vlkt.method:GenVlktMethod",
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Literal
 
 import torch
@@ -90,7 +89,7 @@ class Criterion(nn.Module):
         """Weighted loss terms, summed over layers.
 
         Returns:
-            `hoi`, `object`, `l1`, `giou` and their sum `total`, scalars.
+            `hoi`, `object`, `l1` and `giou`, scalars, of which the loss is the sum.
         """
         targets = replace(targets, hoi_labels=targets.hoi_labels[:, self.seen])
         layers = zip(
@@ -102,8 +101,7 @@ class Criterion(nn.Module):
         )
         humans, objects = _box_counts(targets)
         terms = [self._layer(LayerOutputs(*layer), targets, humans, objects) for layer in layers]
-        losses = {name: torch.stack([t[name] for t in terms]).sum() for name in terms[0]}
-        return {**losses, "total": reduce(torch.add, losses.values())}
+        return {name: torch.stack([t[name] for t in terms]).sum() for name in terms[0]}
 
     def _layer(
         self, outputs: LayerOutputs, targets: Targets, humans: float, objects: float | Tensor

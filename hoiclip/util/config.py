@@ -26,6 +26,7 @@ RENAMED = {
     "predict.sweep_k": "hoiclip.enhancement.sweep_k",
     "predict.enhancement_weight": "hoiclip.enhancement.weight",
     "predict.enhancement_kind": "hoiclip.enhancement.kind",
+    "gen_vlkt.text_classifiers": "gen_vlkt.classifier_start",
     "train.keep": "select.weights",
     "train.validate_every": "train.keep_every",
 }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.inference.test_images import predict_test
-from hoiclip.methods.clip_distill.method import ClipDistill
+from hoiclip.methods.clip_distill.method import ClipDistillMethod
 from hoiclip.methods.summary import MethodSummary
 from hoiclip.util.stage_main import run_stage
 
@@ -14,9 +14,11 @@ OUT = Path("runs/clip_distill/predict")
 
 def main(params: Path) -> dict:
     """Predicts, and gathers what the method's stages said."""
-    summary = predict_test(ClipDistill, params, MODEL, OUT)
+    summary = predict_test(ClipDistillMethod, params, MODEL, OUT)
     stages = ("detections", "clip_scores", "train", "select")
-    method = MethodSummary.gather("runs", ClipDistill.name, ClipDistill.title, stages, summary)
+    method = MethodSummary.gather(
+        "runs", ClipDistillMethod.name, ClipDistillMethod.title, stages, summary
+    )
     method.write("runs")
     return summary
 

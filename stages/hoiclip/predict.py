@@ -4,7 +4,7 @@ from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.inference.test_images import predict_test
-from hoiclip.methods.hoiclip.method import Hoiclip
+from hoiclip.methods.hoiclip.method import HoiclipMethod
 from hoiclip.methods.summary import MethodSummary
 from hoiclip.util.stage_main import run_stage
 
@@ -14,9 +14,11 @@ OUT = Path("runs/hoiclip/predict")
 
 def main(params: Path) -> dict:
     """Predicts, and gathers what the method's stages said."""
-    summary = predict_test(Hoiclip, params, MODEL, OUT)
+    summary = predict_test(HoiclipMethod, params, MODEL, OUT)
     stages = ("verb_vectors", "train", "select")
-    MethodSummary.gather("runs", Hoiclip.name, Hoiclip.title, stages, summary).write("runs")
+    MethodSummary.gather("runs", HoiclipMethod.name, HoiclipMethod.title, stages, summary).write(
+        "runs"
+    )
     return summary
 
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.inference.selection import select_from_files
-from hoiclip.methods.hoiclip.method import Hoiclip
+from hoiclip.methods.hoiclip.method import HoiclipMethod
 from hoiclip.util.stage_main import run_stage
 
 
 def main(params: Path) -> dict:
     """Scores the epochs that training kept."""
     return select_from_files(
-        Hoiclip, params, Path("runs/hoiclip/train"), Path("runs/hoiclip/select")
+        HoiclipMethod, params, Path("runs/hoiclip/train"), Path("runs/hoiclip/select")
     )
 
 

@@ -15,7 +15,8 @@ from hoiclip.clip.weights import load_clip
 from hoiclip.data.images import ImageStore
 from hoiclip.experiments.crops_alone import predict_by_crops
 from hoiclip.experiments.teacher_alone import best_pairs, clip_scale, predict_rows, teacher_rows
-from hoiclip.inference.predict import NmsConfig, PredictConfig
+from hoiclip.inference.pair_nms import PAPER_NMS
+from hoiclip.inference.predict import PredictConfig
 from hoiclip.methods.clip_distill.config import ClipDistillConfig
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
 from hoiclip.model.detr_file import load_detr
@@ -147,7 +148,7 @@ def predictions(rows: list[tuple[int, int, float, float]]) -> pa.Table:
 def test_best_pairs_by_hand(world):
     ranking = replace(
         world[2], top_k=3,
-        nms=NmsConfig(threshold=0.7, human_power=1.0, object_power=0.5, plus_one_extents=False),
+        nms=PAPER_NMS,
     )  # fmt: skip
     table = predictions(
         [

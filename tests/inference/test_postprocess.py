@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoiclip.inference.pair_nms import PairNms, pair_nms
+from hoiclip.inference.pair_nms import PAPER_NMS, pair_nms
 from hoiclip.inference.postprocess import enhancement, fuse, postprocess
 from hoiclip.inference.top_pairs import select_top_pairs
 from hoiclip.iou import row_iou
@@ -177,7 +177,7 @@ def test_the_papers_settings_by_hand():
     human = np.array([[0, 0, 10, 100], [0, 0, 10, 90]], float)
     for extent, kept in ((64, False), (60, True)):
         object_ = np.array([[0, 0, 10, 100], [0, 0, 10, extent]], float)
-        found = pair_nms(human, object_, np.zeros(2), np.array([0.9, 0.8]), **asdict(PairNms()))
+        found = pair_nms(human, object_, np.zeros(2), np.array([0.9, 0.8]), **asdict(PAPER_NMS))
         assert found.tolist() == [True, kept]
 
 
@@ -213,7 +213,7 @@ def test_the_pass_equals_its_parts_for_every_enhancement(seed, top_k, nms):
         None,
         *(enhancement(similarity, k, 0.5, kind) for k in (1, 3) for kind in ("cosine", "sigmoid")),
     ]
-    settings_ = PairNms(threshold=0.3, plus_one_extents=True) if nms else None
+    settings_ = replace(PAPER_NMS, threshold=0.3, plus_one_extents=True) if nms else None
     boxes_and_objects = hoi, obj, human, object_, objects
     together = postprocess(*boxes_and_objects, wanted, top_k=top_k, nms=settings_)
     num_classes = hoi.shape[2]
@@ -255,7 +255,7 @@ def test_the_pass_over_several_blocks_numbers_images_through():
     hoi = rng.random((150, 2, 3), dtype=np.float32)
     boxes = np.tile(np.arange(150, dtype=np.float32)[:, None, None], (1, 2, 4))
     args = rng.random((150, 2, 1), dtype=np.float32), boxes, boxes, np.zeros(3, int), [None]
-    (pairs,) = postprocess(hoi, *args, top_k=1, nms=PairNms())
+    (pairs,) = postprocess(hoi, *args, top_k=1, nms=PAPER_NMS)
     assert pairs.image.tolist() == list(range(150))
     assert pairs.human_boxes_xyxy[:, 0].tolist() == list(range(150))
     assert pairs.query.dtype == pairs.hoi.dtype == np.int32
@@ -263,7 +263,7 @@ def test_the_pass_over_several_blocks_numbers_images_through():
 
 def test_the_pass_over_nothing():
     empty, boxes = np.zeros((0, 4, 3), np.float32), np.zeros((0, 4, 4), np.float32)
-    for nms in (None, PairNms()):
+    for nms in (None, PAPER_NMS):
         (pairs,) = postprocess(empty, empty, boxes, boxes, np.arange(3), [None], nms=nms)
         assert len(pairs.image) == len(pairs.score) == 0
 

@@ -9,7 +9,8 @@ from PIL import Image
 from hoiclip import schema
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import WeightsError
-from hoiclip.inference.predict import NmsConfig, as_stated, predict, with_scoring
+from hoiclip.inference.pair_nms import PairNms
+from hoiclip.inference.predict import as_stated, predict, with_scoring
 from hoiclip.methods.hoiclip.config import Scoring
 from hoiclip.model.boxes import cxcywh_to_xyxy
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
@@ -174,7 +175,7 @@ STATED = {
 def test_what_a_file_states_goes_before_the_params(key, toy, store, detector, predict_config):
     """Each setting alone: stated by the file, and given as params to a file that states nothing."""
     images = toy.train.images.slice(0, 3)
-    value = NmsConfig(**STATED[key]) if key == "nms" else STATED[key]
+    value = PairNms(**STATED[key]) if key == "nms" else STATED[key]
     in_params = dataclasses.replace(predict_config, **{key: value})
     in_file = dataclasses.replace(detector, scores={key: STATED[key]})
     assert as_stated(predict_config, in_file.scores) == in_params
@@ -204,7 +205,7 @@ def test_inclusive_boxes_end_one_pixel_later_and_change_nothing_else(
 def test_a_file_that_states_nothing_leaves_the_params(predict_config):
     assert as_stated(predict_config, {}) == predict_config
     everything = as_stated(predict_config, STATED)
-    assert everything.nms == NmsConfig(**STATED["nms"])
+    assert everything.nms == PairNms(**STATED["nms"])
     assert (everything.device, everything.batch_size) == ("cpu", predict_config.batch_size)
 
 

@@ -20,7 +20,7 @@ from hoiclip.inference.selection import (
     select_from_files,
 )
 from hoiclip.methods.hoiclip.config import EnhancementConfig, Scoring
-from hoiclip.methods.hoiclip.method import Hoiclip
+from hoiclip.methods.hoiclip.method import HoiclipMethod
 from hoiclip.methods.registry import method_named
 from hoiclip.training.trainer import weights_name
 from hoiclip.util.files import read_json
@@ -169,7 +169,7 @@ def test_from_files_to_a_model_file(project, monkeypatch):
 
     monkeypatch.setattr(selection, "predict", recorded)
     out = project / "select"
-    said = select_from_files(Hoiclip, project / "params.yaml", project, out)
+    said = select_from_files(HoiclipMethod, project / "params.yaml", project, out)
     assert seen == [list(range(8, 12))] * 4  # three epochs, then the sweep: validation alone
     detector = load_detector(out / "model.safetensors", method_named)
     assert is_of(detector, project / "weights" / weights_name(said["epoch"]))
@@ -186,7 +186,7 @@ def test_from_files_to_a_model_file(project, monkeypatch):
 def test_a_wrong_section_is_refused_before_anything_is_written(project):
     (project / "params.yaml").write_text("select: {weights: first}\n")
     with pytest.raises(ParamsError, match=r"select\.weights: 'first', expected one of"):
-        select_from_files(Hoiclip, project / "params.yaml", project, project / "select")
+        select_from_files(HoiclipMethod, project / "params.yaml", project, project / "select")
     assert not (project / "select").exists()
 
 

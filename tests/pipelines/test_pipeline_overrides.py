@@ -30,7 +30,7 @@ NEITHER = {
     "hoiclip.verb.representation", "train.device", "select.weights", "train.loss.box_normaliser",
     "train.matching.missing_object_giou", "predict.device", "hoiclip.enhancement.k",
     "hoiclip.enhancement.kind", "evaluate.protocol", "evaluate.recall_steps", "report.published",
-    "gen_vlkt.classifiers", "gen_vlkt.text_classifiers", "gen_vlkt.mimic_layers",
+    "gen_vlkt.classifiers", "gen_vlkt.classifier_start", "gen_vlkt.mimic_layers",
     "gen_vlkt.guidance", "clip_distill.caches.device", "clip_distill.teacher.view",
     "clip_distill.teacher.global_scope", "clip_distill.teacher.filter",
     "clip_distill.model.relatedness", "clip_distill.train.device",

@@ -102,7 +102,7 @@ HICO = {
     "hoiclip.verb.adapter_hidden": 256,
     "gen_vlkt.classifiers": "trained",
     "gen_vlkt.classifier_bias": True,
-    "gen_vlkt.text_classifiers": "text",
+    "gen_vlkt.classifier_start": "text",
     "gen_vlkt.lr_classifiers": 1e-5,
     "gen_vlkt.mimic": 20.0,
     "gen_vlkt.mimic_layers": "all",

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -102,7 +103,11 @@ def interrupted(toy, tmp_path, monkeypatch):
 
     def go_on(**changes):
         encoded, made, provenance = run(**changes)
-        assert made.equals(table)
+        if "batch_size" not in changes:
+            assert made.equals(table)
+        assert made.drop_columns("vector").equals(table.drop_columns("vector"))
+        vectors, expected = (np.stack(each["vector"].to_numpy()) for each in (made, table))
+        np.testing.assert_allclose(vectors, expected, atol=1e-6)
         return encoded, images, provenance
 
     return go_on

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hoiclip.inference.model_file import load_detector, only
-from hoiclip.methods.clip_distill.method import ClipDistill
+from hoiclip.methods.clip_distill.method import ClipDistillMethod
 
 
 def select_last(params: Path, train: Path, out: Path) -> dict[str, Any]:
@@ -26,8 +26,8 @@ def select_last(params: Path, train: Path, out: Path) -> dict[str, Any]:
     Raises:
         HoiclipError: a param or file is wrong.
     """
-    (scoring,) = ClipDistill.scorings(params)
-    detector = load_detector(train / "model.safetensors", only(ClipDistill))
+    (scoring,) = ClipDistillMethod.scorings(params)
+    detector = load_detector(train / "model.safetensors", only(ClipDistillMethod))
     detector.method.scoring = scoring
     detector.save(out / "model.safetensors")
     return {"epoch": detector.provenance["epoch"], "scoring": asdict(scoring)}

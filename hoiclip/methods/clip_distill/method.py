@@ -68,7 +68,7 @@ class DistilledConfig(Config):
     objects: list[str]
 
 
-class ClipDistill(Method[DistillBatch, Rates, DistillScoring]):
+class ClipDistillMethod(Method[DistillBatch, Rates, DistillScoring]):
     """Learns without annotations of interactions what CLIP says of whole images and unions.
 
     Attributes:
@@ -104,6 +104,9 @@ class ClipDistill(Method[DistillBatch, Rates, DistillScoring]):
         scoring: DistillScoring,
     ) -> None:
         self.network, self.clip = network, clip
+        # With a gradient PyTorch multiplies matrices in another way, of other last bits.
+        detr.requires_grad_(False)
+        clip.requires_grad_(False)
         self.detector = ObjectDetector.of(PretrainedDetr(detr, tuple(config.objects)), vocabulary)
         self.frozen = {"clip": clip, "detector": detr}
         self.vocabulary, self.config, self.scoring = vocabulary, config, scoring
@@ -177,7 +180,6 @@ class ClipDistill(Method[DistillBatch, Rates, DistillScoring]):
             lambda: Student(tables, clip.visual_projection, width, config.student, temperature),
             state["model"],
         )
-        detr.eval().requires_grad_(False)
         return cls(network, clip, detr, vocabulary, config, scoring)
 
     def header(self) -> dict[str, Any]:

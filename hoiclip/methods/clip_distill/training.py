@@ -17,7 +17,7 @@ from hoiclip.inference.model_file import LARGEST_SCALE, Detector
 from hoiclip.methods.clip_distill.agreement import count_agreement
 from hoiclip.methods.clip_distill.data import DistillData, held_out_rows, shuffled
 from hoiclip.methods.clip_distill.inputs import DistillCaches, DistillPaths, DistillSettings
-from hoiclip.methods.clip_distill.method import ClipDistill
+from hoiclip.methods.clip_distill.method import ClipDistillMethod
 from hoiclip.model.detr_file import load_detr
 from hoiclip.training.features import CachedFeatures, ComputedFeatures
 from hoiclip.training.trainer import Features, Log, Trainer, start
@@ -87,7 +87,7 @@ def train(
 
 def build_clip_distill(
     settings: DistillSettings, paths: DistillPaths, vocabulary: Vocabulary
-) -> ClipDistill:
+) -> ClipDistillMethod:
     """The method ready to train: frozen networks from their files, a student of random weights.
 
     Raises:
@@ -97,7 +97,7 @@ def build_clip_distill(
     """
     queries = settings.method.detections.num_queries
     try:
-        return ClipDistill.build(
+        return ClipDistillMethod.build(
             settings.method,
             settings.detector,
             load_clip(paths.clip).visual(),
@@ -109,7 +109,9 @@ def build_clip_distill(
         raise ParamsError(f"clip_distill: {error}") from None
 
 
-def _features(method: ClipDistill, data: DistillData, store: ImageStore, *, keep: bool) -> Features:
+def _features(
+    method: ClipDistillMethod, data: DistillData, store: ImageStore, *, keep: bool
+) -> Features:
     """CLIP's features of the images; where they are kept, `data` gives no views any more."""
     if not keep:
         return ComputedFeatures(method.frozen_features, method.device)
@@ -125,7 +127,7 @@ def _features(method: ClipDistill, data: DistillData, store: ImageStore, *, keep
 
 
 @torch.inference_mode()
-def _agreement(method: ClipDistill, data: DistillData, batch_size: int) -> float | None:
+def _agreement(method: ClipDistillMethod, data: DistillData, batch_size: int) -> float | None:
     agreed = counted = 0
     for batch in DataLoader(data, batch_size, collate_fn=data.collate):
         features = method.frozen_features(batch.clip_pixels.to(method.device))

@@ -18,7 +18,7 @@ class GenVlktConfig(Config):
             (paper), or `frozen`, as for classes that training never sees.
         classifier_bias: whether classifiers add a bias, which starts at zero and is trained where
             the tables are (paper: yes; here no for unseen classes, whose bias nothing would train).
-        text_classifiers: start of the tables: embeddings of CLIP's `text` (paper) or `random` unit
+        classifier_start: start of the tables: embeddings of CLIP's `text` (paper) or `random` unit
             vectors.
         lr_classifiers: rate of trained tables and their biases (1e-5).
         mimic: weight of the mimic loss in each decoder layer that has it (20); 0 leaves it out.
@@ -31,7 +31,7 @@ class GenVlktConfig(Config):
 
     classifiers: Literal["trained", "frozen"]
     classifier_bias: bool
-    text_classifiers: Literal["text", "random"]
+    classifier_start: Literal["text", "random"]
     lr_classifiers: Rate
     mimic: Weight
     mimic_layers: Literal["all", "last"]

@@ -27,7 +27,7 @@ WARM_START = WarmStart(
 
 def starting_tables(texts: Tables, config: GenVlktConfig) -> Tables:
     """What a fresh network's classifiers start from: CLIP's embeddings, or random directions."""
-    if config.text_classifiers == "text":
+    if config.classifier_start == "text":
         return texts
     return Tables(*(torch.randn_like(table) for table in vars(texts).values()))
 

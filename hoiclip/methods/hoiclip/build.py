@@ -9,7 +9,7 @@ import torch
 from hoiclip.clip.text_embeddings import read_text_embeddings
 from hoiclip.clip.weights import load_clip
 from hoiclip.methods.hoiclip.config import HoiclipConfig, ModelConfig
-from hoiclip.methods.hoiclip.method import Hoiclip
+from hoiclip.methods.hoiclip.method import HoiclipMethod
 from hoiclip.methods.hoiclip.network import HOICLIP, Tables
 from hoiclip.methods.hoiclip.warm_start import WARM_START
 from hoiclip.model.config import SetPredictionConfig
@@ -22,7 +22,7 @@ from hoiclip.verb_vectors.table import read_verb_vectors
 from hoiclip.vocabulary import Vocabulary
 
 
-def build_hoiclip(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> Hoiclip:
+def build_hoiclip(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> HoiclipMethod:
     """Tables from the caches, the rest from a DETR or random.
 
     Args:
@@ -58,4 +58,4 @@ def build_hoiclip(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> Ho
     if load(TrainConfig, "train", params).warm_start:
         detr = read_detr(paths.detector, config.detector)
         warm_start_from_detr(network, detr, paths.detector, WARM_START)
-    return Hoiclip(network, clip, vocabulary, config)
+    return HoiclipMethod(network, clip, vocabulary, config)

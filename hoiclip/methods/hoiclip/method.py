@@ -26,7 +26,7 @@ from hoiclip.util.config import from_mapping, load
 from hoiclip.vocabulary import Vocabulary
 
 
-class Hoiclip(SetPrediction[Scoring]):
+class HoiclipMethod(SetPrediction[Scoring]):
     """Knowledge integration of CLIP's tokens, verb classifier, training-free enhancement.
 
     Args:

@@ -22,7 +22,7 @@ from hoiclip.methods.clip_distill.config import (
 )
 from hoiclip.methods.clip_distill.detections import Detections
 from hoiclip.methods.clip_distill.inputs import DistillCaches
-from hoiclip.methods.clip_distill.method import ClipDistill
+from hoiclip.methods.clip_distill.method import ClipDistillMethod
 from hoiclip.methods.clip_distill.pairs import make_pairs
 from hoiclip.model.config import BackboneConfig, DetectorConfig
 from hoiclip.model.detr import Detr
@@ -77,7 +77,7 @@ def unit_rows(rng: np.random.Generator, count: int, width: int) -> np.ndarray:
     return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
 
 
-def make_method(clip_config: dict, seed: int = 0, **changes) -> ClipDistill:
+def make_method(clip_config: dict, seed: int = 0, **changes) -> ClipDistillMethod:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     clip = ClipVisual(clip_config)
@@ -89,7 +89,7 @@ def make_method(clip_config: dict, seed: int = 0, **changes) -> ClipDistill:
         detr.box_head.layers[-1].weight.mul_(12)
     counts = {"hoi": 5, "object": 4, "no_object": 1, "verb": 3, "null": 4}
     text = TextEmbeddings(**{k: unit_rows(rng, n, clip.embed_dim) for k, n in counts.items()})
-    return ClipDistill.build(
+    return ClipDistillMethod.build(
         make_config(**changes), SIZES, clip, PretrainedDetr(detr, DETECTED), text, VOCABULARY
     )
 

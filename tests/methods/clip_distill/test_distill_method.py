@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,11 +9,11 @@ import torch
 from distill_method_world import VOCABULARY, make_caches, make_config, make_method
 
 from hoiclip.data.batch import Batch
-from hoiclip.inference.pair_nms import PairNms
+from hoiclip.inference.pair_nms import PAPER_NMS
 from hoiclip.methods.clip_distill.config import DistillScoring
 from hoiclip.methods.clip_distill.data import DistillData
 from hoiclip.methods.clip_distill.detect import detect
-from hoiclip.methods.clip_distill.method import ClipDistill
+from hoiclip.methods.clip_distill.method import ClipDistillMethod
 from hoiclip.methods.clip_distill.pairs import make_pairs
 from hoiclip.methods.contract import NotFiniteError, RankSettings
 
@@ -20,7 +21,7 @@ SETTINGS = RankSettings(top_k=100, nms=None, threads=1)
 
 
 @pytest.fixture
-def method(clip_config) -> ClipDistill:
+def method(clip_config) -> ClipDistillMethod:
     return make_method(clip_config).eval()
 
 
@@ -88,7 +89,11 @@ def test_the_best_rows_and_suppression(method):
             best.score[best.image == image], rows.score[rows.image == image][:3]
         )
     # Of pairs that overlap at all, one of each class is left.
-    fewer = scored(method, images(), RankSettings(top_k=100, nms=PairNms(0.0), threads=1))
+    fewer = scored(
+        method,
+        images(),
+        RankSettings(top_k=100, nms=dataclasses.replace(PAPER_NMS, threshold=0.0), threads=1),
+    )
     assert len(fewer.score) < len(rows.score)
 
 
@@ -125,7 +130,7 @@ def test_a_restored_method_says_the_same(method):
     header = json.loads(json.dumps(method.header()))
     parts = {"model": method.network, **method.frozen}
     state = {name: part.state_dict() for name, part in parts.items()}
-    again = ClipDistill.restore(header, VOCABULARY, state).eval()
+    again = ClipDistillMethod.restore(header, VOCABULARY, state).eval()
     assert again.config == method.config
     assert again.scoring == method.scoring
     first, second = scored(method, images()), scored(again, images())
@@ -140,11 +145,11 @@ def test_a_file_that_does_not_fit_is_refused(method):
     damaged = {**state, "detector": dict(state["detector"])}
     damaged["detector"]["class_head.bias"] = torch.zeros(3)
     with pytest.raises(ValueError, match=r"class_head\.bias"):
-        ClipDistill.restore(method.header(), VOCABULARY, damaged)
+        ClipDistillMethod.restore(method.header(), VOCABULARY, damaged)
     damaged = {**state, "model": dict(state["model"])}
     damaged["model"]["texts.embeddings"] = torch.zeros(4, 12)
     with pytest.raises(ValueError, match="5 HOI classes, the tensors have 4"):
-        ClipDistill.restore(method.header(), VOCABULARY, damaged)
+        ClipDistillMethod.restore(method.header(), VOCABULARY, damaged)
 
 
 def test_training_brings_the_student_near_its_teacher(clip_config):

@@ -16,7 +16,7 @@ from hoiclip.model.config import BackboneConfig, DetectorConfig
 
 PATH = Path("a.pth")
 PAPER = GenVlktConfig(
-    classifiers="trained", classifier_bias=True, text_classifiers="text", lr_classifiers=1e-5,
+    classifiers="trained", classifier_bias=True, classifier_start="text", lr_classifiers=1e-5,
     mimic=20.0, mimic_layers="all", guidance="per_layer", position_guided=True,
 )  # fmt: skip
 RATES = SimpleNamespace(lr=1e-4, lr_backbone=1e-5)

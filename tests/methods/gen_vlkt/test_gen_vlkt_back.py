@@ -90,12 +90,12 @@ def test_a_converted_file_predicts(tmp_path, setting):
     assert scores[0] + scores[1] ** 2 == pytest.approx(scores[2], abs=1e-6)
 
 
-def saved(folder, vocabulary, **switches):
+def saved(folder, vocabulary, scores=None, **switches):
     """A model file of a network that was trained here: nothing says its setting."""
     objects = vocabulary.num_objects + vocabulary.has_missing_objects + 1
     network = fresh(hois=vocabulary.num_hois, objects=objects, **switches)
     method = GenVlktMethod(network.eval(), vocabulary, config_of(**switches))
-    Detector(method, TRANSFORMS, {}, {"steps": 1}).save(folder / "own.safetensors")
+    Detector(method, TRANSFORMS, scores or {}, {"steps": 1}).save(folder / "own.safetensors")
     return folder / "own.safetensors"
 
 
@@ -112,9 +112,22 @@ def test_a_network_that_was_trained_here_takes_the_setting_that_is_named(tmp_pat
     assert convert(path, tmp_path / "none.pth").setting == "default"
 
 
+def test_suppression_that_is_stated_in_part_is_filled_up(tmp_path):
+    path = saved(tmp_path, hico_det(), {"nms": {"threshold": 0.5}})
+    said = torch.load(convert(path, tmp_path / "a.pth").path, weights_only=False)["args"]
+    assert (said.thres_nms, said.nms_alpha, said.nms_beta) == (0.5, 1.0, 0.5)
+    assert said.use_nms_filter
+
+
+@pytest.mark.parametrize("nms", [0.5, {"threshold": "high"}, {"limit": 0.5}])
+def test_suppression_that_is_none_is_refused(tmp_path, nms):
+    with pytest.raises(WeightsError, match=r"own\.safetensors: scores\.nms"):
+        convert(saved(tmp_path, hico_det(), {"nms": nms}), tmp_path / "a.pth")
+
+
 def test_what_the_released_form_cannot_hold_is_said(tmp_path, capsys):
     switches = {
-        "classifier_bias": False, "mimic_layers": "last", "text_classifiers": "random",
+        "classifier_bias": False, "mimic_layers": "last", "classifier_start": "random",
     }  # fmt: skip
     path = saved(tmp_path, hico_det(), **switches)
     assert main(["convert", str(path), str(tmp_path / "back.pth")]) == 0

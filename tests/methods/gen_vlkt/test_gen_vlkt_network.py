@@ -186,7 +186,7 @@ def test_tables_start_from_texts_or_from_random_directions():
     tables = Tables(torch.ones(5, 3), torch.ones(2, 3))
     assert starting_tables(tables, PAPER) is tables
     torch.manual_seed(0)
-    drawn = starting_tables(tables, dataclasses.replace(PAPER, text_classifiers="random"))
+    drawn = starting_tables(tables, dataclasses.replace(PAPER, classifier_start="random"))
     assert drawn.hoi_embeddings.shape == (5, 3)
     assert drawn.object_embeddings.shape == (2, 3)
     assert drawn.hoi_embeddings.unique().numel() == 15
