@@ -30,8 +30,8 @@ from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.formats.annotations import hico_instances
-from hoiclip.inference.pair_nms import PAPER_NMS
-from hoiclip.inference.postprocess import enhancement, fuse, postprocess
+from hoiclip.pairs.pair_nms import PAPER_NMS
+from hoiclip.pairs.postprocess import enhancement, fuse, postprocess
 from hoiclip.util.ranges import Images, number
 from tests.evaluation import hico_reference as reference
 

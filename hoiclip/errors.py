@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from hoiclip.util.printable import printable
+from hoiclip.printable import printable
 
 
 class HoiclipError(Exception):

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from hoiclip.util.printable import printable
+from hoiclip.printable import printable
 
 T = TypeVar("T")
 

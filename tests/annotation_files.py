@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from hoiclip.formats.vocabularies import COCO_IDS, hico_det, vcoco
+from hoiclip.catalog.vocabularies import COCO_IDS, hico_det, vcoco
 
 HICO, V_COCO = hico_det(), vcoco()
 SIZE = (64, 48)

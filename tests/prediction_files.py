@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 from hico_worlds import World
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import COCO_IDS
 from hoiclip.data.annotations import Annotations
 from hoiclip.evaluation.evaluation import Evaluation
 from hoiclip.formats.annotations.source import SourceOptions
-from hoiclip.formats.vocabularies import COCO_IDS
 from hoiclip.scoring.score import Request, score
 from hoiclip.vocabulary import Vocabulary
 

@@ -12,8 +12,8 @@ from hoiclip.errors import (
     ParamsError,
     WeightsError,
 )
+from hoiclip.printable import printable
 from hoiclip.progress import say
-from hoiclip.util.printable import printable
 from hoiclip.util.stage_main import fail
 
 FULL = InputError("a/b.json", "7 is not a verb", row=3, key="verb", fix="Mend it")

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hoiclip.checkpoints.pytorch import checkpoint_of, load_pickle
+from hoiclip.checkpoints.torchscript import is_torchscript, read_torchscript
 from hoiclip.clip.config import check_clip_config
 from hoiclip.clip.encoder import ClipEncoder, build_clip
-from hoiclip.clip.torchscript import is_torchscript, read_torchscript
-from hoiclip.convert.checkpoint import checkpoint_of, load_pickle
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.model.tensors import check_is_file, read_safetensors
 from hoiclip.util.files import atomic_file, sha256_file

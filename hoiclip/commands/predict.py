@@ -84,10 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
     from hoiclip.data.images import Limits
     from hoiclip.errors import ParamsError
     from hoiclip.inference.image_folder import Model, predict_partition, predict_photos
-    from hoiclip.inference.pair_nms import PAPER_NMS
     from hoiclip.inference.predict import PredictConfig
+    from hoiclip.pairs.pair_nms import PAPER_NMS
+    from hoiclip.printable import printable
     from hoiclip.util.files import check_output_folder
-    from hoiclip.util.printable import printable
 
     if arguments.partition is not None and len(arguments.images) > 1:
         raise ParamsError("--partition: give one IMAGE, the folder of the partition's images")

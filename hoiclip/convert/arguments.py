@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hoiclip.convert.checkpoint import Checkpoint
+from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.errors import WeightsError
 
 DETR: Mapping[str, Any] = {"nheads": 8, "dropout": 0.1, "dilation": False}

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from hoiclip.clip.torchscript import is_torchscript
+from hoiclip.checkpoints.pytorch import WRAPPERS, Checkpoint, checkpoint_of, load_pickle
+from hoiclip.checkpoints.torchscript import is_torchscript
 from hoiclip.clip.weights import convert_clip
-from hoiclip.convert.checkpoint import WRAPPERS, Checkpoint, checkpoint_of, load_pickle
 from hoiclip.convert.detr import START_WEIGHTS, START_WEIGHTS_HEADS, convert_detr
 from hoiclip.convert.kinds import KINDS
 from hoiclip.convert.report import Conversion

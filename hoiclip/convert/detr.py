@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hoiclip.catalog.vocabularies import COCO_IDS, hico_det
+from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.convert.arguments import DETR, read_arguments
-from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.key_map import check_fit, rename
 from hoiclip.convert.report import Conversion
 from hoiclip.convert.sizes import detector_config
 from hoiclip.errors import WeightsError
-from hoiclip.formats.vocabularies import COCO_IDS, hico_det
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.detr_file import DETR_HEADER
 from hoiclip.model.instance_decoder import InstanceDecoder

@@ -19,9 +19,9 @@ from hoiclip.convert.report import Conversion
 from hoiclip.convert.setting import Setting, check_known, published_settings
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.inference.model_file import Detector, load_detector, only
-from hoiclip.inference.pair_nms import PAPER_NMS, PairNms
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod
+from hoiclip.pairs.pair_nms import PAPER_NMS, PairNms
 from hoiclip.util.config import from_mapping
 from hoiclip.util.files import atomic_file
 

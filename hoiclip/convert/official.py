@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.clip.encoder import ClipVisual
 from hoiclip.convert.arguments import Arguments, read_arguments
-from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.key_map import KeyMap, check_fit, rename
 from hoiclip.convert.released import (
     RELEASED,

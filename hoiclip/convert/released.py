@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.convert.arguments import DETR, Arguments
-from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.key_map import KeyMap
 from hoiclip.convert.setting import Setting
 from hoiclip.data.transforms import TransformsConfig

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hoiclip.util.printable import printable
+from hoiclip.printable import printable
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from importlib import resources
 import numpy as np
 import torch
 
-from hoiclip.convert.checkpoint import Checkpoint
+from hoiclip.catalog.vocabularies import hico_det, vcoco
+from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.errors import WeightsError
-from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.util.files import read_json
 from hoiclip.vocabulary import Vocabulary
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.convert.arguments import Arguments
-from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.errors import WeightsError
 from hoiclip.model.config import (
     BackboneConfig,

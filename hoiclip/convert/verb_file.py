@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from hoiclip import schema
-from hoiclip.convert.checkpoint import check_plain
+from hoiclip.catalog.vocabularies import hico_det, vcoco
+from hoiclip.checkpoints.pytorch import check_plain
 from hoiclip.convert.report import Conversion
 from hoiclip.errors import WeightsError
-from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.util.files import sha256_file
 
 SOURCE = "released"

@@ -241,6 +241,19 @@ def decode_reduced(
         raise InputError(name, f"damaged image ({error})") from None
 
 
+def stored_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the stored pixels, from the header alone.
+
+    Raises:
+        OSError: not an image.
+    """
+    try:
+        with opened(data) as image:
+            return image.size
+    except Exception as error:  # Pillow lets errors of any type out of a damaged file.
+        raise OSError(str(error)) from None
+
+
 def write_shards(folder: str | Path, images: Iterable[tuple[str, bytes]]) -> None:
     """Writes (file name, encoded bytes) into numbered tar shards; all or nothing.
 

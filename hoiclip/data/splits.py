@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import published_rare
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.zero_shot import published_settings, unseen_hois
 from hoiclip.errors import InputError, ParamsError
-from hoiclip.formats.vocabularies import published_rare
 from hoiclip.util.files import read_json
 from hoiclip.util.ranges import ClassIndex, Config, Range, Seed
 from hoiclip.vocabulary import RARE_BELOW, Vocabulary

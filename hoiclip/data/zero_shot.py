@@ -12,8 +12,8 @@ from functools import cache
 from importlib import resources
 from itertools import zip_longest
 
+from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.errors import ParamsError
-from hoiclip.formats.vocabularies import hico_det
 from hoiclip.util.files import read_json
 from hoiclip.vocabulary import Vocabulary
 

@@ -83,19 +83,6 @@ def examine(listed: ListedImage, data: bytes) -> Verdict:
     return Verdict(SIZE_DIFFERS, told)
 
 
-def stored_size(data: bytes) -> tuple[int, int]:
-    """Width and height of the stored pixels, from the header alone.
-
-    Raises:
-        OSError: not an image.
-    """
-    try:
-        with opened(data) as image:
-            return image.size
-    except Exception as error:  # Pillow lets errors of any type out of a damaged file.
-        raise OSError(str(error)) from None
-
-
 def _header(data: bytes) -> tuple[tuple[int, int], int]:
     try:
         with opened(data) as image:

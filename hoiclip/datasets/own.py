@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from hoiclip.catalog.vocabularies import read_vocabulary
 from hoiclip.datasets.partition import SourcePartition, provenance
 from hoiclip.formats.annotations import own, own_csv
 from hoiclip.formats.annotations.source import SourceOptions
-from hoiclip.formats.vocabularies import read_vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

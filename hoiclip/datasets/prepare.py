@@ -22,7 +22,7 @@ from hoiclip.errors import InputError
 from hoiclip.fetch import download
 from hoiclip.fetch.download import State, Step
 from hoiclip.formats.annotations.findings import WHOLE_FILE, ReadReport
-from hoiclip.util.printable import printable
+from hoiclip.printable import printable
 
 PARTITIONS = ("train", "test")
 

@@ -19,7 +19,6 @@ from hoiclip.data.images import ImageStore
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.experiments.crops_alone import LEAST_SCORE, TEMPERATURE
-from hoiclip.inference.pair_nms import pair_nms
 from hoiclip.inference.predict import PredictConfig
 from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
 from hoiclip.methods.clip_distill.classes import classes_of_object
@@ -31,6 +30,7 @@ from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
 from hoiclip.methods.clip_distill.pairs import make_pairs
 from hoiclip.methods.clip_distill.teacher_alone import predict_by_teacher
 from hoiclip.methods.clip_distill.view import clip_view
+from hoiclip.pairs.pair_nms import pair_nms
 from hoiclip.vocabulary import Vocabulary
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hoiclip.errors import InputError
-from hoiclip.formats.json_values import ID_LIMIT, integer, items, mapping, number, number_list
+from hoiclip.util.json_values import ID_LIMIT, integer, items, mapping, number, number_list
 
 Where = Callable[[int], tuple[int, str]]
 """Position in a column → row of the file and key, for messages."""

@@ -13,7 +13,7 @@ from PIL import Image
 
 from hoiclip.data.images import Limits, Size, decode_reduced, read_file, suffixes
 from hoiclip.errors import InputError
-from hoiclip.util.printable import printable
+from hoiclip.printable import printable
 
 _NAMES_SHOWN = 3
 _PICTURE = re.compile(r"[0-9]{5,}-.*\.jpg", re.DOTALL)

@@ -16,9 +16,9 @@ from hoiclip.data.batch import Batch, InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.inference.model_file import Detector
-from hoiclip.inference.pair_nms import PairNms
-from hoiclip.inference.scored_pairs import ScoredPairs
 from hoiclip.methods.contract import Method, NotFiniteError, RankSettings
+from hoiclip.pairs.pair_nms import PairNms
+from hoiclip.pairs.scored_pairs import ScoredPairs
 from hoiclip.progress import track
 from hoiclip.util.config import from_mapping
 from hoiclip.util.ranges import BatchSize, Config, Count, Threads

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from hoiclip.data.batch import Batch, ClipView
-from hoiclip.inference.pair_nms import PairNms
-from hoiclip.inference.scored_pairs import ScoredPairs
+from hoiclip.pairs.pair_nms import PairNms
+from hoiclip.pairs.scored_pairs import ScoredPairs
 from hoiclip.util.ranges import Config
 from hoiclip.vocabulary import Vocabulary
 

@@ -13,10 +13,10 @@ from PIL import Image
 from hoiclip.evaluation.matching import Pairs
 from hoiclip.evaluation.oracle import RIGHT
 from hoiclip.evaluation.protocols import Offset
+from hoiclip.printable import printable
 from hoiclip.report.diagnosis import kind_name
 from hoiclip.report.inputs import Run
 from hoiclip.report.operating_point import OperatingPoint
-from hoiclip.util.printable import printable
 from hoiclip.visualization import draw_pairs
 from hoiclip.visualization.draw_pairs import DrawnPair, Style
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import published_rare
 from hoiclip.errors import InputError
-from hoiclip.formats.vocabularies import published_rare
 from hoiclip.vocabulary import Vocabulary
 
 UNKNOWN_COUNT = -1

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 
 from hoiclip.data.batch import Batch
-from hoiclip.inference.postprocess import postprocess
-from hoiclip.inference.scored_pairs import ScoredPairs
 from hoiclip.methods.contract import (
     FrozenFeatures,
     Method,
@@ -21,6 +19,8 @@ from hoiclip.methods.contract import (
 )
 from hoiclip.model.boxes import cxcywh_to_xyxy
 from hoiclip.model.config import SetPredictionConfig
+from hoiclip.pairs.postprocess import postprocess
+from hoiclip.pairs.scored_pairs import ScoredPairs
 from hoiclip.set_prediction.batch import LabelledBatch
 from hoiclip.set_prediction.outputs import Outputs
 from hoiclip.set_prediction.parameter_groups import DetectorRates

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hoiclip.errors import HoiclipError
+from hoiclip.printable import printable
 from hoiclip.util.files import write_json
-from hoiclip.util.printable import printable
 
 # Libraries raise bare RuntimeErrors for want of memory; these are parts of their texts.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "CUDA out of memory")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.clip.prompts import (
     HICO_DET,
     V_COCO,
@@ -17,7 +18,6 @@ from hoiclip.clip.prompts import (
     vocabulary_prompts,
 )
 from hoiclip.errors import ParamsError
-from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.util.config import from_mapping
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 

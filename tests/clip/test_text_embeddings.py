@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.clip.prompts import HICO_DET, V_COCO, vocabulary_prompts
 from hoiclip.clip.text_embeddings import (
     embed_vocabulary,
@@ -20,7 +21,6 @@ from hoiclip.clip.text_embeddings import (
     write_text_embeddings,
 )
 from hoiclip.errors import InputError
-from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 VERBS = (Verb("hold", "holding"), Verb("walk", None, "walking"))

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.convert.setting import published_settings
-from hoiclip.formats.vocabularies import hico_det
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from fake_checkpoint import REAL, official_shapes
 
+from hoiclip.catalog.vocabularies import hico_det
+from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.clip.encoder import ClipVisual, build_clip
 from hoiclip.clip.weights import load_clip
 from hoiclip.convert.arguments import read_arguments
-from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.official import clip_config, model_config
 from hoiclip.convert.released import RELEASED
-from hoiclip.formats.vocabularies import hico_det
 from hoiclip.methods.hoiclip.network import HOICLIP, Tables
 
 # Width of the tokens, of the shared space, side of a patch, layers.

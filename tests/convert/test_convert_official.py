@@ -16,9 +16,10 @@ from PIL import Image
 from reference_network import clip_tokens, reference_outputs, reference_scores
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import hico_det, vcoco
+from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.clip.encoder import ClipVisual
 from hoiclip.convert.arguments import read_arguments
-from hoiclip.convert.checkpoint import Checkpoint
 from hoiclip.convert.key_map import rename
 from hoiclip.convert.official import clip_config, model_config, official_key_map
 from hoiclip.convert.released import RELEASED
@@ -27,7 +28,6 @@ from hoiclip.convert.sniff import convert
 from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import WeightsError
-from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.inference.model_file import load_detector
 from hoiclip.inference.predict import predict
 from hoiclip.methods.hoiclip.config import Scoring

@@ -10,13 +10,13 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import COCO_IDS, hico_det, vcoco
 from hoiclip.clip.encoder import build_clip
 from hoiclip.clip.weights import load_clip
 from hoiclip.convert.detect import convert_file
 from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.sniff import convert
 from hoiclip.errors import WeightsError
-from hoiclip.formats.vocabularies import COCO_IDS, hico_det, vcoco
 from hoiclip.model.tensors import read_safetensors
 from hoiclip.verb_vectors.table import read_verb_vectors
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.data.images import ImageStore
 from hoiclip.data.splits import SplitsConfig, make_splits
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.data.zero_shot import published_settings
 from hoiclip.errors import ParamsError
-from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.set_prediction.criterion import Criterion, LossConfig
 from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.set_prediction.matcher import HungarianMatcher, MatchingConfig

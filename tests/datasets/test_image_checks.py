@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from hoiclip.data.images import decode
+from hoiclip.data.images import decode, stored_size
 from hoiclip.datasets import image_checks
 from hoiclip.datasets.image_checks import (
     AMBIGUOUS,
@@ -19,7 +19,6 @@ from hoiclip.datasets.image_checks import (
     Verdict,
     examine,
     examine_all,
-    stored_size,
 )
 from hoiclip.errors import InputError
 

@@ -23,6 +23,7 @@ from vcoco_worlds import (
 )
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.evaluation.diagnosis import diagnose
@@ -33,7 +34,6 @@ from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.evaluation.vcoco import evaluate_vcoco
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import Actions
-from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.util.config import from_mapping, load
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 

@@ -12,6 +12,7 @@ import vcoco_worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hoiclip.catalog.vocabularies import vcoco
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.evaluation.average_precision import floating_needed
@@ -20,7 +21,6 @@ from hoiclip.evaluation.hico import SETTINGS, evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.protocols import PROTOCOLS, protocol_named
 from hoiclip.evaluation.tables import ImageIndex, detections_of
-from hoiclip.formats.vocabularies import vcoco
 
 NAMES = sorted(PROTOCOLS)
 BOX = (0.0, 0.0, 10.0, 10.0)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from prediction_files import score_files, write_json, write_parquet
 
+from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.data.annotations import Annotations
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import evaluate_hico
@@ -21,7 +22,6 @@ from hoiclip.evaluation.tables import ImageIndex, ground_truth_of
 from hoiclip.formats.annotations import hico_instances, own
 from hoiclip.formats.annotations.reading import read_annotations
 from hoiclip.formats.annotations.source import SourceOptions
-from hoiclip.formats.vocabularies import hico_det, vcoco
 
 NAMES = sorted(PROTOCOLS)
 HICO, V_COCO = hico_det(), vcoco()

@@ -29,10 +29,10 @@ from vcoco_worlds import (
 )
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import vcoco
 from hoiclip.errors import InputError
 from hoiclip.evaluation.vcoco import VcocoResult, evaluate_vcoco
 from hoiclip.evaluation.vcoco_truth import inclusive_truth_boxes
-from hoiclip.formats.vocabularies import vcoco
 from hoiclip.vocabulary import Vocabulary
 
 

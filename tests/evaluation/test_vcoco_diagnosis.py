@@ -20,9 +20,9 @@ from vcoco_worlds import (
     person,
 )
 
+from hoiclip.catalog.vocabularies import vcoco
 from hoiclip.evaluation.vcoco import evaluate_vcoco
 from hoiclip.evaluation.vcoco_diagnosis import KINDS, diagnose_vcoco
-from hoiclip.formats.vocabularies import vcoco
 from hoiclip.vocabulary import Vocabulary
 
 NEAR = (0.0, 0.0, 10.0, 3.0)

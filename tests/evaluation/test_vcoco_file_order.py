@@ -9,10 +9,10 @@ import vcoco_reference as reference
 from prediction_files import score_files, write_json, write_parquet
 from vcoco_worlds import SIZE, predictions
 
+from hoiclip.catalog.vocabularies import COCO_IDS, vcoco
 from hoiclip.formats.annotations.partition import write_partition
 from hoiclip.formats.annotations.reading import read_annotations
 from hoiclip.formats.annotations.source import SourceOptions
-from hoiclip.formats.vocabularies import COCO_IDS, vcoco
 
 V_COCO = vcoco()
 VERBS = [verb.name for verb in V_COCO.verbs]

@@ -10,8 +10,8 @@ import pyarrow as pa
 from hico_worlds import FLOAT64
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import vcoco
 from hoiclip.data.annotations import Annotations
-from hoiclip.formats.vocabularies import vcoco
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

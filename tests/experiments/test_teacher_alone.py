@@ -15,11 +15,11 @@ from hoiclip.clip.weights import load_clip
 from hoiclip.data.images import ImageStore
 from hoiclip.experiments.crops_alone import predict_by_crops
 from hoiclip.experiments.teacher_alone import best_pairs, clip_scale, predict_rows, teacher_rows
-from hoiclip.inference.pair_nms import PAPER_NMS
 from hoiclip.inference.predict import PredictConfig
 from hoiclip.methods.clip_distill.config import ClipDistillConfig
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
 from hoiclip.model.detr_file import load_detr
+from hoiclip.pairs.pair_nms import PAPER_NMS
 from hoiclip.util.config import from_mapping
 
 IMAGES = 6

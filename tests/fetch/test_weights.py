@@ -9,11 +9,11 @@ from fake_checkpoint import Sizes, detr_shapes, random_state
 from safetensors.torch import load_file, save_file
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.clip.encoder import build_clip
 from hoiclip.clip.weights import load_clip, save_clip
 from hoiclip.errors import HoiclipError, InputError, ParamsError
 from hoiclip.fetch.weights import WeightsConfig
-from hoiclip.formats.vocabularies import hico_det
 from hoiclip.model.tensors import read_safetensors
 from hoiclip.util.config import from_mapping
 from hoiclip.util.files import read_json, sha256_file

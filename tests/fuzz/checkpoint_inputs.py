@@ -16,8 +16,8 @@ from fake_gen_vlkt import gen_vlkt_file
 from hypothesis import strategies as st
 from layouts import HICO
 
+from hoiclip.catalog.vocabularies import vcoco
 from hoiclip.clip.encoder import build_clip
-from hoiclip.formats.vocabularies import vcoco
 
 CLIP = {
     "embed_dim": 8,

@@ -9,10 +9,10 @@ from PIL import Image
 from hoiclip import schema
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import WeightsError
-from hoiclip.inference.pair_nms import PairNms
 from hoiclip.inference.predict import as_stated, predict, with_scoring
 from hoiclip.methods.hoiclip.config import Scoring
 from hoiclip.model.boxes import cxcywh_to_xyxy
+from hoiclip.pairs.pair_nms import PairNms
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 CPU = torch.device("cpu")

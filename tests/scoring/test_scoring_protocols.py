@@ -18,10 +18,10 @@ from prediction_files import (
     write_world,
 )
 
+from hoiclip.catalog.vocabularies import COCO_IDS, hico_det, published_rare
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.protocols import protocol_named
-from hoiclip.formats.vocabularies import COCO_IDS, hico_det, published_rare
 
 PROTOCOLS = ("hico", "hoiclip", "pocket")
 HICO = hico_det()

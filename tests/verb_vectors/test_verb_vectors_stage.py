@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.convert.sniff import convert
 from hoiclip.errors import InputError
-from hoiclip.formats.vocabularies import hico_det
 from hoiclip.resume import source_code
 from hoiclip.resume.source_code import syntax_sha256
 from hoiclip.resume.state_file import ACCEPT_CODE

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from hoiclip.errors import InputError
-from hoiclip.formats import json_columns, json_values
+from hoiclip.formats import json_columns
+from hoiclip.util import json_values
 
 
 def listed_ids(

@@ -12,7 +12,8 @@ import numpy as np
 from pycocotools.coco import COCO
 
 from hoiclip.errors import InputError
-from hoiclip.formats import json_columns, json_values
+from hoiclip.formats import json_columns
+from hoiclip.util import json_values
 from hoiclip.util.files import read_json
 
 PERSON_ID = 1

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from hoiclip.catalog.vocabularies import SHIPPED, hico_det
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.formats import json_columns, json_values
+from hoiclip.formats import json_columns
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.classes import listed_ids, mapped, names_of
 from hoiclip.formats.annotations.findings import ReadReport
@@ -19,7 +20,7 @@ from hoiclip.formats.annotations.image_table import image_table
 from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.annotations.source_rows import SourceInteractions, boxes_of_pairs
 from hoiclip.formats.content import Content
-from hoiclip.formats.vocabularies import SHIPPED, hico_det
+from hoiclip.util import json_values
 from hoiclip.util.files import read_json
 from hoiclip.vocabulary import Vocabulary
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations import mat_structs
@@ -20,7 +21,6 @@ from hoiclip.formats.annotations.hico_instances import ONE_BASED_INCLUSIVE
 from hoiclip.formats.annotations.image_table import image_table
 from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.content import Content
-from hoiclip.formats.vocabularies import hico_det
 from hoiclip.vocabulary import Vocabulary
 
 _MATLAB_5 = b"MATLAB 5.0"

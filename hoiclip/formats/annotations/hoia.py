@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.formats import json_columns, json_values
+from hoiclip.formats import json_columns
 from hoiclip.formats.annotations import hoia_numbering
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.findings import ReadReport
@@ -28,7 +29,7 @@ from hoiclip.formats.annotations.source_rows import (
 )
 from hoiclip.formats.content import Content
 from hoiclip.formats.json_stream import list_entries
-from hoiclip.formats.vocabularies import hico_det, vcoco
+from hoiclip.util import json_values
 from hoiclip.util.files import read_json
 from hoiclip.vocabulary import Vocabulary
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hoiclip.catalog.vocabularies import COCO_IDS, hico_det, vcoco
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.hoia_numbering import (
     NAMES,
@@ -18,7 +19,6 @@ from hoiclip.formats.annotations.hoia_numbering import (
     usual,
 )
 from hoiclip.formats.annotations.source_rows import UNKNOWN
-from hoiclip.formats.vocabularies import COCO_IDS, hico_det, vcoco
 from hoiclip.vocabulary import Vocabulary
 
 _MOST = 0.5

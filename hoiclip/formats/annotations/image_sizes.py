@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hoiclip.data.images import ImageStore
-from hoiclip.datasets.image_checks import stored_size
+from hoiclip.data.images import ImageStore, stored_size
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.coco import CocoInstances
 from hoiclip.formats.annotations.source import SourceOptions

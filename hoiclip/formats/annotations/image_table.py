@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from hoiclip import schema
 from hoiclip.errors import InputError
-from hoiclip.formats.json_values import file_name
+from hoiclip.util.json_values import file_name
 
 
 def image_table(

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.io import loadmat
 
+from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.errors import InputError
-from hoiclip.formats import json_values
 from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.formats.annotations.source_rows import SourceBoxes, SourceInteractions
-from hoiclip.formats.vocabularies import hico_det
+from hoiclip.util import json_values
 from hoiclip.vocabulary import Vocabulary
 
 _ACTIONS = "list_action"

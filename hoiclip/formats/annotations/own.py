@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.catalog.vocabularies import read_vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.formats import json_columns, json_values
+from hoiclip.formats import json_columns
 from hoiclip.formats.annotations import own_csv
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.coco import xywh_to_xyxy
@@ -30,7 +31,7 @@ from hoiclip.formats.annotations.source_rows import (
     named,
 )
 from hoiclip.formats.content import Content
-from hoiclip.formats.vocabularies import read_vocabulary
+from hoiclip.util import json_values
 from hoiclip.util.files import read_json
 from hoiclip.vocabulary import Vocabulary
 

@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip.errors import InputError
-from hoiclip.formats import json_values
 from hoiclip.formats.annotations.image_table import image_table
 from hoiclip.formats.annotations.source_rows import (
     NO_OBJECT,
@@ -30,6 +29,7 @@ from hoiclip.formats.annotations.source_rows import (
     named,
 )
 from hoiclip.formats.content import Content
+from hoiclip.util import json_values
 from hoiclip.util.files import not_utf8
 from hoiclip.vocabulary import Vocabulary
 

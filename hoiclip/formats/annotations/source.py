@@ -8,11 +8,11 @@ from typing import Literal
 
 import pyarrow as pa
 
+from hoiclip.catalog.vocabularies import named_vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.formats.annotations.hoia_numbering import Numbering, NumberingName
-from hoiclip.formats.vocabularies import named_vocabulary
 from hoiclip.vocabulary import Vocabulary
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hoiclip.formats import json_values
+from hoiclip.util import json_values
 from hoiclip.vocabulary import Vocabulary
 
 NO_OBJECT = -1

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import COCO_IDS, vcoco
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.formats import json_values
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.coco import CocoAnnotation, CocoInstances
 from hoiclip.formats.annotations.filters import clip_to_image
@@ -27,8 +27,8 @@ from hoiclip.formats.annotations.source_rows import (
     SourceInteractions,
 )
 from hoiclip.formats.content import Content
-from hoiclip.formats.vocabularies import COCO_IDS, vcoco
 from hoiclip.schema import numpy_to_fixed_lists
+from hoiclip.util import json_values
 from hoiclip.util.files import not_utf8, read_json
 from hoiclip.vocabulary import Vocabulary
 

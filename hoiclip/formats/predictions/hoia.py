@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from hoiclip.errors import InputError
-from hoiclip.formats import json_values
 from hoiclip.formats.annotations.hoia_numbering import Numbering
 from hoiclip.formats.content import Content
 from hoiclip.formats.json_columns import EntryObjects
@@ -34,6 +33,7 @@ from hoiclip.formats.predictions.options import PredictionOptions, Predictions
 from hoiclip.formats.predictions.rows import Places, Rows, number_by_first
 from hoiclip.formats.predictions.wrappings import prediction_entries
 from hoiclip.progress import track
+from hoiclip.util import json_values
 from hoiclip.vocabulary import Vocabulary
 
 _EMPTY_BOXES: tuple[Any, ...] = (None, [], [None] * 4)

@@ -22,11 +22,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from hoiclip.catalog.vocabularies import COCO_IDS
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.hoia_numbering import Numbering, numbering_of, usual
 from hoiclip.formats.annotations.source_rows import UNKNOWN
 from hoiclip.formats.predictions.rows import Places
-from hoiclip.formats.vocabularies import COCO_IDS
 from hoiclip.vocabulary import Vocabulary
 
 NumberingName = Literal[

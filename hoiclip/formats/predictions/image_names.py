@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip.errors import InputError
-from hoiclip.formats import json_values
+from hoiclip.util import json_values
 
 NAME_KEYS = ("file_name", "filename")
 

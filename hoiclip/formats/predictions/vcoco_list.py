@@ -20,7 +20,6 @@ import numpy as np
 
 from hoiclip.errors import InputError
 from hoiclip.evaluation.vcoco_truth import Actions
-from hoiclip.formats import json_values
 from hoiclip.formats.content import Content
 from hoiclip.formats.predictions.image_names import ImageNames
 from hoiclip.formats.predictions.options import PredictionOptions, Predictions
@@ -28,6 +27,7 @@ from hoiclip.formats.predictions.people import PersonDetections
 from hoiclip.formats.predictions.rows import Places
 from hoiclip.formats.predictions.wrappings import prediction_entries
 from hoiclip.progress import track
+from hoiclip.util import json_values
 
 _BOX, _SCORED = 4, 5
 _AGENT = "_agent"

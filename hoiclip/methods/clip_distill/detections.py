@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hoiclip.inference.pair_nms import pair_nms
 from hoiclip.methods.clip_distill.config import DetectionsConfig
+from hoiclip.pairs.pair_nms import pair_nms
 
 
 @dataclass(frozen=True)

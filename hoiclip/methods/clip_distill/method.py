@@ -16,8 +16,6 @@ from hoiclip.clip.config import check_clip_config
 from hoiclip.clip.encoder import ClipFeatures, ClipVisual
 from hoiclip.clip.text_embeddings import TextEmbeddings
 from hoiclip.data.batch import Batch, ClipView
-from hoiclip.inference.pair_nms import PairNms, pair_nms
-from hoiclip.inference.scored_pairs import ScoredPairs
 from hoiclip.methods.clip_distill.batch import join_pairs
 from hoiclip.methods.clip_distill.classes import classes_of_object
 from hoiclip.methods.clip_distill.config import (
@@ -42,6 +40,8 @@ from hoiclip.model.config import DetectorConfig
 from hoiclip.model.detr import Detr
 from hoiclip.model.detr_file import PretrainedDetr
 from hoiclip.model.restore import restore_module
+from hoiclip.pairs.pair_nms import PairNms, pair_nms
+from hoiclip.pairs.scored_pairs import ScoredPairs
 from hoiclip.util.config import check, from_mapping, load
 from hoiclip.util.ranges import Config, Layers
 from hoiclip.vocabulary import Vocabulary

@@ -14,11 +14,11 @@ from torch import Tensor
 from hoiclip.clip.config import check_clip_config
 from hoiclip.clip.encoder import ClipFeatures, ClipVisual
 from hoiclip.data.batch import Batch, ClipView
-from hoiclip.inference import postprocess
 from hoiclip.methods.contract import FrozenFeatures
 from hoiclip.methods.hoiclip.config import HoiclipConfig, ModelConfig, Scoring
 from hoiclip.methods.hoiclip.network import HOICLIP, Tables
 from hoiclip.model.restore import check_classes, restore_module
+from hoiclip.pairs import postprocess
 from hoiclip.set_prediction.method import SetPrediction
 from hoiclip.set_prediction.outputs import Outputs
 from hoiclip.set_prediction.parameter_groups import DetectorRates, parameter_groups
@@ -104,7 +104,7 @@ class HoiclipMethod(SetPrediction[Scoring]):
         return self.network(*self.inputs(batch), tokens, global_feature)
 
     def enhancement(self, outputs: Outputs, scoring: Scoring) -> np.ndarray:
-        """CLIP's view of the whole image, see `hoiclip.inference.postprocess.enhancement`.
+        """CLIP's view of the whole image, see `hoiclip.pairs.postprocess.enhancement`.
 
         Raises:
             ValueError: the outputs say nothing of CLIP's view.

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from scipy.io import savemat
 
-from hoiclip.formats.vocabularies import COCO_IDS, hico_det
+from hoiclip.catalog.vocabularies import COCO_IDS, hico_det
 
 HICO = hico_det()
 SIZE = (64, 48)

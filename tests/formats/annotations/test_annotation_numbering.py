@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 from PIL import Image
 
+from hoiclip.catalog.vocabularies import COCO_IDS, hico_det
 from hoiclip.cli import main
-from hoiclip.formats.vocabularies import COCO_IDS, hico_det
 
 HUMAN, OTHER = [10, 10, 60, 90], [40, 40, 80, 80]
 OWN = {

@@ -11,9 +11,9 @@ from layouts import (
     write_json,
 )
 
+from hoiclip.catalog.vocabularies import vcoco
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations import hoia
-from hoiclip.formats.vocabularies import vcoco
 
 BENCH = HICO.objects.index("bench")
 

@@ -21,7 +21,7 @@ from layouts import (
 )
 from scipy.io import savemat
 
-from hoiclip.formats.vocabularies import COCO_IDS
+from hoiclip.catalog.vocabularies import COCO_IDS
 
 SIDE = 1000
 PAIRS = SIDE * SIDE
@@ -161,7 +161,7 @@ def own_csv(folder):
 CODE = """
 import json, resource, time
 from hoiclip.formats.annotations import hico_instances, hico_mat, hoia, own, vcoco, vcoco_instances
-from hoiclip.formats.vocabularies import hico_det
+from hoiclip.catalog.vocabularies import hico_det
 tables, vocabulary, report = {call}
 tables.check("made", vocabulary)
 findings = report.table().num_rows

@@ -7,11 +7,11 @@ import pytest
 from layouts import write_json
 from own_layouts import VOCABULARY, csv_text, json_document
 
+from hoiclip.catalog.vocabularies import read_vocabulary
 from hoiclip.errors import InputError
-from hoiclip.formats import json_values
 from hoiclip.formats.annotations import hico_instances, own
 from hoiclip.formats.annotations.detection import kind_of
-from hoiclip.formats.vocabularies import read_vocabulary
+from hoiclip.util import json_values
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from layouts import size_of, write_json
 from vcoco_layouts import PERSON, V_COCO, coco_document, hoi, vcoco_document, verb
 
 from hoiclip import schema
+from hoiclip.catalog.vocabularies import COCO_IDS
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations import vcoco, vcoco_instances
-from hoiclip.formats.vocabularies import COCO_IDS
 
 REAL = Path(__file__).parents[4] / "shared/data/vcoco"
 needs_shared = pytest.mark.skipif(not REAL.exists(), reason="needs ../shared")

@@ -1,6 +1,6 @@
 """A small V-COCO content in its original files and in COCO's."""
 
-from hoiclip.formats.vocabularies import vcoco
+from hoiclip.catalog.vocabularies import vcoco
 
 V_COCO = vcoco()
 ACTIONS = (

@@ -12,10 +12,10 @@ import pytest
 from annotation_files import HICO, V_COCO, hico_instances, hoia_predictions, vcoco_files
 from prediction_files import score_files, write_json
 
+from hoiclip.catalog.vocabularies import COCO_IDS
 from hoiclip.errors import InputError
 from hoiclip.formats.predictions.hoia_numbering import NO_OBJECT, RawClasses, class_ids
 from hoiclip.formats.predictions.rows import Places
-from hoiclip.formats.vocabularies import COCO_IDS
 
 HIT = [verb.name for verb in V_COCO.verbs].index("hit_instr")
 BAT = V_COCO.objects.index("baseball_bat")

@@ -14,13 +14,13 @@ import pytest
 from hico_worlds import World, classes_table, partition, predictions_table, small_vocabulary
 from prediction_files import score_files, write_json, write_parquet, write_world
 
+from hoiclip.catalog.vocabularies import hico_det, published_rare, vcoco
 from hoiclip.errors import InputError
 from hoiclip.formats import json_stream
 from hoiclip.formats.json_stream import list_entries
 from hoiclip.formats.predictions import hoia, hoia_numbering
 from hoiclip.formats.predictions.image_names import ImageNames
 from hoiclip.formats.predictions.rows import Places, Rows, number_boxes, number_by_first
-from hoiclip.formats.vocabularies import hico_det, published_rare, vcoco
 from hoiclip.scoring.classes import UNKNOWN_COUNT, classes_of
 from hoiclip.vocabulary import Hoi
 

@@ -9,13 +9,13 @@ import torch
 from distill_method_world import VOCABULARY, make_caches, make_config, make_method
 
 from hoiclip.data.batch import Batch
-from hoiclip.inference.pair_nms import PAPER_NMS
 from hoiclip.methods.clip_distill.config import DistillScoring
 from hoiclip.methods.clip_distill.data import DistillData
 from hoiclip.methods.clip_distill.detect import detect
 from hoiclip.methods.clip_distill.method import ClipDistillMethod
 from hoiclip.methods.clip_distill.pairs import make_pairs
 from hoiclip.methods.contract import NotFiniteError, RankSettings
+from hoiclip.pairs.pair_nms import PAPER_NMS
 
 SETTINGS = RankSettings(top_k=100, nms=None, threads=1)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.data.batch import Sample, collate
 from hoiclip.errors import WeightsError
-from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.methods.clip_distill.config import DetectionsConfig
 from hoiclip.methods.clip_distill.detect import ObjectDetector, detect
 from hoiclip.model.boxes import cxcywh_to_xyxy

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoiclip.formats.vocabularies import hico_det, vcoco
+from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.methods.clip_distill.classes import classes_of_object
 from hoiclip.methods.clip_distill.config import TeacherConfig
 from hoiclip.methods.clip_distill.teacher import (

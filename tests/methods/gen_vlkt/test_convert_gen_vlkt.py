@@ -11,13 +11,13 @@ from gen_vlkt_networks import PATH, batch, config_of, fresh
 from gen_vlkt_reference import reference_outputs
 from test_gen_vlkt_network import compare
 
-from hoiclip.convert.checkpoint import Checkpoint
+from hoiclip.catalog.vocabularies import hico_det, vcoco
+from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.convert.gen_vlkt import detect_gen_vlkt_setting
 from hoiclip.convert.gen_vlkt_back import released_state
 from hoiclip.convert.setting import setting_names
 from hoiclip.convert.sniff import convert
 from hoiclip.errors import WeightsError
-from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
 from hoiclip.model.tensors import read_safetensors

@@ -10,13 +10,13 @@ from fake_gen_vlkt import LARGE, SMALL, gen_vlkt_file, seen_of
 from gen_vlkt_networks import PATH, config_of, fresh
 from PIL import Image
 
+from hoiclip.catalog.vocabularies import hico_det
+from hoiclip.checkpoints.pytorch import checkpoint_of, load_pickle
 from hoiclip.cli import main
-from hoiclip.convert.checkpoint import checkpoint_of, load_pickle
 from hoiclip.convert.sniff import convert
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.datasets.toy import toy_vocabulary
 from hoiclip.errors import WeightsError
-from hoiclip.formats.vocabularies import hico_det
 from hoiclip.inference.model_file import Detector, load_detector
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod
 from hoiclip.methods.registry import method_named

@@ -10,9 +10,9 @@ from gen_vlkt_networks import PAPER, PATH, RATES, batch, fresh, network_of
 from gen_vlkt_reference import reference_outputs
 from torch.nn import functional as F
 
+from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.convert.gen_vlkt import gen_vlkt_key_map
 from hoiclip.convert.key_map import inverted
-from hoiclip.formats.vocabularies import hico_det
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
 from hoiclip.methods.gen_vlkt.training import gen_vlkt_groups, starting_tables

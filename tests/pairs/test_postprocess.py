@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoiclip.inference.pair_nms import PAPER_NMS, pair_nms
-from hoiclip.inference.postprocess import enhancement, fuse, postprocess
-from hoiclip.inference.top_pairs import select_top_pairs
 from hoiclip.iou import row_iou
+from hoiclip.pairs.pair_nms import PAPER_NMS, pair_nms
+from hoiclip.pairs.postprocess import enhancement, fuse, postprocess
+from hoiclip.pairs.top_pairs import select_top_pairs
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hoiclip.clip.torchscript import is_torchscript
+from hoiclip.checkpoints.torchscript import is_torchscript
 from hoiclip.errors import WeightsError
 from hoiclip.model.tensors import check_is_file
 

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from hoiclip.inference.pair_nms import PairNms, pair_nms
-from hoiclip.inference.scored_pairs import ScoredPairs
-from hoiclip.inference.top_pairs import top_of_sweep
+from hoiclip.pairs.pair_nms import PairNms, pair_nms
+from hoiclip.pairs.scored_pairs import ScoredPairs
+from hoiclip.pairs.top_pairs import top_of_sweep
 
 EnhancementKind = Literal["cosine", "sigmoid"]
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from hoiclip.errors import InputError
-from hoiclip.formats.json_values import entries, like, mapping, text
 from hoiclip.util.files import read_json
+from hoiclip.util.json_values import entries, like, mapping, text
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 _UNUSED_COCO_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
@@ -64,7 +64,7 @@ def published_rare(vocabulary: Vocabulary) -> np.ndarray | None:
     """
     if vocabulary.hois != hico_det().hois:
         return None
-    file = resources.files("hoiclip.data") / "vocabularies" / "hico_det_rare.json"
+    file = resources.files("hoiclip.catalog") / "published" / "hico_det_rare.json"
     with resources.as_file(file) as path:
         listed = read_json(path)["rare"]
     rare = np.zeros(vocabulary.num_hois, bool)
@@ -73,7 +73,7 @@ def published_rare(vocabulary: Vocabulary) -> np.ndarray | None:
 
 
 def _packaged(name: str) -> Vocabulary:
-    file = resources.files("hoiclip.data") / "vocabularies" / name
+    file = resources.files("hoiclip.catalog") / "published" / name
     with resources.as_file(file) as path:
         return read_vocabulary(path)
 
