@@ -6,9 +6,9 @@ from pathlib import Path
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip import schema
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.splits import SplitsConfig, make_splits
 from hoiclip.errors import ParamsError
 from hoiclip.inside import check_inside
+from hoiclip.splits.splits import SplitsConfig, make_splits
 from hoiclip.util.config import load, read_params
 from hoiclip.util.stage_main import run_stage
 from hoiclip.vocabulary import Vocabulary

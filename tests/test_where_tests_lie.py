@@ -1,4 +1,4 @@
-"""Tests lie where the module lies: those of `hoiclip/data/splits.py` in `tests/data/`.
+"""Tests lie where the module lies: those of `hoiclip/splits/splits.py` in `tests/data/`.
 
 A test file in a folder imports a module of the same folder of the package, itself or by its
 helpers, or bears the name of one. A file named after a module that it imports lies at that module's
@@ -70,9 +70,9 @@ def misplaced(test: PurePath, names: frozenset[str]) -> str | None:
 
 
 def test_places():
-    splits = frozenset({"hoiclip.data.splits", "numpy"})
-    assert misplaced(PurePath("data/test_splits.py"), splits) is None
-    assert misplaced(PurePath("data/test_shares_of_splits.py"), splits) is None
+    splits = frozenset({"hoiclip.splits.splits", "numpy"})
+    assert misplaced(PurePath("splits/test_splits.py"), splits) is None
+    assert misplaced(PurePath("splits/test_shares_of_splits.py"), splits) is None
     assert misplaced(PurePath("pipelines/test_shares_of_splits.py"), splits) is None
     assert misplaced(PurePath("model/test_shares_of_splits.py"), splits) is not None
     assert misplaced(PurePath("test_shares_of_splits.py"), splits) is not None

@@ -9,9 +9,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from hoiclip.clip.crops import crop, enclosing_box
 from hoiclip.clip.encoder import ClipVisual
 from hoiclip.clip.prompts import HICO_DET, hoi_prompt, object_prompt, verb_prompt
-from hoiclip.data.crops import crop, enclosing_box
 from hoiclip.pretraining.corpus import RenderedScene
 from hoiclip.toy.world import ALL_COMBINATIONS, OBJECTS, VERBS, Pair
 from hoiclip.vocabulary import Verb

@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from hoiclip.clip.crops import enclosing_box
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.crops import enclosing_box
 from hoiclip.vocabulary import Vocabulary
 
 Accumulation = Literal["correct", "released"]

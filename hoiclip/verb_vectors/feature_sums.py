@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from hoiclip.clip.crops import crop
 from hoiclip.clip.encoder import ClipVisual
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.crops import crop
 from hoiclip.resume.state_file import StateFile
 from hoiclip.verb_vectors.crops import Accumulation, Row, rows_by_image, shares_of
 from hoiclip.vocabulary import Vocabulary

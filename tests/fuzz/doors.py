@@ -16,7 +16,6 @@ import test_reader_fuzz
 from hoiclip.cli import main as command
 from hoiclip.clip.prompts import PromptTemplates
 from hoiclip.clip.weights import load_clip
-from hoiclip.data.splits import SplitsConfig
 from hoiclip.datasets import prepare as sources
 from hoiclip.datasets.config import DatasetConfig
 from hoiclip.errors import HoiclipError
@@ -28,6 +27,7 @@ from hoiclip.inference.selection import SelectConfig
 from hoiclip.methods.hoiclip.config import HoiclipConfig
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.set_prediction.config import TrainConfig
+from hoiclip.splits.splits import SplitsConfig
 from hoiclip.training.state import ResumeFolder
 from hoiclip.util.config import load
 from hoiclip.util.stage_main import fail

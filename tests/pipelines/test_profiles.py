@@ -16,7 +16,6 @@ import yaml
 
 from hoiclip.ablation import ABLATION_ROWS
 from hoiclip.clip.prompts import PromptTemplates
-from hoiclip.data.splits import SplitsConfig
 from hoiclip.datasets.config import DatasetConfig
 from hoiclip.evaluation.evaluation import EvaluateConfig
 from hoiclip.fetch.weights import WeightsConfig
@@ -28,6 +27,7 @@ from hoiclip.methods.hoiclip.config import HoiclipConfig
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.report.published import ROWS, ReportConfig
 from hoiclip.set_prediction.config import TrainConfig
+from hoiclip.splits.splits import SplitsConfig
 from hoiclip.util.config import chosen_method, load
 from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig
 from pipelines.errors import PipelineError

@@ -17,7 +17,6 @@ import pytest
 
 from hoiclip.clip.config import ClipConfig
 from hoiclip.clip.prompts import PromptTemplates
-from hoiclip.data.splits import SplitsConfig
 from hoiclip.datasets.config import DatasetConfig
 from hoiclip.errors import ParamsError
 from hoiclip.evaluation.evaluation import EvaluateConfig
@@ -31,6 +30,7 @@ from hoiclip.model.config import SetPredictionConfig
 from hoiclip.pretraining.clip import ClipPretraining
 from hoiclip.report.published import ReportConfig
 from hoiclip.set_prediction.config import TrainConfig
+from hoiclip.splits.splits import SplitsConfig
 from hoiclip.util.config import from_mapping, read_params
 from hoiclip.util.ranges import Config, Range, Threads, Weight, number, told
 from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hoiclip import schema
+from hoiclip.clip.crops import crop, enclosing_box
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.crops import crop, enclosing_box
 from hoiclip.errors import InputError
 from hoiclip.verb_vectors.arithmetic import REPRESENTATIONS, verb_vectors, verb_vectors_table
 from hoiclip.verb_vectors.feature_sums import FeatureSums, SumsFile, sum_features

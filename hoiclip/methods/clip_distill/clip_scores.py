@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from hoiclip.clip.crops import crop
 from hoiclip.clip.encoder import ClipVisual
 from hoiclip.clip.text_embeddings import TextEmbeddings
-from hoiclip.data.crops import crop
 from hoiclip.data.images import ImageStore
 from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
 from hoiclip.methods.clip_distill.classes import ObjectClasses

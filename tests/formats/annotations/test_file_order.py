@@ -10,8 +10,8 @@ from layouts import expected_in_order, pairs_in_order, write_json
 from vcoco_layouts import CUP, FORK, PERSON, hoi, vcoco_document
 
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.splits import SplitsConfig, make_splits
 from hoiclip.formats.annotations import hico_instances, own, vcoco, vcoco_instances
+from hoiclip.splits.splits import SplitsConfig, make_splits
 
 SHARED = Path(__file__).parents[4] / "shared/data"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared")

@@ -36,7 +36,6 @@ from layouts import (
 )
 
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.splits import SplitsConfig, make_splits
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.formats.annotations import (
     hico_instances,
@@ -48,6 +47,7 @@ from hoiclip.formats.annotations import (
     vcoco_instances,
 )
 from hoiclip.formats.annotations.findings import ReadReport
+from hoiclip.splits.splits import SplitsConfig, make_splits
 
 V_COCO = vcoco_layouts.V_COCO
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.convert.setting import published_settings
-from hoiclip.data.zero_shot import published_settings as unseen_lists
+from hoiclip.splits.zero_shot import published_settings as unseen_lists
 
 SMALL = Sizes()
 LARGE = Sizes(blocks=(3, 4, 23, 3), layers=6)

@@ -12,13 +12,13 @@ import torch
 from hoiclip import schema
 from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.data.images import ImageStore
-from hoiclip.data.splits import SplitsConfig, make_splits
 from hoiclip.data.transforms import TransformsConfig
-from hoiclip.data.zero_shot import published_settings
 from hoiclip.errors import ParamsError
 from hoiclip.set_prediction.criterion import Criterion, LossConfig
 from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.set_prediction.matcher import HungarianMatcher, MatchingConfig
+from hoiclip.splits.splits import SplitsConfig, make_splits
+from hoiclip.splits.zero_shot import published_settings
 from hoiclip.verb_vectors.arithmetic import verb_vectors
 from hoiclip.verb_vectors.feature_sums import sum_features
 from hoiclip.vocabulary import Hoi, Vocabulary

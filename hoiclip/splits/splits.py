@@ -18,8 +18,8 @@ import pyarrow as pa
 from hoiclip import schema
 from hoiclip.catalog.vocabularies import published_rare
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.zero_shot import published_settings, unseen_hois
 from hoiclip.errors import InputError, ParamsError
+from hoiclip.splits.zero_shot import published_settings, unseen_hois
 from hoiclip.util.files import read_json
 from hoiclip.util.ranges import ClassIndex, Config, Range, Seed
 from hoiclip.vocabulary import RARE_BELOW, Vocabulary

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hoiclip import schema
 from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.splits import SplitsConfig, classes_table, make_splits
 from hoiclip.errors import InputError, ParamsError
+from hoiclip.splits.splits import SplitsConfig, classes_table, make_splits
 from hoiclip.util.config import from_mapping
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
