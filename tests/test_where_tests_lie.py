@@ -77,7 +77,7 @@ def test_places():
     assert misplaced(PurePath("model/test_shares_of_splits.py"), splits) is not None
     assert misplaced(PurePath("test_shares_of_splits.py"), splits) is not None
     both = splits | {"hoiclip.model.boxes"}
-    assert misplaced(PurePath("test_splits.py"), both) == "tests splits.py of data"
+    assert misplaced(PurePath("test_splits.py"), both) == "tests splits.py of splits"
     assert misplaced(PurePath("model/test_profiles.py"), frozenset({"numpy"})) is None
 
 
