@@ -91,6 +91,22 @@ class TrainingData(Protocol[_CollatedT]):
 
 
 @dataclass(frozen=True)
+class BatchCounts:
+    """What loss terms are divided by where a batch is worked on in parts, one after another or in
+    several processes, so that the sum of the parts' terms is that of the whole batch.
+
+    Attributes:
+        whole: (N,) float64, `Method.loss_counts` summed over all parts of the batch.
+        own: (N,) those of the parts in this process.
+        processes: among which the parts are shared.
+    """
+
+    whole: Tensor
+    own: Tensor
+    processes: int
+
+
+@dataclass(frozen=True)
 class RankSettings:
     """How many pairs of an image are kept, and which suppress each other.
 
@@ -173,12 +189,20 @@ class Method(ABC, Generic[BatchT, RatesT, ScoringT]):
         """
 
     @abstractmethod
-    def training_step(self, batch: BatchT, features: FrozenFeatures | None) -> dict[str, Tensor]:
+    def loss_counts(self, batch: BatchT) -> Tensor:
+        """(N,) float64 on the CPU: what of a batch its loss terms are divided by, known before the
+        network has seen it. Counts of parts add up to those of the whole."""
+
+    @abstractmethod
+    def training_step(
+        self, batch: BatchT, features: FrozenFeatures | None, counts: BatchCounts | None = None
+    ) -> dict[str, Tensor]:
         """Weighted loss terms by name, scalars; their sum is to become small.
 
         Args:
             batch: of the method's own training data.
             features: of `frozen_features`; None where the batch has no view for CLIP.
+            counts: of the batch that this is a part of; None where it is all of it.
         """
 
     @abstractmethod

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
-import torch.distributed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hoiclip.methods.contract import BatchCounts
 from hoiclip.model.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
 from hoiclip.set_prediction.matcher import HungarianMatcher, LayerOutputs
 from hoiclip.set_prediction.outputs import Outputs
-from hoiclip.set_prediction.targets import Targets
+from hoiclip.set_prediction.targets import TargetCounts, Targets
 from hoiclip.util.ranges import Config, Power, Probability, Weight
 
 PROBABILITY_FLOOR = 1e-4
+RELEASED_ADDEND = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +33,8 @@ class LossConfig(Config):
         focal_alpha: (0.5).
         focal_gamma: (2).
         box_normaliser: what the box losses are divided by. `targets`: annotated pairs that have
-            that box, averaged over ranks, at least 1. `released`: for object boxes, as the released
-            code, the matched pairs that have one, plus 1e-4.
+            that box, at least 1. `released`: for object boxes, as the released code, the matched
+            pairs that have one, plus 1e-4, in each process for itself.
     """
 
     hoi: Weight
@@ -47,7 +48,7 @@ class LossConfig(Config):
 
 
 def focal_loss(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Focal loss in CornerNet's form, divided by the number of positives (at least 1).
+    """Focal loss in CornerNet's form, entry by entry; the loss is their sum by the positives.
 
     Args:
         logits: (..., C).
@@ -58,11 +59,13 @@ def focal_loss(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Te
     p = logits.sigmoid().clamp(PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
     positive = alpha * (1 - p) ** gamma * p.log() * labels
     negative = (1 - alpha) * p**gamma * (1 - p).log() * (1 - labels)
-    return -(positive + negative).sum() / labels.sum().clamp(min=1)
+    return -(positive + negative)
 
 
 class Criterion(nn.Module):
     """Loss of a batch; every decoder layer is matched anew.
+
+    All layers are worked on at once, and nothing of it waits for the device but the matching.
 
     Args:
         config: weights of the losses.
@@ -72,7 +75,6 @@ class Criterion(nn.Module):
     """
 
     object_weight: Tensor
-    seen: Tensor
 
     def __init__(
         self, config: LossConfig, matcher: HungarianMatcher, num_object_logits: int, seen: Tensor
@@ -83,74 +85,111 @@ class Criterion(nn.Module):
         weight = torch.ones(num_object_logits)
         weight[-1] = config.no_object
         self.register_buffer("object_weight", weight)
-        self.register_buffer("seen", seen)
+        self.seen = seen
 
-    def forward(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
+    def forward(
+        self, outputs: Outputs, targets: Targets, counts: BatchCounts | None = None
+    ) -> dict[str, Tensor]:
         """Weighted loss terms, summed over layers.
+
+        Args:
+            outputs: of the network.
+            targets: on the CPU.
+            counts: of `Criterion.counts`, of the batch that these images are a part of; None where
+                they are all of it.
 
         Returns:
             `hoi`, `object`, `l1` and `giou`, scalars, of which the loss is the sum.
         """
-        targets = replace(targets, hoi_labels=targets.hoi_labels[:, self.seen])
-        layers = zip(
-            outputs.hoi_logits[..., self.seen],
-            outputs.object_logits,
-            outputs.human_boxes_cxcywh,
-            outputs.object_boxes_cxcywh,
-            strict=True,
+        config, seen = self.config, self.seen.to(outputs.hoi_logits.device)
+        hoi_logits, object_logits = outputs.hoi_logits[..., seen], outputs.object_logits
+        layers = LayerOutputs(
+            hoi_logits, object_logits, outputs.human_boxes_cxcywh, outputs.object_boxes_cxcywh
         )
-        humans, objects = _box_counts(targets)
-        terms = [self._layer(LayerOutputs(*layer), targets, humans, objects) for layer in layers]
-        return {name: torch.stack([t[name] for t in terms]).sum() for name in terms[0]}
+        here = replace(targets, hoi_labels=targets.hoi_labels[:, self.seen]).to(seen.device)
+        images, queries, pairs = self.matcher.every_layer(layers, here).unbind(1)
+        layer = torch.arange(len(images), device=seen.device)[:, None]
 
-    def _layer(
-        self, outputs: LayerOutputs, targets: Targets, humans: float, objects: float | Tensor
-    ) -> dict[str, Tensor]:
-        """Loss terms of one decoder layer; box losses are divided by `humans` and `objects`."""
-        config = self.config
-        matched = self.matcher(outputs, targets)
-        images, queries, columns = (index.to(outputs.hoi_logits.device) for index in matched)
+        hoi_labels = torch.zeros_like(hoi_logits)
+        hoi_labels[layer, images, queries] = here.hoi_labels[pairs]
+        nothing = object_logits.shape[-1] - 1
+        object_labels = torch.full_like(object_logits[..., 0], nothing).long()
+        object_labels[layer, images, queries] = here.objects[pairs]
+        has_object = here.has_object[pairs]
 
-        hoi_labels = torch.zeros_like(outputs.hoi_logits)
-        hoi_labels[images, queries] = targets.hoi_labels[columns]
-        nothing = outputs.object_logits.shape[-1] - 1
-        object_labels = torch.full_like(outputs.object_logits[..., 0], nothing).long()
-        object_labels[images, queries] = targets.objects[columns]
-
-        human = _box_losses(
-            outputs.human_boxes_cxcywh[images, queries], targets.human_boxes_cxcywh[columns]
+        hoi = focal_loss(hoi_logits, hoi_labels, config.focal_alpha, config.focal_gamma)
+        object_ = F.cross_entropy(
+            object_logits.flatten(0, 2), object_labels.flatten(), self.object_weight,
+            reduction="none",
+        ).unflatten(0, object_labels.shape)  # fmt: skip
+        human_l1, human_giou = _box_losses(
+            outputs.human_boxes_cxcywh[layer, images, queries], here.human_boxes_cxcywh[pairs]
         )
-        has_object = targets.has_object[columns]
-        object_ = _box_losses(
-            outputs.object_boxes_cxcywh[images, queries][has_object],
-            targets.object_boxes_cxcywh[columns][has_object],
+        object_l1, object_giou = _box_losses(
+            outputs.object_boxes_cxcywh[layer, images, queries], here.object_boxes_cxcywh[pairs]
         )
-        if config.box_normaliser == "released":
-            objects = has_object.sum() + 1e-4
+        if counts is None:
+            by = self._divisors(targets, hoi_labels, object_labels, has_object)
+        else:
+            by = self._shared_divisors(counts, object_logits.shape[-2])
+
+        def summed(entries: Tensor, divisor: Tensor | float) -> Tensor:
+            return (entries.flatten(1).sum(1) / divisor).sum()
+
         return {
-            "hoi": config.hoi
-            * focal_loss(outputs.hoi_logits, hoi_labels, config.focal_alpha, config.focal_gamma),
-            "object": config.object
-            * F.cross_entropy(
-                outputs.object_logits.flatten(0, 1), object_labels.flatten(), self.object_weight
-            ),
-            "l1": config.l1 * (human[0] / humans + object_[0] / objects),
-            "giou": config.giou * (human[1] / humans + object_[1] / objects),
+            "hoi": config.hoi * summed(hoi, by.positives),
+            "object": config.object * summed(object_, by.weights),
+            "l1": config.l1
+            * (summed(human_l1, by.humans) + summed(object_l1 * has_object, by.objects)),
+            "giou": config.giou
+            * (summed(human_giou, by.humans) + summed(object_giou * has_object, by.objects)),
         }
 
+    def counts(self, targets: Targets, num_queries: int) -> Tensor:
+        """(N,) float64, `TargetCounts` of targets on the CPU; `num_queries` is that of an image."""
+        return torch.tensor(TargetCounts.of(targets, num_queries, self.seen), dtype=torch.float64)
 
-def _box_counts(targets: Targets) -> tuple[float, float]:
-    """Annotated pairs, and those with an object, averaged over ranks, each at least 1."""
-    counts = [sum(targets.counts), targets.has_object.sum().item()]
-    if torch.distributed.is_initialized():
-        summed = torch.tensor(counts, dtype=torch.float32, device=targets.has_object.device)
-        torch.distributed.all_reduce(summed)
-        counts = (summed / torch.distributed.get_world_size()).tolist()
-    return max(counts[0], 1), max(counts[1], 1)
+    def _divisors(
+        self, targets: Targets, hoi_labels: Tensor, object_labels: Tensor, has_object: Tensor
+    ) -> _Divisors:
+        """Those of a whole batch; of what is matched, each layer's own."""
+        objects: Tensor | float = max(float(targets.has_object.sum()), 1.0)
+        if self.config.box_normaliser == "released":
+            objects = has_object.sum(1) + RELEASED_ADDEND
+        return _Divisors(
+            positives=hoi_labels.flatten(1).sum(1).clamp(min=1),
+            weights=self.object_weight[object_labels].flatten(1).sum(1),
+            humans=max(float(sum(targets.counts)), 1.0),
+            objects=objects,
+        )
+
+    def _shared_divisors(self, counts: BatchCounts, queries: int) -> _Divisors:
+        """Those of a part of a batch; `released` ones are each process's own, and averaged."""
+        whole = TargetCounts(*counts.whole.tolist())
+        objects = max(whole.objects, 1.0)
+        if self.config.box_normaliser == "released":
+            own = TargetCounts(*counts.own.tolist())
+            objects = (own.objects + RELEASED_ADDEND) * counts.processes
+        return _Divisors(
+            positives=max(whole.positives, 1.0),
+            weights=whole.matched
+            + self.config.no_object * (whole.images * queries - whole.matched),
+            humans=max(whole.humans, 1.0),
+            objects=objects,
+        )
+
+
+class _Divisors(NamedTuple):
+    """What loss terms are divided by, numbers or one for each layer (L,)."""
+
+    positives: Tensor | float
+    weights: Tensor | float
+    humans: float
+    objects: Tensor | float
 
 
 def _box_losses(predicted_cxcywh: Tensor, target_cxcywh: Tensor) -> tuple[Tensor, Tensor]:
-    """L1 and GIoU loss of matched boxes (M, 4), each summed over boxes."""
-    l1 = (predicted_cxcywh - target_cxcywh).abs().sum()
+    """L1 and GIoU loss of matched boxes (L, M, 4), each (L, M)."""
+    l1 = (predicted_cxcywh - target_cxcywh).abs().sum(-1)
     giou = generalized_iou_xyxy(cxcywh_to_xyxy(predicted_cxcywh), cxcywh_to_xyxy(target_cxcywh))
-    return l1, (1 - giou).sum()
+    return l1, 1 - giou

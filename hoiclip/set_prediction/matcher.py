@@ -37,12 +37,12 @@ class MatchingConfig(Config):
 
 @dataclass(frozen=True)
 class LayerOutputs:
-    """What one decoder layer says of B images, Q pairs each.
+    """What a decoder layer, or each of L layers, says of B images, Q pairs each.
 
     Attributes:
-        hoi_logits: (B, Q, C), C the classes that the targets' labels have.
-        object_logits: (B, Q, O + 1); the last class is 'nothing'.
-        human_boxes_cxcywh: (B, Q, 4) in [0, 1], relative to the unpadded image.
+        hoi_logits: ([L,] B, Q, C), C the classes that the targets' labels have.
+        object_logits: ([L,] B, Q, O + 1); the last class is 'nothing'.
+        human_boxes_cxcywh: ([L,] B, Q, 4) in [0, 1], relative to the unpadded image.
         object_boxes_cxcywh: likewise.
     """
 
@@ -86,7 +86,7 @@ class HungarianMatcher:
 
     @torch.no_grad()
     def cost(self, outputs: LayerOutputs, targets: Targets) -> Tensor:
-        """Matching cost (B, Q, T) of every query and every target of the batch."""
+        """Matching cost ([L,] B, Q, T) of every query and every target of the batch."""
         config = self.config
         probability, label = outputs.hoi_logits.sigmoid(), targets.hoi_labels
         positive = probability @ (label / (label.sum(1, keepdim=True) + 1e-4)).T
@@ -100,10 +100,10 @@ class HungarianMatcher:
             (outputs.human_boxes_cxcywh, targets.human_boxes_cxcywh),
             (outputs.object_boxes_cxcywh, targets.object_boxes_cxcywh),
         ):
-            l1.append(torch.cdist(boxes, target_boxes.expand(len(boxes), -1, -1), p=1))
+            l1.append(torch.cdist(boxes, target_boxes.expand(*boxes.shape[:-2], -1, -1), p=1))
             giou.append(
                 -generalized_iou_xyxy(
-                    cxcywh_to_xyxy(boxes)[:, :, None], cxcywh_to_xyxy(target_boxes)
+                    cxcywh_to_xyxy(boxes)[..., None, :], cxcywh_to_xyxy(target_boxes)
                 )
             )
         l1_cost = torch.where(targets.has_object, torch.maximum(*l1), l1[0])
@@ -123,3 +123,16 @@ class HungarianMatcher:
         Of an image with more targets than queries, the targets that cost most stay unmatched.
         """
         return hungarian(self.cost(outputs, targets), targets.counts)
+
+    def every_layer(self, outputs: LayerOutputs, targets: Targets) -> Tensor:
+        """Matches of L layers, (L, 3, M) int64 on the outputs' device: images, queries, targets.
+
+        Costs come from the device, and matches go to it, in one transfer each.
+
+        Args:
+            outputs: of L layers.
+            targets: on the outputs' device.
+        """
+        costs = self.cost(outputs, targets).nan_to_num().cpu()
+        matches = torch.stack([torch.stack(hungarian(cost, targets.counts)) for cost in costs])
+        return matches.to(outputs.hoi_logits.device, non_blocking=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from hoiclip.data.batch import Batch
 from hoiclip.methods.contract import (
+    BatchCounts,
     FrozenFeatures,
     Method,
     NotFiniteError,
@@ -26,8 +28,18 @@ from hoiclip.set_prediction.outputs import Outputs
 from hoiclip.set_prediction.parameter_groups import DetectorRates
 from hoiclip.set_prediction.targets import Targets
 
-Criterion = Callable[[Outputs, Targets], dict[str, Tensor]]
-"""Weighted loss terms by name, see `hoiclip.set_prediction.criterion.Criterion`."""
+
+class Criterion(Protocol):
+    """What a method asks of `hoiclip.set_prediction.criterion.Criterion`, which training alone
+    imports."""
+
+    def __call__(
+        self, outputs: Outputs, targets: Targets, counts: BatchCounts | None = None
+    ) -> dict[str, Tensor]:
+        """Weighted loss terms by name."""
+
+    def counts(self, targets: Targets, num_queries: int) -> Tensor:
+        """What they are divided by."""
 
 
 class SetPrediction(Method[LabelledBatch, DetectorRates, ScoringT]):
@@ -54,23 +66,43 @@ class SetPrediction(Method[LabelledBatch, DetectorRates, ScoringT]):
         """(B, C) float32 that is added to every pair's score of a class; None for none."""
         return None
 
+    def loss_counts(self, batch: LabelledBatch) -> Tensor:
+        """See `Method.loss_counts`; `hoiclip.set_prediction.targets.TargetCounts`.
+
+        Raises:
+            RuntimeError: the method has no criterion.
+        """
+        return self._criterion().counts(batch.targets, self.config.num_queries)
+
     def training_step(
-        self, batch: LabelledBatch, features: FrozenFeatures | None
+        self,
+        batch: LabelledBatch,
+        features: FrozenFeatures | None,
+        counts: BatchCounts | None = None,
     ) -> dict[str, Tensor]:
-        """See `Method.training_step`."""
-        return self.losses(self.outputs(batch, features), batch, features)
+        """See `Method.training_step`; the losses are worked out in float32 always."""
+        outputs = self.outputs(batch, features)
+        with torch.autocast(self.device.type, enabled=False):
+            return self.losses(outputs, batch, features, counts)
 
     def losses(
-        self, outputs: Outputs, batch: LabelledBatch, features: FrozenFeatures | None
+        self,
+        outputs: Outputs,
+        batch: LabelledBatch,
+        features: FrozenFeatures | None,
+        counts: BatchCounts | None = None,
     ) -> dict[str, Tensor]:
         """Weighted loss terms of what the network says.
 
         Raises:
             RuntimeError: the method has no criterion.
         """
+        return self._criterion()(outputs, batch.targets, counts)
+
+    def _criterion(self) -> Criterion:
         if self.criterion is None:
             raise RuntimeError("outside training there is no criterion")
-        return self.criterion(outputs, batch.targets.to(self.device))
+        return self.criterion
 
     @torch.inference_mode()
     def score_pairs(

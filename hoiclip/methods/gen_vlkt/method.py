@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hoiclip.clip.encoder import ClipVisual
 from hoiclip.data.batch import Batch, ClipView
-from hoiclip.methods.contract import FrozenFeatures
+from hoiclip.methods.contract import BatchCounts, FrozenFeatures
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.mimic import mimic_loss
 from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
@@ -23,6 +23,7 @@ from hoiclip.set_prediction.batch import LabelledBatch
 from hoiclip.set_prediction.method import SetPrediction
 from hoiclip.set_prediction.outputs import Outputs
 from hoiclip.set_prediction.parameter_groups import DetectorRates
+from hoiclip.set_prediction.targets import TargetCounts
 from hoiclip.util.config import from_mapping
 from hoiclip.util.ranges import Config
 from hoiclip.vocabulary import Vocabulary
@@ -109,14 +110,18 @@ class GenVlktMethod(SetPrediction[Scoring]):
         return self.network(*self.inputs(batch))
 
     def losses(
-        self, outputs: Outputs, batch: LabelledBatch, features: FrozenFeatures | None
+        self,
+        outputs: Outputs,
+        batch: LabelledBatch,
+        features: FrozenFeatures | None,
+        counts: BatchCounts | None = None,
     ) -> dict[str, Tensor]:
         """The losses of every set prediction, and, where there is a teacher, `mimic`.
 
         Raises:
             ValueError: there is a teacher, but no features of it.
         """
-        terms = super().losses(outputs, batch, features)
+        terms = super().losses(outputs, batch, features, counts)
         if self.teacher is None:
             return terms
         if features is None:
@@ -124,6 +129,9 @@ class GenVlktMethod(SetPrediction[Scoring]):
         own = outputs.interaction_features
         assert own is not None  # of every `GenVlkt`
         terms["mimic"] = mimic_loss(own, features[0], self.config.gen_vlkt)
+        if counts is not None:  # The mean is over images, of which these are a part.
+            images = TargetCounts(*counts.whole.tolist()).images
+            terms["mimic"] = terms["mimic"] * (len(batch.indices) / images)
         return terms
 
     def parameter_groups(self, rates: DetectorRates) -> list[dict[str, Any]]:

@@ -118,7 +118,7 @@ def test_variants_of_guidance_differ_from_the_first_layer_on_and_in_nothing_but_
 def test_the_hoi_loss_trains_the_instance_decoder_by_its_guidance(guidance):
     network = fresh(sizes=Sizes(layers=3), guidance=guidance).train()
     outputs = network(*batch())
-    focal_loss(outputs.hoi_logits, torch.zeros_like(outputs.hoi_logits), 0.5, 2.0).backward()
+    focal_loss(outputs.hoi_logits, torch.zeros_like(outputs.hoi_logits), 0.5, 2.0).sum().backward()
     gradients = {n: p.grad for n, p in network.instance_decoder.named_parameters()}
     decoder = {n: g for n, g in gradients.items() if n.startswith("decoder.layers.")}
     if guidance == "none":
