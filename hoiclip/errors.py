@@ -28,6 +28,10 @@ class NonFiniteLossError(HoiclipError):
     """Training met a loss that is not a finite number."""
 
 
+class StoppedError(HoiclipError):
+    """Work was told to stop, and has kept what it needs to go on."""
+
+
 class InputError(HoiclipError):
     """A data file is missing, malformed or contradicts another.
 

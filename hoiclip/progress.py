@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -14,6 +15,8 @@ from hoiclip.printable import printable
 T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 10.0
+# Of processes that work together, as torchrun starts them, the first speaks.
+_SILENT = os.environ.get("RANK", "0") != "0"
 
 
 def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
@@ -24,6 +27,9 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
         what: label.
         total: number of items where `items` has no length.
     """
+    if _SILENT:
+        yield from items
+        return
     if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
@@ -40,5 +46,6 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
 
 def say(line: str) -> None:
     """Prints one line on standard error without breaking a bar; `printable`."""
-    tqdm.write(printable(line), file=sys.stderr)
-    sys.stderr.flush()
+    if not _SILENT:
+        tqdm.write(printable(line), file=sys.stderr)
+        sys.stderr.flush()

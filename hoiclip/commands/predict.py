@@ -8,7 +8,17 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 from hoiclip.errors import InputError
-from hoiclip.util.ranges import BatchSize, Count, Power, Probability, Range, Threads, Weight, number
+from hoiclip.util.ranges import (
+    BatchSize,
+    Count,
+    Device,
+    Power,
+    Probability,
+    Range,
+    Threads,
+    Weight,
+    number,
+)
 from hoiclip.util.stage_main import fail, named_path
 
 UNREADABLE_IMAGES = 3
@@ -41,7 +51,7 @@ def add(verbs: argparse._SubParsersAction) -> None:
     )
     verb.add_argument("--batch-size", type=number(BatchSize), default=8)
     verb.add_argument("--threads", type=number(Threads), default=2)
-    verb.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto")
+    verb.add_argument("--device", type=number(Device), default="auto")
     verb.add_argument("--no-pictures", action="store_true")
     verb.add_argument(
         "--max-megapixels",

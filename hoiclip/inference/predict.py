@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from hoiclip.pairs.pair_nms import PairNms
 from hoiclip.pairs.scored_pairs import ScoredPairs
 from hoiclip.progress import track
 from hoiclip.util.config import from_mapping
-from hoiclip.util.ranges import BatchSize, Config, Count, Threads
+from hoiclip.util.ranges import BatchSize, Config, Count, Device, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class PredictConfig(Config):
             network trained on HOIA files do; then predictions end one pixel later.
     """
 
-    device: Literal["cpu", "cuda", "auto"]
+    device: Device
     threads: Threads
     batch_size: BatchSize
     top_k: Count

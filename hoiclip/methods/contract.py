@@ -73,18 +73,17 @@ _CollatedT = TypeVar("_CollatedT", bound=TrainingBatch, covariant=True)
 class TrainingData(Protocol[_CollatedT]):
     """Samples to learn from, of which `collate` makes batches.
 
-    A sample depends on the data's seed, on `epoch` and on its index alone, so that neither workers
-    nor a resumed training change it.
+    A sample depends on the data's seed, on the epoch and on its index alone, so that neither
+    workers nor a resumed training change it.
     """
 
-    epoch: int
     file_names: list[str]
 
     def __len__(self) -> int:
         """Number of samples."""
 
-    def __getitem__(self, index: int) -> Any:
-        """A sample."""
+    def sample(self, index: int, epoch: int) -> Any:
+        """A sample as the epoch, from 0, shows it."""
 
     def collate(self, samples: list[Any]) -> _CollatedT:
         """A batch of samples."""

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hoiclip.model.precision import in_float32
+
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
 """Logarithm of the factor of cosines at the start of training, CLIP's own."""
 
@@ -38,6 +40,7 @@ class TextClassifier(nn.Module):
             self.register_buffer("table", table)
             self.register_buffer("bias", bias)
 
+    @in_float32
     def forward(self, x: Tensor) -> Tensor:
         """(..., E) → (..., C), not scaled by a temperature."""
         return F.linear(F.normalize(x, dim=-1), self.table, self.bias)
@@ -71,6 +74,7 @@ class ObjectClassifier(nn.Module):
         self.classifier = TextClassifier(table, bias, trained=trained)
         self.logit_scale = nn.Parameter(torch.tensor(logit_scale))
 
+    @in_float32
     def forward(self, objects: Tensor) -> Tensor:
         """(..., D) → (..., objects + 1) logits."""
         return self.logit_scale.exp() * self.classifier(self.projection(objects))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hoiclip.model.config import DetectorConfig
 from hoiclip.model.layers import MLP
+from hoiclip.model.precision import in_float32
 from hoiclip.model.transformer import Decoder, Memory
 
 
@@ -53,6 +54,7 @@ class InstanceDecoder(nn.Module):
         humans, objects = self.decoder(queries.flatten(0, 1), memory).chunk(2, dim=2)
         return humans, objects
 
+    @in_float32
     def boxes(self, humans: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
         """Human and object boxes_cxcywh (L, B, Q, 4) in [0, 1], relative to the unpadded image."""
         return self.human_box_head(humans).sigmoid(), self.object_box_head(objects).sigmoid()

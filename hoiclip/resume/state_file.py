@@ -27,12 +27,13 @@ from hoiclip.resume.source_code import changed_files
 from hoiclip.util.files import atomic_file, read_json, write_json
 from hoiclip.util.ranges import Config, told
 
-VERSION = 3
+VERSION = 4
 ACCEPT_CODE = "HOICLIP_ACCEPT_CODE"
 """Environment variable; where it is 1, work goes on although its code has changed since."""
 
 KEY_NAME = "key.json"
 _STATE_NAME = "state.pt"
+_OLDER_NAME = "older.pt"
 EXECUTION_SETTINGS = frozenset({"workers", "threads", "checkpoint_encoder"})
 """Settings on which no result depends, but for its last bits on `threads`."""
 _MOST_NAMED = 5
@@ -44,11 +45,16 @@ _MOST_TRIES = 100
 _ARCHIVE_START = b"PK\x03\x04"
 
 
+class _DamagedError(Exception):
+    """A file does not hold a state, as it was written."""
+
+
 class StateFile:
     """Where work keeps what it has; work with another key has another folder.
 
-    The file is the line `hoiclip state VERSION`, a line with the SHA-256, in hex, of all that
-    follows, and an archive of `torch.save`. A readable copy of the key stands beside it.
+    Two generations are kept, the newest and the one before it. A file is the line
+    `hoiclip state VERSION`, a line with the SHA-256, in hex, of all that follows, and an archive of
+    `torch.save`. A readable copy of the key stands beside it.
 
     Args:
         root: folder of all such folders.
@@ -65,7 +71,7 @@ class StateFile:
         text = json.dumps(key, sort_keys=True)
         self._root, self._key, self._code = root, json.loads(text), dict(code)
         self.folder = root / hashlib.sha256(text.encode()).hexdigest()[:16]
-        self.path = self.folder / _STATE_NAME
+        self.path, self.older = self.folder / _STATE_NAME, self.folder / _OLDER_NAME
         self.accepted: list[str] = []
 
     @contextmanager
@@ -120,41 +126,58 @@ class StateFile:
         head = f"{_FIRST_LINE.format(VERSION)}{hashlib.sha256(archive).hexdigest()}\n"
         if not (self.folder / KEY_NAME).exists():
             write_json(self.folder / KEY_NAME, self._key)
-        with atomic_file(self.path) as aside, aside.open("wb") as file:
-            file.write(head.encode())
-            file.write(archive)
+        with atomic_file(self.path) as aside:
+            with aside.open("wb") as file:
+                file.write(head.encode())
+                file.write(archive)
+            with suppress(FileNotFoundError):
+                # A kill from here until the new one has its name leaves the older one alone.
+                self.path.replace(self.older)
 
     def load(self) -> Any:
         """What was saved last, its tensors on the CPU; None where there is nothing to go on from.
 
         That is where nothing was saved, or by other code. One line says by which files the code
-        differs, or how the nearest work with a state differs from this.
+        differs, or how the nearest work with a state differs from this. Where the newest file is
+        damaged or absent, the one before it is taken, and a line says so.
 
         Raises:
-            InputError: the file is damaged, of another version, or of other work.
+            InputError: both are damaged, or the file is of another version or of other work.
         """
-        try:
-            with self.path.open("rb") as file:
-                first, digest = (file.readline(_LONGEST_LINE) for _ in range(2))
-                archive = file.read()
-        except FileNotFoundError:
+        if not self.path.exists() and not self.older.exists():
             self._tell_of_others()
             return None
+        try:
+            return self._load(self.path)
+        except _DamagedError as error:
+            problem = str(error)
+        try:
+            state = self._load(self.older)
+        except _DamagedError:
+            raise self.refused(problem) from None
+        say(f"{self.path}: {problem}; taken is the state before it")
+        return state
+
+    def _load(self, path: Path) -> Any:
+        try:
+            with path.open("rb") as file:
+                first, digest = (file.readline(_LONGEST_LINE) for _ in range(2))
+                archive = file.read()
         except OSError as error:
-            raise self.refused(f"cannot be read ({error.strerror})") from None
+            raise _DamagedError(f"cannot be read ({error.strerror})") from None
         named = re.fullmatch(_FIRST_LINE.format(r"(\d+)").encode(), first)
         version = int(named[1]) if named else 1 if first.startswith(_ARCHIVE_START) else None
         if version not in (VERSION, None):
             raise self.refused(f"of version {version}, of which this program reads only {VERSION}")
         if version is None or digest != f"{hashlib.sha256(archive).hexdigest()}\n".encode():
-            raise self.refused("damaged: it does not hold the bytes that were written")
+            raise _DamagedError("damaged: it does not hold the bytes that were written")
         try:
             found = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
             key, state = json.loads(found["key"]), found["state"]
             changed = changed_files(self._code, found["code"])
             accepted = sorted({*found["accepted"], *changed})
         except Exception as error:  # PyTorch raises errors of any type.
-            raise self.refused(f"cannot be read ({type(error).__name__})") from None
+            raise _DamagedError(f"cannot be read ({type(error).__name__})") from None
         if key != self._key:
             raise self.refused(f"of other work: {_some(differences(self._key, key))}")
         if changed and os.environ.get(ACCEPT_CODE) != "1":

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 import torch
-from torch.utils.data import Dataset
 
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.batch import ClipView, Sample, collate
@@ -27,11 +26,8 @@ class LabelledSample(Sample):
     targets: Targets
 
 
-class TrainingDataset(Dataset[LabelledSample]):
+class TrainingDataset:
     """Images of a partition, augmented by the epoch, with their pairs.
-
-    The view of an image in an epoch depends on seed, epoch and image alone, so neither workers
-    nor a resumed training change it.
 
     Args:
         annotations: the partition.
@@ -61,7 +57,6 @@ class TrainingDataset(Dataset[LabelledSample]):
         self.transforms = transforms
         self.seed = seed
         self.clip_view = clip_view
-        self.epoch = 0
         self.pairs = _of_first_instances(annotations, max_boxes).pairs()
         self.slices = self.pairs.image_slices(annotations.images["image_id"].to_pylist())
         self.labels = self.pairs.hoi_labels(vocabulary.num_hois)
@@ -69,7 +64,8 @@ class TrainingDataset(Dataset[LabelledSample]):
     def __len__(self) -> int:
         return len(self.file_names)
 
-    def __getitem__(self, index: int) -> LabelledSample:
+    def sample(self, index: int, epoch: int) -> LabelledSample:
+        """An image as the epoch shows it."""
         image = self.store.read(self.file_names[index])
         pairs = self.slices[index]
         rows = np.arange(pairs.start, pairs.stop)
@@ -79,7 +75,7 @@ class TrainingDataset(Dataset[LabelledSample]):
             self.pairs.object_boxes_xyxy[rows],
             np.ones(len(rows), bool),
         )
-        rng = np.random.default_rng([self.seed, self.epoch, index])
+        rng = np.random.default_rng([self.seed, epoch, index])
         view = augment(view, self.transforms, rng)
         clip_pixels = None if self.clip_view is None else self.clip_view(view.image)
         targets = self._targets(view, rows)

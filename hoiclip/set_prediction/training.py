@@ -14,8 +14,9 @@ from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.set_prediction.files import TrainData, TrainPaths
 from hoiclip.set_prediction.matcher import HungarianMatcher
 from hoiclip.set_prediction.method import SetPrediction
+from hoiclip.training.engine import Features
 from hoiclip.training.features import CachedFeatures, ComputedFeatures
-from hoiclip.training.trainer import Features, Log, Trainer, start
+from hoiclip.training.trainer import Log, Trainer, start
 from hoiclip.util.config import load
 from hoiclip.vocabulary import Vocabulary
 
@@ -51,16 +52,18 @@ def train(
     """
     config = load(TrainConfig, "train", params)
     data = TrainData.read(paths)
-    device = start(config, len(data.train.images), str(paths.train))
-    method = build(params, paths, data.vocabulary).to(device)
+    place = start(config, len(data.train.images), str(paths.train))
+    method = build(params, paths, data.vocabulary).to(place.device)
     method.criterion = Criterion(
         config.loss,
         HungarianMatcher(config.matching),
         data.vocabulary.num_objects + data.vocabulary.has_missing_objects + 1,
         torch.from_numpy(data.seen),
-    ).to(device)
-    dataset, features = _shown(method, data, config, device)
-    trainer = Trainer(method, dataset, features, config, paths.files(), resume_root, log)
+    ).to(place.device)
+    dataset, features = _shown(method, data, config, place.device)
+    trainer = Trainer(
+        method, dataset, features, config, place.world, paths.files(), resume_root, log
+    )
     trained = trainer.run(out)
     detector = Detector(
         method,
@@ -69,12 +72,13 @@ def train(
         trained.provenance,
         inference_scale=data.median_shorter_side(LARGEST_SCALE),
     )
-    detector.save(out / "model.safetensors")
+    if place.world.is_main:
+        detector.save(out / "model.safetensors")
     summary = {
         "seconds": trained.seconds,
         "steps": trained.steps,
         "threads": config.threads,
-        "device": device.type,
+        "device": place.device.type,
     }
     trainer.finish()
     return summary

@@ -10,6 +10,7 @@ from hoiclip.util.ranges import (
     Config,
     Count,
     CountOrZero,
+    Device,
     Range,
     Rate,
     Seed,
@@ -26,13 +27,16 @@ class OptimizationConfig(Config):
     Attributes:
         seed: of initialisation, order and augmentation.
         threads: CPU threads of one process; part of what decides the bits of a result.
-        device: `cpu`, `cuda` or `auto`.
+        device: `cpu`, `cuda`, one of several as `cuda:1`, or `auto`.
+        precision: `float32`, or `bf16`: matrices of the network in bfloat16 (autocast), heads and
+            losses in float32 all the same.
         epochs: (HOICLIP, GEN-VLKT: 90).
         lr_drop_epoch: epoch from which the rate is multiplied by `lr_drop_factor` (60); one after
             the last does not drop it.
         lr_drop_factor: (0.1).
         workers: processes that load images beside the training one; 0 loads in it.
-        batch_size: images per step (16); the last incomplete batch of an epoch is dropped.
+        batch_size: images per step (16), over all processes; the last incomplete batch of an epoch
+            is dropped.
         lr: AdamW's rate (1e-4).
         weight_decay: on every trained tensor (1e-4).
         clip_norm: largest gradient norm (0.1); 0 does not clip.
@@ -42,7 +46,8 @@ class OptimizationConfig(Config):
 
     seed: Seed
     threads: Threads
-    device: Literal["cpu", "cuda", "auto"]
+    device: Device
+    precision: Literal["float32", "bf16"]
     epochs: Count
     lr_drop_epoch: Count
     lr_drop_factor: Annotated[float, Range(0, 1, above=True)]

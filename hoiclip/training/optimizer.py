@@ -18,7 +18,7 @@ def build_optimizer(
         groups: parameters by learning rate, see `hoiclip.methods.contract.Method`.
         config: weight decay, epoch and factor of the drop.
     """
-    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda epoch: config.lr_drop_factor if epoch >= config.lr_drop_epoch else 1.0,

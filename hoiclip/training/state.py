@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,53 @@ from hoiclip.errors import InputError
 from hoiclip.resume.state_file import StateFile
 from hoiclip.util.files import atomic_file, atomic_folder
 
+Row = tuple[int, float, str, float]
+"""Step, epoch, name and value of a figure."""
+
 
 @dataclass
 class Progress:
-    """Where a training stands after a whole epoch.
+    """Where a training stands after a step.
 
     Attributes:
         epoch: epochs done.
         step: optimiser steps done.
+        done: of them, those of the epoch that is not done.
         seconds: spent so far, over all sittings.
-        history: rows (step, epoch, name, value).
+        history: its rows.
+        sums: loss terms, summed over the epoch that is not done.
+        pending: loss terms of its steps that are in no row yet.
     """
 
-    epoch: int
-    step: int
-    seconds: float
-    history: list[tuple[int, float, str, float]]
+    epoch: int = 0
+    step: int = 0
+    done: int = 0
+    seconds: float = 0.0
+    history: list[Row] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    pending: list[dict[str, float]] = field(default_factory=list)
+
+    def add(self, losses: Sequence[Mapping[str, float]], *, record: float | None) -> None:
+        """Adds the loss terms of steps; where `record` states how far, in epochs, the training is,
+        their means since the last record become rows."""
+        for terms in losses:
+            self.pending.append(dict(terms))
+            for name, value in terms.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+        if record is not None and self.pending:
+            for name in self.pending[0]:
+                mean = sum(terms[name] for terms in self.pending) / len(self.pending)
+                self.history.append((self.step, record, f"loss/{name}", mean))
+            self.pending = []
+
+    def close_epoch(self, rate: float) -> dict[str, float]:
+        """Ends the epoch; its figures: mean loss terms and the rate."""
+        figures = {f"loss/{name}": value / self.done for name, value in self.sums.items()}
+        figures["lr"] = float(rate)
+        self.epoch, self.done, self.sums = self.epoch + 1, 0, {}
+        place = (self.step, float(self.epoch))
+        self.history += [(*place, f"epoch/{name}", value) for name, value in figures.items()]
+        return figures
 
 
 class ResumeFolder:
@@ -62,15 +93,13 @@ class ResumeFolder:
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> None:
-        """Writes the state after an epoch, all or nothing."""
+        """Writes the state after a step, all or nothing."""
         self._file.save(
             {
                 "progress": vars(progress),
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "schedule": schedule.state_dict(),
-                "cpu_random": torch.get_rng_state(),
-                "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             }
         )
 
@@ -95,21 +124,27 @@ class ResumeFolder:
             for name in names:
                 shutil.copyfile(self.folder / name, aside / name)
 
-    def load(
+    def read(self) -> dict[str, Any] | None:
+        """What was saved last, for `restore`; None, and a line why, where the training starts.
+
+        Raises:
+            InputError: the file is damaged, or of another version or training.
+        """
+        state: dict[str, Any] | None = self._file.load()
+        return state
+
+    def restore(
         self,
+        state: dict[str, Any],
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
-    ) -> Progress | None:
-        """Restores the state into the arguments; None, and a line why, where the training starts.
+    ) -> Progress:
+        """Restores what `read` gave into the other arguments.
 
         Raises:
-            InputError: the file is damaged, of another version or training, or does not fit the
-                arguments.
+            InputError: it does not fit them.
         """
-        state = self._file.load()
-        if state is None:
-            return None
         try:
             return self._restore(state, model, optimizer, schedule)
         except InputError:
@@ -126,12 +161,15 @@ class ResumeFolder:
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> Progress:
         progress = Progress(**state["progress"])
-        counts = (progress.epoch, progress.step)
+        counts = (progress.epoch, progress.step, progress.done)
         if not all(type(n) is int and n >= 0 for n in counts) or not math.isfinite(
             progress.seconds
         ):
             raise self._file.refused("holds a number of epochs, steps or seconds that is none")
         progress.history = [(int(s), float(e), str(k), float(v)) for s, e, k, v in progress.history]
+        for terms in (progress.sums, *progress.pending):
+            if not all(type(value) is float for value in terms.values()):
+                raise self._file.refused("holds a loss that is no number")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         for parameter, moments in optimizer.state.items():
@@ -143,7 +181,4 @@ class ResumeFolder:
             if isinstance(value, int | float) and type(state["schedule"][name]) is not type(value):
                 raise self._file.refused(f"does not fit this model (schedule, {name})")
         schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["cpu_random"])
-        if state["cuda_random"]:
-            torch.cuda.set_rng_state_all(state["cuda_random"])
         return progress

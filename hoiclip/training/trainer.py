@@ -5,43 +5,65 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from functools import reduce
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from hoiclip import schema
-from hoiclip.errors import NonFiniteLossError, ParamsError
-from hoiclip.methods.contract import FrozenFeatures, Method, TrainingBatch, TrainingData
+from hoiclip.errors import ParamsError
+from hoiclip.methods.contract import Method, TrainingBatch, TrainingData
 from hoiclip.progress import say, track
 from hoiclip.resume.source_code import loaded_code
 from hoiclip.resume.state_file import settings
 from hoiclip.runtime import prepare
+from hoiclip.training.batches import BatchOrder
 from hoiclip.training.config import OptimizationConfig
+from hoiclip.training.engine import Engine, Features
+from hoiclip.training.interruption import Interruption, most_per_process, seconds_between_saves
+from hoiclip.training.loading import Batches
 from hoiclip.training.optimizer import build_optimizer
+from hoiclip.training.records import STEPS_PER_RECORD, Recent
 from hoiclip.training.state import Progress, ResumeFolder
+from hoiclip.training.world import World
 from hoiclip.util.files import file_identity
 
-STEPS_PER_RECORD = 20
 BatchT = TypeVar("BatchT", bound=TrainingBatch)
 ConfigT = TypeVar("ConfigT", bound=OptimizationConfig)
-Features = Callable[[TrainingBatch], FrozenFeatures | None]
 Log = Callable[[int, dict[str, float]], None]
 
 
-def start(config: OptimizationConfig, images: int, where: str) -> torch.device:
-    """Sets device, threads and seed for a training on `images` images.
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a training runs.
+
+    Attributes:
+        device: of this process.
+        world: all processes.
+    """
+
+    device: torch.device
+    world: World
+
+
+def start(config: OptimizationConfig, images: int, where: str) -> Place:
+    """Sets device, threads and seed for a training on `images` images, and joins the processes.
 
     Raises:
-        ParamsError: there are fewer images than a batch has; `where` says of what.
+        ParamsError: there are fewer images than a batch has, or fewer images in a batch than
+            processes; `where` says of what.
     """
+    world = World.of_environment()
     if images < config.batch_size:
         problem = f"{where} has {images} images, which make no whole batch"
         raise ParamsError(f"train.batch_size: {config.batch_size}, but {problem}")
-    return prepare(config.device, config.threads, config.seed)
+    if config.batch_size < world.size:
+        problem = f"{world.size} processes share a batch. Start fewer"
+        raise ParamsError(f"train.batch_size: {config.batch_size}, but {problem}")
+    device = prepare(config.device, config.threads, config.seed, world.local_rank)
+    return Place(device, world.join())
 
 
 def weights_name(epoch: int) -> str:
@@ -72,9 +94,10 @@ class Trainer(Generic[BatchT, ConfigT]):
         data: what it learns from.
         features: gives the features by frozen towers of a batch.
         config: optimisation.
+        world: the processes that train together.
         inputs: files whose content decides the result.
         resume_root: where the state of an interrupted training is kept.
-        log: called after each epoch with its number and figures by name.
+        log: called after each epoch, in the main process, with its number and figures by name.
     """
 
     def __init__(
@@ -83,14 +106,18 @@ class Trainer(Generic[BatchT, ConfigT]):
         data: TrainingData[BatchT],
         features: Features,
         config: ConfigT,
+        world: World,
         inputs: list[Path],
         resume_root: Path,
         log: Log,
     ) -> None:
         self.method, self.data, self.features = method, data, features
         self.network = method.network
-        self.config, self.log = config, log
+        self.config, self.world, self.log = config, world, log
         self.optimizer, self.schedule = build_optimizer(method.parameter_groups(config), config)
+        self.order = BatchOrder(
+            len(data), config.batch_size, config.seed, world.rank, world.size, most_per_process()
+        )
         self.key = {
             "method": method.name,
             "network": settings(method.config),
@@ -102,25 +129,45 @@ class Trainer(Generic[BatchT, ConfigT]):
     def run(self, out: Path) -> Trained:
         """Trains to the end, going on where an interrupted run of the same inputs stopped.
 
-        The method's network is then as after the last epoch. Writes `history.parquet` and, into
-        `weights`, a file of the network's tensors for each epoch kept, into the folder `out`. The
-        state of the training stays until `finish`.
+        The method's network is then as after the last epoch. The main process writes
+        `history.parquet` and, into `weights`, a file of the network's tensors for each epoch kept,
+        into the folder `out`. The state of the training stays until `finish`.
 
         Raises:
             InputError: the interrupted run's state is damaged, or another process is at it.
+            StoppedError: it was told to stop; the state is saved.
             NonFiniteLossError: a loss is not a finite number.
         """
-        with self.resume.locked():
-            progress = self.resume.load(self.network, self.optimizer, self.schedule)
-            if progress is None:
-                progress = Progress(0, 0, 0.0, history=[])
-            else:
-                self.resume.check_weights(self._kept(progress.epoch))
-                say(f"going on after epoch {progress.epoch} of {self.config.epochs}")
-                self._log_again(progress)
-            while progress.epoch < self.config.epochs:
-                self._epoch(progress)
+        with self.resume.locked() if self.world.is_main else nullcontext():
+            progress = self._begin()
+            engine: Engine[BatchT] = Engine(
+                self.method, self.features, self.optimizer, self.config, self.world
+            )
+            with Interruption(self.world, seconds_between_saves()) as interruption:
+                batches = Batches(
+                    self.data,
+                    self.order,
+                    self.config,
+                    self.method.device,
+                    progress.epoch,
+                    progress.done,
+                )
+                while progress.epoch < self.config.epochs:
+                    self._epoch(engine, batches, progress, interruption)
             return self._finish(progress, out)
+
+    def _begin(self) -> Progress:
+        """What was saved last, in every process, or the beginning."""
+        state = self.world.of_main(self.resume.read() if self.world.is_main else None)
+        if state is None:
+            return Progress()
+        progress = self.resume.restore(state, self.network, self.optimizer, self.schedule)
+        if self.world.is_main:
+            self.resume.check_weights(self._kept(progress.epoch))
+        within = f" and {progress.done} steps" if progress.done else ""
+        say(f"going on after epoch {progress.epoch} of {self.config.epochs}{within}")
+        self._log_again(progress)
+        return progress
 
     def _kept(self, done: int) -> list[str]:
         """Names of the files of weights that `done` epochs have left."""
@@ -135,83 +182,66 @@ class Trainer(Generic[BatchT, ConfigT]):
             if name.startswith("epoch/"):
                 epochs.setdefault(int(epoch), {})[name.removeprefix("epoch/")] = value
         for epoch, figures in epochs.items():
+            self._tell(epoch, figures)
+
+    def _tell(self, epoch: int, figures: dict[str, float]) -> None:
+        if self.world.is_main:
             self.log(epoch, figures)
 
-    def _epoch(self, progress: Progress) -> None:
-        started = time.monotonic()
-        figures = self._steps(progress)
-        progress.epoch += 1
+    def _epoch(
+        self,
+        engine: Engine[BatchT],
+        batches: Batches[BatchT],
+        progress: Progress,
+        interruption: Interruption,
+    ) -> None:
+        started, waited = time.monotonic(), batches.waited
+        self.network.train()
+        recent = Recent(self.world, self.data.file_names)
+        steps = range(progress.done, self.order.steps)
+        for _ in track(steps, f"epoch {progress.epoch + 1}"):
+            parts = next(batches)
+            recent.add(engine.step(parts, progress.step), parts)
+            progress.step += 1
+            progress.done += 1
+            ended = progress.done == self.order.steps
+            if recorded := ended or progress.done % STEPS_PER_RECORD == 0:
+                # Here alone the processor waits for the device.
+                far = progress.epoch + progress.done / self.order.steps
+                progress.add(recent.read(progress), record=far)
+            if interruption.due(recorded) and not ended:
+                progress.add(recent.read(progress), record=None)
+                self._save(progress, started)
+                started = time.monotonic()
+                interruption.saved(progress.step)
+        figures = progress.close_epoch(float(self.schedule.get_last_lr()[0]))
         self.schedule.step()
-        record = (progress.step, float(progress.epoch))
-        progress.history += [(*record, f"epoch/{k}", v) for k, v in figures.items()]
-        if weights_name(progress.epoch) in self._kept(progress.epoch):
+        if weights_name(progress.epoch) in self._kept(progress.epoch) and self.world.is_main:
             state = {k: v.cpu().contiguous() for k, v in self.network.state_dict().items()}
             self.resume.keep_weights(weights_name(progress.epoch), state)
-        progress.seconds += time.monotonic() - started
-        self.resume.save(progress, self.network, self.optimizer, self.schedule)
-        self.log(progress.epoch, figures)
+        spent = time.monotonic() - started
+        self._save(progress, started)
+        interruption.saved(progress.step)
+        self._tell(progress.epoch, figures)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        say(f"epoch {progress.epoch}/{self.config.epochs}  {shown}  {progress.seconds:.0f} s")
-
-    def _loader(self, epoch: int) -> DataLoader[Any]:
-        order = torch.Generator().manual_seed(self.config.seed * 100_003 + epoch)
-        self.data.epoch = epoch
-        return DataLoader(
-            # It needs no more of a data set than the contract says, but asks for this type.
-            cast("Dataset[Any]", self.data),
-            self.config.batch_size,
-            shuffle=True,
-            generator=order,
-            num_workers=self.config.workers,
-            collate_fn=self.data.collate,
-            drop_last=True,
+        share = (batches.waited - waited) / max(spent, 1e-9)
+        say(
+            f"epoch {progress.epoch}/{self.config.epochs}  {shown}  "
+            f"{progress.seconds:.0f} s, {share:.0%} of this epoch's waiting for data"
         )
 
-    def _steps(self, progress: Progress) -> dict[str, float]:
-        """One epoch; means of the losses over it, and the rate."""
-        self.network.train()
-        loader = self._loader(progress.epoch)
-        sums: dict[str, float] = {}
-        recent: list[dict[str, float]] = []
-        for done, batch in enumerate(track(loader, f"epoch {progress.epoch + 1}"), 1):
-            losses = self._step(batch, progress)
-            progress.step += 1
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value
-            recent.append(losses)
-            if len(recent) == STEPS_PER_RECORD or done == len(loader):
-                place = (progress.step, progress.epoch + done / len(loader))
-                for name in losses:
-                    mean = sum(step[name] for step in recent) / len(recent)
-                    progress.history.append((*place, f"loss/{name}", mean))
-                recent = []
-        means = {f"loss/{name}": value / len(loader) for name, value in sums.items()}
-        return {**means, "lr": float(self.schedule.get_last_lr()[0])}
-
-    def _step(self, batch: BatchT, progress: Progress) -> dict[str, float]:
-        losses = self.method.training_step(batch, self.features(batch))
-        total = reduce(torch.add, losses.values())
-        values = {name: value.item() for name, value in {**losses, "total": total}.items()}
-        if not torch.isfinite(total):
-            names = ", ".join(self.data.file_names[index] for index in batch.indices[:4])
-            raise NonFiniteLossError(
-                f"epoch {progress.epoch + 1}, step {progress.step + 1}: the loss is not finite "
-                f"({values}), first images {names}. Lower train.lr or train.clip_norm"
-            )
-        total.backward()
-        if self.config.clip_norm > 0:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
-        self.optimizer.step()
-        # Here, not before the backward pass: the next forward pass needs the memory.
-        self.optimizer.zero_grad(set_to_none=True)
-        return values
+    def _save(self, progress: Progress, since: float) -> None:
+        progress.seconds += time.monotonic() - since
+        if self.world.is_main:
+            self.resume.save(progress, self.network, self.optimizer, self.schedule)
 
     def _finish(self, progress: Progress, out: Path) -> Trained:
-        self.resume.copy_weights(self._kept(progress.epoch), out / "weights")
-        columns = [pa.array(column) for column in zip(*progress.history, strict=True)]
-        history = pa.table(columns, names=schema.HISTORY.names)
-        steps = {"steps": progress.step}
-        schema.write_table(out / "history.parquet", history, schema.HISTORY, steps)
+        if self.world.is_main:
+            self.resume.copy_weights(self._kept(progress.epoch), out / "weights")
+            columns = [pa.array(column) for column in zip(*progress.history, strict=True)]
+            history = pa.table(columns, names=schema.HISTORY.names)
+            steps = {"steps": progress.step}
+            schema.write_table(out / "history.parquet", history, schema.HISTORY, steps)
         provenance: dict[str, Any] = {
             "training": self.key,
             "epoch": progress.epoch,
@@ -223,4 +253,5 @@ class Trainer(Generic[BatchT, ConfigT]):
 
     def finish(self) -> None:
         """Removes the state of the training, once its results are where they belong."""
-        self.resume.delete()
+        if self.world.is_main:
+            self.resume.delete()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import numbers
+import re
 import reprlib
 import types
 import typing
@@ -74,6 +75,34 @@ Power = Annotated[float, Range(0, 100)]
 
 
 @dataclass(frozen=True)
+class Pattern:
+    """Texts that a setting may be.
+
+    Attributes:
+        pattern: a regular expression of the whole text.
+        expected: what a person reads of it.
+    """
+
+    pattern: str
+    expected: str
+
+    def __contains__(self, value: str) -> bool:
+        return re.fullmatch(self.pattern, value) is not None
+
+    def __str__(self) -> str:
+        return self.expected
+
+
+Device = Annotated[
+    str,
+    Pattern(
+        r"cpu|auto|cuda(:[0-9]{1,3})?",
+        "cpu, cuda, cuda:NUMBER or auto; mps has no float64, which this program needs",
+    ),
+]
+
+
+@dataclass(frozen=True)
 class Config:
     """Base of every dataclass of settings: its numbers are checked however it is made.
 
@@ -96,6 +125,10 @@ def _check(value: Any, hint: Any, name: str) -> None:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         kind, limits = inner
+        if kind is str:
+            if value not in limits:
+                raise ValueError(f"{name}: {told(value)}, expected {limits}")
+            return
         whole = kind is int
         if isinstance(value, bool) or not isinstance(
             value, numbers.Integral if whole else numbers.Real

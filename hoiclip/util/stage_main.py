@@ -131,6 +131,8 @@ def run_stage(
             print("\n".join(plan(arguments.params)))
             return
         summary = main(arguments.params) or {}
+        if os.environ.get("RANK", "0") != "0":  # The first of several processes writes.
+            return
         seconds = summary.pop("seconds", round(time.monotonic() - started, 1))
         write_json(Path("runs") / name / "summary.json", summary)
         print(f"{name}: {seconds} s", file=sys.stderr)

@@ -24,13 +24,13 @@ Which rows enter the sums how is in `crops`; `feature_sums` sums them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
-from hoiclip.util.ranges import BatchSize, Config, Threads, Workers
+from hoiclip.util.ranges import BatchSize, Config, Device, Threads, Workers
 from hoiclip.verb_vectors.crops import Accumulation
 from hoiclip.verb_vectors.feature_sums import FeatureSums
 from hoiclip.vocabulary import Vocabulary
@@ -54,7 +54,7 @@ class VerbVectorsConfig(Config):
     """
 
     accumulation: Accumulation
-    device: Literal["cpu", "cuda", "auto"]
+    device: Device
     threads: Threads
     workers: Workers
     batch_size: BatchSize

@@ -259,7 +259,21 @@ def test_a_kill_between_write_and_rename_leaves_the_older_state(file):
     assert file.load()["epoch"] == 3
     file.save({"epoch": 4})
     assert file.load() == {"epoch": 4}
-    assert sorted(file.folder.iterdir()) == [file.folder / KEY_NAME, file.path]
+    assert sorted(file.folder.iterdir()) == [file.folder / KEY_NAME, file.older, file.path]
+
+
+def test_a_kill_between_the_two_renames_leaves_the_older_state(file, capfd):
+    code = (
+        "real, calls = os.replace, []\n"
+        "def replace(*names):\n"
+        "    calls.append(names)\n"
+        "    real(*names) if len(calls) == 1 else os.kill(os.getpid(), signal.SIGKILL)\n"
+        "os.replace = replace; file.save({'epoch': 4})"
+    )
+    assert run(code, file.folder.parent).wait(60) == -signal.SIGKILL
+    assert not file.path.exists()
+    assert file.load()["epoch"] == 3
+    assert "taken is the state before it" in capfd.readouterr().err
 
 
 HOLD = """

@@ -87,7 +87,7 @@ def make(annotations, store):
 
 
 def test_targets_are_the_annotated_pairs(make, store):
-    sample = make()[0]
+    sample = make().sample(0, 0)
     targets = sample.targets
     assert targets.counts == [4]
     # By human, then object; a pair without object comes first.
@@ -106,7 +106,7 @@ def test_targets_are_the_annotated_pairs(make, store):
 
 
 def test_images_without_pairs_have_empty_targets(make):
-    targets = make()[2].targets
+    targets = make().sample(2, 0).targets
     assert targets.counts == [0]
     assert targets.hoi_labels.shape == (0, 3)
     assert targets.human_boxes_cxcywh.shape == targets.object_boxes_cxcywh.shape == (0, 4)
@@ -120,10 +120,10 @@ def test_images_without_pairs_have_empty_targets(make):
 )
 def test_pairs_of_the_first_boxes_alone_are_kept_however_many_they_are(make, max_boxes, objects):
     """The pairs of image 4 are (0, none), (0, 1), (0, 2) and (2, 1)."""
-    targets = make(max_boxes=max_boxes)[0].targets
+    targets = make(max_boxes=max_boxes).sample(0, 0).targets
     assert targets.counts == [len(objects)]
     assert targets.objects.tolist() == objects
-    assert make(max_boxes=max_boxes)[1].targets.counts == [1]
+    assert make(max_boxes=max_boxes).sample(1, 0).targets.counts == [1]
 
 
 def slow_pairs(annotations, image_id, limit):
@@ -145,14 +145,14 @@ def slow_pairs(annotations, image_id, limit):
 def test_pairs_are_those_of_the_slow_walk(make, annotations, limit):
     dataset = make(max_boxes=limit)
     for index, image_id in enumerate(SIZES):
-        labels = dataset[index].targets.hoi_labels
+        labels = dataset.sample(index, 0).targets.hoi_labels
         found = [tuple(row.nonzero().flatten().tolist()) for row in labels]
         assert sorted(found, key=str) == slow_pairs(annotations, image_id, limit)
 
 
 def test_collate_pads_right_and_bottom_with_zeros(make):
     dataset = make()
-    samples = [dataset[i] for i in range(3)]
+    samples = [dataset.sample(i, 0) for i in range(3)]
     batch = dataset.collate(samples)
     assert batch.images.shape == (3, 3, 16, 20)
     for row, (sample, (width, height)) in enumerate(zip(samples, SIZES.values(), strict=True)):
@@ -169,23 +169,20 @@ def test_collate_pads_right_and_bottom_with_zeros(make):
 
 
 def test_equal_sizes_need_no_mask(make):
-    sample = make()[1]
+    sample = make().sample(1, 0)
     assert collate([sample, sample]).padding_mask is None
 
 
 def test_views_depend_on_seed_epoch_and_index_alone(make):
     changes = {"flip": 0.5, "color_jitter": 0.4}
     dataset, again = make(**changes), make(**changes)
-    dataset.epoch = again.epoch = 3
-    first = [dataset[i].image for i in (0, 1, 2)]
-    second = [again[i].image for i in (2, 1, 0)][::-1]
+    first = [dataset.sample(i, 3).image for i in (0, 1, 2)]
+    second = [again.sample(i, 3).image for i in (2, 1, 0)][::-1]
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a, b)
-    again.epoch = 4
-    assert not torch.equal(again[0].image, first[0])
+    assert not torch.equal(again.sample(0, 4).image, first[0])
     other = make(seed=1, **changes)
-    other.epoch = 3
-    assert not torch.equal(other[0].image, first[0])
+    assert not torch.equal(other.sample(0, 3).image, first[0])
 
 
 def test_clip_sees_the_augmented_image(make):
@@ -195,7 +192,7 @@ def test_clip_sees_the_augmented_image(make):
         seen.append(image)
         return torch.zeros(3, 2, 2)
 
-    sample = make(preprocess, flip=1.0, scales=[24])[0]
+    sample = make(preprocess, flip=1.0, scales=[24]).sample(0, 0)
     assert sample.flipped
     (image,) = seen
     assert image.size == (48, 24)

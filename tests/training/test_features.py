@@ -19,7 +19,7 @@ def test_cached_features_are_those_of_the_views_shown(toy, make_detector):
         seed=0,
         clip_view=detector.method.clip.preprocess,
     )
-    batch = dataset.collate([dataset[i] for i in range(len(dataset))])
+    batch = dataset.collate([dataset.sample(i, 0) for i in range(len(dataset))])
     assert set(batch.flipped) == {True, False}
     method, names = detector.method, dataset.file_names
     cached = CachedFeatures(

@@ -1,5 +1,7 @@
 import dataclasses
+import os
 import shutil
+import signal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -9,7 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from hoiclip import schema
-from hoiclip.errors import InputError, NonFiniteLossError, ParamsError
+from hoiclip.errors import InputError, NonFiniteLossError, ParamsError, StoppedError
 from hoiclip.inference.model_file import load_detector
 from hoiclip.methods.gen_vlkt.build import build_gen_vlkt
 from hoiclip.methods.hoiclip.build import build_hoiclip
@@ -18,6 +20,8 @@ from hoiclip.resume import source_code
 from hoiclip.resume.source_code import syntax_sha256
 from hoiclip.resume.state_file import ACCEPT_CODE
 from hoiclip.set_prediction import training
+from hoiclip.training import trainer as trainer_module
+from hoiclip.training.engine import Engine
 from hoiclip.training.trainer import Trainer, weights_name
 from hoiclip.util.files import file_identity
 
@@ -190,10 +194,8 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(trainer, tmp_path, met
 def test_going_on_after_a_kill_equals_never_having_stopped(trainer, tmp_path, monkeypatch, method):
     changes = {"epochs": 3, "lr_drop_epoch": 2, "method": method}
     whole, parts, steps = [], [], []
-    real = Trainer._step
-    monkeypatch.setattr(
-        Trainer, "_step", lambda self, *rest: (steps.append(1), real(self, *rest))[1]
-    )
+    real = Engine.step
+    monkeypatch.setattr(Engine, "step", lambda self, *rest: (steps.append(1), real(self, *rest))[1])
     trainer(log=lambda *record: whole.append(record), **changes).run(tmp_path / "whole")
 
     def killed_after_the_first(epoch, figures):
@@ -262,6 +264,7 @@ def test_a_damaged_state_is_refused_before_an_epoch_is_trained(interrupted):
         whole[:9999] + bytes([whole[9999] ^ 4]) + whole[10000:],
     ):
         path.write_bytes(data)
+        path.with_name("older.pt").write_bytes(data)
         assert "damaged" in go_on()
 
 
@@ -278,7 +281,7 @@ def test_a_state_without_the_weights_of_an_epoch_is_refused(interrupted):
     assert f"lacks {weights_name(1)}" in go_on()
 
 
-@pytest.mark.parametrize("part", ["model", "optimizer", "progress", "random"])
+@pytest.mark.parametrize("part", ["model", "optimizer", "progress", "losses"])
 def test_a_state_that_does_not_fit_the_model_is_refused(interrupted, part):
     _, first, go_on = interrupted
     state = first.resume._file.load()
@@ -289,28 +292,100 @@ def test_a_state_that_does_not_fit_the_model_is_refused(interrupted, part):
         moments = state["optimizer"]["state"][5]
         moments["exp_avg"] = moments["exp_avg"].flatten()[:1]
     elif part == "progress":
-        del state["progress"]["step"]
+        state["progress"]["steps"] = state["progress"].pop("step")
     else:
-        state["cpu_random"] = state["cpu_random"][:7]
+        state["progress"]["sums"] = {"loss/hoi": "much"}
     first.resume._file.save(state)
-    assert "does not fit this model" in go_on()
+    said = go_on()
+    assert ("a loss that is no number" if part == "losses" else "does not fit this model") in said
 
 
 def test_a_kill_within_an_epoch_repeats_that_epoch(trainer, tmp_path, monkeypatch):
     trainer().run(tmp_path / "whole")
-    real = Trainer._step
+    real = Engine.step
 
-    def killed_at_step_four(self, batch, progress):
-        if progress.step == 3:
+    def killed_at_step_four(self, parts, number):
+        if number == 3:
             raise Killed
-        return real(self, batch, progress)
+        return real(self, parts, number)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_step", killed_at_step_four)
+        patched.setattr(Engine, "step", killed_at_step_four)
         with pytest.raises(Killed):
             trainer("parts").run(tmp_path / "parts out")
     trainer("parts").run(tmp_path / "parts out")
     assert_equal_weights(weights_in(tmp_path / "whole"), weights_in(tmp_path / "parts out"))
+
+
+def test_a_training_that_is_told_to_stop_goes_on_from_that_step(trainer, tmp_path, capfd):
+    """SIGTERM after the third of six steps, in the middle of an epoch."""
+    changes = {"epochs": 3, "lr_drop_epoch": 2, "batch_size": 4}
+    trainer(**changes).run(tmp_path / "whole")
+
+    def told(made):
+        real = made.method.training_step
+        calls = []
+
+        def step(*arguments):
+            calls.append(1)
+            if len(calls) == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return real(*arguments)
+
+        made.method.training_step = step
+
+    with pytest.raises(StoppedError, match="told to stop after step 3; run it again"):
+        trainer("parts", **changes).run(tmp_path / "parts out", told)
+    assert not (tmp_path / "parts out").exists()
+    trainer("parts", **changes).run(tmp_path / "parts out")
+    assert "going on after epoch 1 of 3 and 1 steps" in capfd.readouterr().err
+    assert_equal_weights(weights_in(tmp_path / "whole"), weights_in(tmp_path / "parts out"))
+    files = [tmp_path / name / "history.parquet" for name in ("whole", "parts out")]
+    assert pq.read_table(files[0]).equals(pq.read_table(files[1]))
+
+
+def test_a_state_is_saved_now_and_then(trainer, tmp_path, monkeypatch):
+    """With no time between saves one follows every step at which losses are read."""
+    monkeypatch.setenv("HOICLIP_SAVE_MINUTES", "0")
+    monkeypatch.setattr(trainer_module, "STEPS_PER_RECORD", 1)
+    trainer().run(tmp_path / "whole")
+    real = Engine.step
+
+    def killed_at_step_four(self, parts, number):
+        if number == 3:
+            raise Killed
+        return real(self, parts, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Engine, "step", killed_at_step_four)
+        with pytest.raises(Killed):
+            trainer("parts").run(tmp_path / "parts out")
+    steps = []
+    counted = lambda self, *rest: (steps.append(1), real(self, *rest))[1]  # noqa: E731
+    monkeypatch.setattr(Engine, "step", counted)
+    trainer("parts").run(tmp_path / "parts out")
+    assert len(steps) == 1
+    assert_equal_weights(weights_in(tmp_path / "whole"), weights_in(tmp_path / "parts out"))
+
+
+def test_a_damaged_newest_state_falls_back_to_the_older(interrupted, trainer, tmp_path, capfd):
+    path, _, _ = interrupted
+    path.write_bytes(path.read_bytes()[:-1])
+    trainer(epochs=3, lr_drop_epoch=2).run(tmp_path / "out")
+    said = capfd.readouterr().err
+    assert (
+        "damaged: it does not hold the bytes that were written; taken is the state before" in said
+    )
+    assert "going on after epoch 1 of 3" in said
+    trainer("whole", epochs=3, lr_drop_epoch=2).run(tmp_path / "whole out")
+    assert_equal_weights(weights_in(tmp_path / "whole out"), weights_in(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("said", ["many", "-1", "nan", "inf"])
+def test_minutes_between_saves_that_are_none_are_refused(trainer, tmp_path, monkeypatch, said):
+    monkeypatch.setenv("HOICLIP_SAVE_MINUTES", said)
+    with pytest.raises(ParamsError, match=f"HOICLIP_SAVE_MINUTES: '{said}'"):
+        trainer().run(tmp_path / "out")
 
 
 def test_a_loss_that_is_not_finite_is_named_and_changes_nothing(trainer, tmp_path):
@@ -319,9 +394,9 @@ def test_a_loss_that_is_not_finite_is_named_and_changes_nothing(trainer, tmp_pat
     def fourth_is_infinite(made):
         real = made.method.training_step
 
-        def step(batch, features):
+        def step(batch, features, counts):
             calls.append(1)
-            losses = real(batch, features)
+            losses = real(batch, features, counts)
             return losses if len(calls) < 4 else losses | {"l1": losses["l1"] * float("inf")}
 
         made.method.training_step = step
@@ -367,7 +442,7 @@ def test_how_it_is_worked_is_no_part_of_a_training(trainer):
 
 
 @pytest.fixture
-def one_epoch_of_two(trainer, tmp_path):
+def one_epoch_of_two(trainer, tmp_path, monkeypatch):
     """One of two epochs was trained; a function that goes on and gives how many steps it did."""
 
     def killed(epoch, figures):
@@ -379,11 +454,11 @@ def one_epoch_of_two(trainer, tmp_path):
     def go_on(**changes):
         steps = []
 
-        def count(made):
-            real = made._step
-            made._step = lambda *rest: (steps.append(1), real(*rest))[1]
-
-        trainer(**changes).run(tmp_path / "out", count)
+        with monkeypatch.context() as patched:
+            real = Engine.step
+            counted = lambda self, *rest: (steps.append(1), real(self, *rest))[1]  # noqa: E731
+            patched.setattr(Engine, "step", counted)
+            trainer(**changes).run(tmp_path / "out")
         return len(steps)
 
     return go_on
@@ -391,7 +466,7 @@ def one_epoch_of_two(trainer, tmp_path):
 
 def changed_criterion(source: bytes) -> str:
     """A hash of each module's syntax tree, as if the criterion said something else."""
-    return syntax_sha256(source + b"\nSIDE = 3" * (b"class Criterion" in source))
+    return syntax_sha256(source + b"\nSIDE = 3" * (b"class Criterion(nn.Module)" in source))
 
 
 def test_changed_code_starts_a_training_anew(one_epoch_of_two, monkeypatch, capfd, tmp_path):

@@ -14,6 +14,7 @@ from hoiclip.util.ranges import (
     Config,
     Count,
     CountOrZero,
+    Device,
     Dropout,
     Pixels,
     Power,
@@ -38,7 +39,7 @@ class PassConfig(Config):
         batch_size: images that detector and CLIP see at once; decides the last bits.
     """
 
-    device: Literal["cpu", "cuda", "auto"]
+    device: Device
     threads: Threads
     workers: Workers
     batch_size: BatchSize

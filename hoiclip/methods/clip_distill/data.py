@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from hoiclip.data.batch import ClipView
 from hoiclip.data.images import ImageStore
@@ -32,6 +31,7 @@ class DistillSample:
 
     clip_pixels: Tensor | None
     index: int
+    epoch: int
     pairs: PairBatch
     targets: TeacherTargets
 
@@ -57,7 +57,7 @@ class DistillBatch:
     epoch: int
 
 
-class DistillData(Dataset):
+class DistillData:
     """Images with their detected pairs and the teacher's targets, without augmentation.
 
     Args:
@@ -78,7 +78,6 @@ class DistillData(Dataset):
         store: ImageStore | None = None,
         view: ClipView | None = None,
     ) -> None:
-        self.epoch = 0
         self.classes, self.teacher, self.side = caches.classes, teacher, side
         self.store, self.view = store, view
         names, widths, heights = (
@@ -93,13 +92,14 @@ class DistillData(Dataset):
     def __len__(self) -> int:
         return len(self.file_names)
 
-    def __getitem__(self, index: int) -> DistillSample:
+    def sample(self, index: int, epoch: int) -> DistillSample:
+        """An image; the epoch tells which terms are learnt yet."""
         scored, size = self.unions[index], self.sizes[index]
         pairs = student_pairs(scored.pairs, self.detections[index], size, self.side)
         pixels = None
         if self.view is not None and self.store is not None:
             pixels = self.view(self.store.read(self.file_names[index]))
-        return DistillSample(pixels, index, pairs, self._targets(index))
+        return DistillSample(pixels, index, epoch, pairs, self._targets(index))
 
     def _targets(self, index: int) -> TeacherTargets:
         scored = self.unions[index]
@@ -134,7 +134,7 @@ class DistillData(Dataset):
             [False] * len(samples),
             join_pairs([sample.pairs for sample in samples]),
             TeacherTargets(**targets),
-            self.epoch,
+            samples[0].epoch,
         )
 
 

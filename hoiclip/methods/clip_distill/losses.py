@@ -10,13 +10,54 @@ Shapes as in `hoiclip.methods.clip_distill.batch`.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from hoiclip.methods.clip_distill.batch import PairBatch, TeacherTargets
+from hoiclip.methods.clip_distill.classes import ObjectClasses
 from hoiclip.methods.clip_distill.config import DistillationLossConfig
 from hoiclip.methods.clip_distill.network import StudentOutputs
+
+
+class DistillCounts(NamedTuple):
+    """What the terms of a batch are divided by; counts of parts add up. None is a term's own.
+
+    Attributes:
+        trusted: classes of the pairs' objects, each with its pair's weight.
+        detected: classes of the objects detected in each image.
+        tied: of them, those that have a pair.
+        pairs: of all images.
+    """
+
+    trusted: float | None = None
+    detected: float | None = None
+    tied: float | None = None
+    pairs: float | None = None
+
+    @classmethod
+    def of(cls, targets: TeacherTargets, pairs: PairBatch, classes: ObjectClasses) -> DistillCounts:
+        """Counts of a batch on the CPU."""
+        index, mask = (torch.from_numpy(each) for each in (classes.indices, classes.mask))
+        shape = targets.image_mask.shape
+        tied = targets.image_mask & _has_pair(
+            pairs.image, index[pairs.objects], mask[pairs.objects], shape
+        )
+        return cls(
+            trusted=float((targets.weight.double() * mask[pairs.objects].sum(1)).sum()),
+            detected=float(targets.image_mask.sum()),
+            tied=float(tied.sum()),
+            pairs=float(len(pairs.objects)),
+        )
+
+
+def _has_pair(image: Tensor, classes: Tensor, mask: Tensor, shape: torch.Size) -> Tensor:
+    """(B, C) bool, whether an image has a pair of an object of each class."""
+    found = torch.zeros(shape, dtype=torch.bool, device=image.device)
+    found.view(-1)[(image[:, None] * shape[1] + classes)[mask]] = True
+    return found
 
 
 def distillation_losses(
@@ -26,6 +67,7 @@ def distillation_losses(
     config: DistillationLossConfig,
     *,
     relate: bool,
+    counts: DistillCounts | None = None,
 ) -> dict[str, Tensor]:
     """Weighted loss terms by name, scalars, of the branches there are.
 
@@ -36,47 +78,56 @@ def distillation_losses(
         config: weights.
         relate: whether relatedness is learnt yet; its labels mean nothing before the student has
             learnt something. Otherwise its term is 0.
+        counts: of the batch that these images are a part of; None where they are all of it.
 
     Returns:
         Some of `union`, `instance`, `image`, `tie`, `relatedness`. What is about pairs is exactly 0
         where there are none.
     """
+    by = DistillCounts() if counts is None else counts
     terms = {}
     if outputs.union_logits is not None:
-        terms["union"] = config.union * pair_loss(outputs.union_logits, outputs.mask, targets)
+        terms["union"] = config.union * pair_loss(
+            outputs.union_logits, outputs.mask, targets, by.trusted
+        )
     if outputs.instance_logits is not None:
-        term = pair_loss(outputs.instance_logits, outputs.mask, targets)
+        term = pair_loss(outputs.instance_logits, outputs.mask, targets, by.trusted)
         terms["instance"] = config.instance * term
     if outputs.global_logits is not None:
-        terms["image"] = config.image * image_loss(outputs.global_logits, targets)
+        terms["image"] = config.image * image_loss(outputs.global_logits, targets, by.detected)
     if outputs.union_logits is not None or outputs.instance_logits is not None:
-        terms["tie"] = config.tie * tie_loss(outputs, targets, pairs.image)
+        terms["tie"] = config.tie * tie_loss(outputs, targets, pairs.image, by.tied)
     if outputs.relatedness_logits is not None:
         labels = most_related(outputs, pairs.instances)
         term = F.binary_cross_entropy_with_logits(
             outputs.relatedness_logits, labels, reduction="sum"
         )
         weight = config.relatedness if relate else 0.0
-        terms["relatedness"] = weight * term / max(len(labels), 1)
+        terms["relatedness"] = weight * _by(term, len(labels) if by.pairs is None else by.pairs, 1)
     return terms
 
 
-def pair_loss(logits: Tensor, mask: Tensor, targets: TeacherTargets) -> Tensor:
+def pair_loss(
+    logits: Tensor, mask: Tensor, targets: TeacherTargets, by: float | None = None
+) -> Tensor:
     """Cross-entropy of pairs' logits (P, K) with `targets.union`, a mean over the classes of the
-    pairs' objects (`mask`, (P, K)) in which each pair has its weight."""
+    pairs' objects (`mask`, (P, K)) in which each pair has its weight; or the sum by `by`."""
     each = F.binary_cross_entropy_with_logits(logits, targets.union, reduction="none")
     weight = targets.weight[:, None] * mask
-    return (weight * each).sum() / weight.sum().clamp(min=torch.finfo(each.dtype).tiny)
+    tiny = torch.finfo(each.dtype).tiny
+    return _by((weight * each).sum(), weight.sum() if by is None else by, tiny)
 
 
-def image_loss(logits: Tensor, targets: TeacherTargets) -> Tensor:
+def image_loss(logits: Tensor, targets: TeacherTargets, by: float | None = None) -> Tensor:
     """Cross-entropy of images' logits (B, C) with `targets.image`, a mean over the classes of the
-    objects detected in each."""
+    objects detected in each; or the sum by `by`."""
     each = F.binary_cross_entropy_with_logits(logits, targets.image, reduction="none")
-    return (each * targets.image_mask).sum() / targets.image_mask.sum().clamp(min=1)
+    return _by((each * targets.image_mask).sum(), targets.image_mask.sum() if by is None else by, 1)
 
 
-def tie_loss(outputs: StudentOutputs, targets: TeacherTargets, image: Tensor) -> Tensor:
+def tie_loss(
+    outputs: StudentOutputs, targets: TeacherTargets, image: Tensor, by: float | None = None
+) -> Tensor:
     """Ties pairs to images: cross-entropy of each class's best pair of an image with
     `targets.image`.
 
@@ -87,17 +138,22 @@ def tie_loss(outputs: StudentOutputs, targets: TeacherTargets, image: Tensor) ->
         outputs: of the student; the global branch gets no gradient.
         targets: of the teacher.
         image: (P,) int64, position of each pair's image in the batch.
+        by: what the sum is divided by; None for the mean.
     """
     num_images, num_classes = targets.image.shape
     place = (image[:, None] * num_classes + outputs.classes)[outputs.mask]
     log = outputs.log_probability[outputs.mask]
     best = log.new_zeros(num_images * num_classes)
     best = best.scatter_reduce(0, place, log, "amax", include_self=False)
-    has_pair = torch.zeros_like(best, dtype=torch.bool)
-    has_pair[place] = True
-    counted = targets.image_mask & has_pair.view_as(targets.image_mask)
+    shape = targets.image_mask.shape
+    counted = targets.image_mask & _has_pair(image, outputs.classes, outputs.mask, shape)
     each = _cross_entropy_of_log(best.view_as(targets.image), targets.image)
-    return (each * counted).sum() / counted.sum().clamp(min=1)
+    return _by((each * counted).sum(), counted.sum() if by is None else by, 1)
+
+
+def _by(total: Tensor, count: Tensor | float, least: float) -> Tensor:
+    """A sum by a count, which is taken for no less than `least`."""
+    return total / (count.clamp(min=least) if torch.is_tensor(count) else max(count, least))
 
 
 def _cross_entropy_of_log(log_probability: Tensor, target: Tensor) -> Tensor:

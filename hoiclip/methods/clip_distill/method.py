@@ -28,14 +28,21 @@ from hoiclip.methods.clip_distill.config import (
 )
 from hoiclip.methods.clip_distill.data import DistillBatch
 from hoiclip.methods.clip_distill.detect import ObjectDetector, detect
-from hoiclip.methods.clip_distill.losses import distillation_losses
+from hoiclip.methods.clip_distill.losses import DistillCounts, distillation_losses
 from hoiclip.methods.clip_distill.network import Student, StudentOutputs
 from hoiclip.methods.clip_distill.pairs import ImagePairs, make_pairs
 from hoiclip.methods.clip_distill.scoring import PairScores, best_rows
 from hoiclip.methods.clip_distill.student_inputs import student_pairs
 from hoiclip.methods.clip_distill.texts import TextTables
 from hoiclip.methods.clip_distill.view import clip_view
-from hoiclip.methods.contract import FrozenFeatures, Method, NotFiniteError, RankSettings, Rates
+from hoiclip.methods.contract import (
+    BatchCounts,
+    FrozenFeatures,
+    Method,
+    NotFiniteError,
+    RankSettings,
+    Rates,
+)
 from hoiclip.model.config import DetectorConfig
 from hoiclip.model.detr import Detr
 from hoiclip.model.detr_file import PretrainedDetr
@@ -110,6 +117,7 @@ class ClipDistillMethod(Method[DistillBatch, Rates, DistillScoring]):
         self.detector = ObjectDetector.of(PretrainedDetr(detr, tuple(config.objects)), vocabulary)
         self.frozen = {"clip": clip, "detector": detr}
         self.vocabulary, self.config, self.scoring = vocabulary, config, scoring
+        self.classes = classes_of_object(vocabulary)
 
     @classmethod
     def build(
@@ -199,10 +207,18 @@ class ClipDistillMethod(Method[DistillBatch, Rates, DistillScoring]):
         """CLIP's tokens and global feature."""
         return self.clip.encode_image_tokens(clip_pixels)
 
+    def loss_counts(self, batch: DistillBatch) -> Tensor:
+        """See `Method.loss_counts`; `hoiclip.methods.clip_distill.losses.DistillCounts`."""
+        counts = DistillCounts.of(batch.targets, batch.pairs, self.classes)
+        return torch.tensor(counts, dtype=torch.float64)
+
     def training_step(
-        self, batch: DistillBatch, features: FrozenFeatures | None
+        self,
+        batch: DistillBatch,
+        features: FrozenFeatures | None,
+        counts: BatchCounts | None = None,
     ) -> dict[str, Tensor]:
-        """See `Method.training_step`.
+        """See `Method.training_step`; the losses are worked out in float32 always.
 
         Raises:
             ValueError: there are no features.
@@ -211,7 +227,12 @@ class ClipDistillMethod(Method[DistillBatch, Rates, DistillScoring]):
             raise ValueError("the student takes CLIP's view of each image")
         pairs, targets = batch.pairs.to(self.device), batch.targets.to(self.device)
         outputs = self.network(*features, pairs)
-        return distillation_losses(outputs, targets, pairs, self.losses, relate=batch.epoch > 0)
+        by = None if counts is None else DistillCounts(*counts.whole.tolist())
+        relate = batch.epoch > 0
+        with torch.autocast(self.device.type, enabled=False):
+            return distillation_losses(
+                outputs, targets, pairs, self.losses, relate=relate, counts=by
+            )
 
     def parameter_groups(self, rates: Rates) -> list[dict[str, Any]]:
         """See `Method.parameter_groups`; everything in the network is trained."""

@@ -19,6 +19,7 @@ from hoiclip.methods.clip_distill.batch import PairBatch
 from hoiclip.methods.clip_distill.config import StudentConfig
 from hoiclip.methods.clip_distill.texts import ClassTexts, TextTables
 from hoiclip.model.layers import xavier_uniform_matrices
+from hoiclip.model.precision import in_float32
 from hoiclip.util.config import check
 
 GEOMETRY = 36
@@ -212,6 +213,7 @@ class Student(nn.Module):
         if config.relatedness == "self":
             self.relatedness = nn.Linear(width, 1)
 
+    @in_float32
     def forward(self, tokens: Tensor, global_feature: Tensor, pairs: PairBatch) -> StudentOutputs:
         """Logits of a batch; also where no image has a pair.
 

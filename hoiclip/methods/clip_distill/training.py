@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from hoiclip.clip.text_embeddings import read_text_embeddings
 from hoiclip.clip.weights import load_clip
@@ -19,8 +18,9 @@ from hoiclip.methods.clip_distill.data import DistillData, held_out_rows, shuffl
 from hoiclip.methods.clip_distill.inputs import DistillCaches, DistillPaths, DistillSettings
 from hoiclip.methods.clip_distill.method import ClipDistillMethod
 from hoiclip.model.detr_file import load_detr
+from hoiclip.training.engine import Features
 from hoiclip.training.features import CachedFeatures, ComputedFeatures
-from hoiclip.training.trainer import Features, Log, Trainer, start
+from hoiclip.training.trainer import Log, Trainer, start
 from hoiclip.vocabulary import Vocabulary
 
 
@@ -53,30 +53,34 @@ def train(
     if teacher.shuffle:
         caches = shuffled(caches, config.seed)
     held = held_out_rows(caches.images["file_name"].to_pylist(), config.held_out)
-    device = start(config, int((~held).sum()), str(paths.image_table))
-    method = build_clip_distill(settings, paths, caches.vocabulary).to(device)
+    place = start(config, int((~held).sum()), str(paths.image_table))
+    method = build_clip_distill(settings, paths, caches.vocabulary).to(place.device)
     side, store = method.clip.image_size, ImageStore(paths.images)
     learnt, kept_out = (
         DistillData(caches, np.flatnonzero(rows).tolist(), teacher, side, store, method.clip_view)
         for rows in (~held, held)
     )
     features = _features(method, learnt, store, keep=config.keep_features)
-    trainer = Trainer(method, learnt, features, config, paths.files(), resume_root, log)
+    trainer = Trainer(
+        method, learnt, features, config, place.world, paths.files(), resume_root, log
+    )
     trained = trainer.run(out)
     agreement = _agreement(method.eval(), kept_out, config.batch_size)
     sides = np.minimum(*(caches.images[key].to_numpy() for key in ("width", "height")))
-    Detector(
+    detector = Detector(
         method,
         settings.method.detections.transforms,
         {},
         trained.provenance,
         inference_scale=min(int(np.median(sides)), LARGEST_SCALE),
-    ).save(out / "model.safetensors")
+    )
+    if place.world.is_main:
+        detector.save(out / "model.safetensors")
     summary = {
         "seconds": trained.seconds,
         "steps": trained.steps,
         "threads": config.threads,
-        "device": device.type,
+        "device": place.device.type,
         "images": len(learnt),
         "held_out": len(kept_out),
         "agreement": agreement,
@@ -129,7 +133,10 @@ def _features(
 @torch.inference_mode()
 def _agreement(method: ClipDistillMethod, data: DistillData, batch_size: int) -> float | None:
     agreed = counted = 0
-    for batch in DataLoader(data, batch_size, collate_fn=data.collate):
+    for begin in range(0, len(data), batch_size):
+        rows = range(begin, min(begin + batch_size, len(data)))
+        batch = data.collate([data.sample(row, 0) for row in rows])
+        assert batch.clip_pixels is not None  # which the data makes where it has a view
         features = method.frozen_features(batch.clip_pixels.to(method.device))
         outputs = method.network(*features, batch.pairs.to(method.device))
         agree, count = count_agreement(outputs, batch.targets.to(method.device))

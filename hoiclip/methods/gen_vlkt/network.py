@@ -13,6 +13,7 @@ from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
 from hoiclip.model.classifiers import INITIAL_LOGIT_SCALE, ObjectClassifier, TextClassifier
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.instance_decoder import InstanceDecoder
+from hoiclip.model.precision import in_float32
 from hoiclip.model.transformer import Decoder
 from hoiclip.set_prediction.outputs import Outputs
 from hoiclip.util.config import check
@@ -96,7 +97,7 @@ class GenVlkt(nn.Module):
         humans, objects = self.instance_decoder(memory)
         human_boxes, object_boxes = self.instance_decoder.boxes(humans, objects)
         interactions = self.interaction_decoder(self.guide(humans, objects), memory)
-        features = self.hoi_projection(interactions)
+        features = self.project(interactions)
         return Outputs(
             hoi_logits=self.logit_scale.exp() * self.hoi_classifier(features),
             object_logits=self.object_classifier(objects),
@@ -104,6 +105,12 @@ class GenVlkt(nn.Module):
             object_boxes_cxcywh=object_boxes,
             interaction_features=features,
         )
+
+    @in_float32
+    def project(self, interactions: Tensor) -> Tensor:
+        """Features (..., E) in CLIP's shared space of the decoder's (..., D)."""
+        projected: Tensor = self.hoi_projection(interactions)
+        return projected
 
     def guide(self, humans: Tensor, objects: Tensor) -> Tensor:
         """Instance-guided embedding: what the interaction decoder's queries know of their pairs.

@@ -14,6 +14,7 @@ from hoiclip.methods.hoiclip.verb_classifier import VerbClassifier
 from hoiclip.model.classifiers import INITIAL_LOGIT_SCALE, ObjectClassifier, TextClassifier
 from hoiclip.model.detector_encoder import DetectorEncoder
 from hoiclip.model.instance_decoder import InstanceDecoder
+from hoiclip.model.precision import in_float32
 from hoiclip.set_prediction.outputs import Outputs
 
 
@@ -101,6 +102,7 @@ class HOICLIP(nn.Module):
             clip_similarity=F.linear(clip_global, self.hoi_classifier.table),
         )
 
+    @in_float32
     def classify_hois(self, interactions: Tensor) -> Tensor:
         """HOI logits (..., C) of features O (..., E); verb logits join with weight λ_v."""
         similarity = self.hoi_classifier(interactions)

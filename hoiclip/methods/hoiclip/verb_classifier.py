@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hoiclip.model.layers import MLP
+from hoiclip.model.precision import in_float32
 
 
 class VerbClassifier(nn.Module):
@@ -28,6 +29,7 @@ class VerbClassifier(nn.Module):
         self.vectors = nn.Parameter(vectors.clone())
         self.register_buffer("verb_to_hoi", verb_to_hoi)
 
+    @in_float32
     def forward(self, interactions: Tensor) -> Tensor:
         """(..., E) → (..., C): each HOI class gets its verb's similarity, not scaled."""
         return (

@@ -58,8 +58,7 @@ def test_a_batch_has_its_images_pairs_and_targets():
     caches = make_caches()
     data = data_of(caches, [3, 1, 0])
     assert data.file_names == ["3.png", "1.png", "0.png"]
-    data.epoch = 4
-    batch = data.collate([data[index] for index in (2, 1, 0)])
+    batch = data.collate([data.sample(index, 4) for index in (2, 1, 0)])
     assert (batch.epoch, batch.indices, batch.flipped) == (4, [2, 1, 0], [False] * 3)
     assert batch.clip_pixels is None
     counts = [len(caches.unions[row].pairs) for row in (0, 1, 3)]

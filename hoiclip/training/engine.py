@@ -1,0 +1,115 @@
+"""One step of optimisation over a batch, in one process or several, at once or in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from hoiclip.methods.contract import BatchCounts, FrozenFeatures, Method, TrainingBatch
+from hoiclip.training.config import OptimizationConfig
+from hoiclip.training.world import World
+
+BatchT = TypeVar("BatchT", bound=TrainingBatch)
+Features = Callable[[TrainingBatch], FrozenFeatures | None]
+Losses = dict[str, Tensor]
+
+
+class _Losses(nn.Module):
+    """A method's loss terms as a module, as `DistributedDataParallel` wants them."""
+
+    def __init__(self, method: Method[Any, Any, Any]) -> None:
+        super().__init__()
+        self.method, self.network = method, method.network
+
+    def forward(
+        self, batch: TrainingBatch, features: FrozenFeatures | None, counts: BatchCounts | None
+    ) -> Losses:
+        return self.method.training_step(batch, features, counts)
+
+
+class Engine(Generic[BatchT]):
+    """Makes steps of AdamW.
+
+    The sum of the terms of a batch's parts is the batch's loss (`BatchCounts`), so that neither the
+    number of processes nor that of parts changes a step, but for the draws of dropout and the
+    last bits.
+
+    Args:
+        method: on its device, ready to train.
+        features: gives the features by frozen towers of a batch.
+        optimizer: of the network's parameters.
+        config: precision, clipping, seed.
+        world: the processes.
+    """
+
+    def __init__(
+        self,
+        method: Method[BatchT, Any, Any],
+        features: Features,
+        optimizer: torch.optim.Optimizer,
+        config: OptimizationConfig,
+        world: World,
+    ) -> None:
+        self.method, self.features, self.optimizer = method, features, optimizer
+        self.config, self.world = config, world
+        self.losses: nn.Module = _Losses(method)
+        if world.size > 1:
+            self.losses = DistributedDataParallel(self.losses, broadcast_buffers=False)
+
+    def step(self, parts: Sequence[BatchT], number: int) -> Losses:
+        """One step.
+
+        Args:
+            parts: this process's share of a batch.
+            number: of the step, from 0 over all epochs; the draws of dropout depend on it, the seed
+                and the process alone, so that a training may stop after any step.
+
+        Returns:
+            Loss terms of this share, and their sum `total`, scalars on the device.
+        """
+        torch.manual_seed(seed_of_step(self.config.seed, number, self.world.rank))
+        counts = self._counts(parts)
+        sums: Losses = {}
+        for place, part in enumerate(parts, 1):
+            with self._apart(place < len(parts)):
+                terms = self._terms(part, counts)
+                # Over processes gradients are averaged, and these are shares of a sum.
+                (terms["total"] * self.world.size).backward()
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0) + term.detach()
+        if self.config.clip_norm > 0:
+            nn.utils.clip_grad_norm_(self.method.network.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        # Here, not before the backward pass: the next forward pass needs the memory.
+        self.optimizer.zero_grad(set_to_none=True)
+        return sums
+
+    def _counts(self, parts: Sequence[BatchT]) -> BatchCounts | None:
+        if len(parts) == 1 and self.world.size == 1:
+            return None
+        own = torch.stack([self.method.loss_counts(part) for part in parts]).sum(0)
+        return BatchCounts(self.world.sum(own), own, self.world.size)
+
+    def _apart(self, apart: bool) -> AbstractContextManager[Any]:
+        """Lets a backward pass add to the gradients without telling other processes."""
+        if apart and isinstance(self.losses, DistributedDataParallel):
+            return self.losses.no_sync()
+        return nullcontext()
+
+    def _terms(self, part: BatchT, counts: BatchCounts | None) -> Losses:
+        device = self.method.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            terms = self.losses(part, self.features(part), counts)
+        return {**terms, "total": reduce(torch.add, terms.values())}
+
+
+def seed_of_step(seed: int, step: int, rank: int) -> int:
+    """Seed of what a process draws in a step."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0])

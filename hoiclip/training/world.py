@@ -1,0 +1,67 @@
+"""The processes that train together: those that torchrun started, or one alone."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes, and which of them this is.
+
+    What they tell each other through this class goes by the CPU (gloo), so that no device waits.
+
+    Attributes:
+        rank: number of this process, from 0.
+        size: number of processes.
+        local_rank: number of this process on its machine, which is that of its device.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @classmethod
+    def of_environment(cls) -> World:
+        """As torchrun states it in the environment; one process where it states nothing."""
+        said = os.environ
+        if "RANK" not in said or "WORLD_SIZE" not in said:
+            return cls()
+        rank = int(said["RANK"])
+        return cls(rank, int(said["WORLD_SIZE"]), int(said.get("LOCAL_RANK", rank)))
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and speaks."""
+        return self.rank == 0
+
+    def join(self) -> World:
+        """Connects the processes, until they end; of one process there is nothing to connect."""
+        if self.size > 1 and not dist.is_initialized():
+            backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+            dist.init_process_group(backend)
+            atexit.register(dist.destroy_process_group)
+        return self
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over processes of tensors on the CPU."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
+
+    def of_main(self, value: T) -> T:
+        """What the main process gives, of plain values and tensors on the CPU."""
+        held = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(held, src=0)
+        return held[0]
