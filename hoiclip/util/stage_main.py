@@ -35,10 +35,20 @@ def named_path(text: str) -> Path:
 
 
 def fail(error: HoiclipError) -> int:
-    """Prints the error on one line and returns the exit code."""
+    """Prints the error on one line and returns the exit code.
+
+    Of several processes that work together the first alone prints it, as it is that of all.
+    """
+    if not _is_first():
+        return 1
     with suppress(OSError):
         print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     return 1
+
+
+def _is_first() -> bool:
+    """Whether this is the first of the processes that torchrun started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def describe(error: Exception) -> str | None:
@@ -131,7 +141,7 @@ def run_stage(
             print("\n".join(plan(arguments.params)))
             return
         summary = main(arguments.params) or {}
-        if os.environ.get("RANK", "0") != "0":  # The first of several processes writes.
+        if not _is_first():
             return
         seconds = summary.pop("seconds", round(time.monotonic() - started, 1))
         write_json(Path("runs") / name / "summary.json", summary)

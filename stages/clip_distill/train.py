@@ -5,6 +5,7 @@ from pathlib import Path
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.methods.clip_distill.inputs import DistillPaths
 from hoiclip.methods.clip_distill.training import train
+from hoiclip.training.launch import launch
 from hoiclip.util.stage_main import run_stage
 from stages.live import live_log
 
@@ -13,6 +14,7 @@ OUT = Path("runs/clip_distill/train")
 
 def main(params: Path) -> dict:
     """Trains from the caches and weights, or goes on with an interrupted training."""
+    launch()
     with live_log(OUT / "live") as log:
         return train(params, DistillPaths.of_project(), OUT, Path(".checkpoints"), log)
 

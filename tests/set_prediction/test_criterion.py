@@ -1,13 +1,11 @@
-import ast
 import dataclasses
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
-import torch.distributed
-import torch.multiprocessing
-from pairs import (
+from random_pairs import (
     CLASSES,
     OBJECT_LOGITS,
     layer_of,
@@ -18,8 +16,10 @@ from pairs import (
     slow_matching,
 )
 
+from hoiclip.methods.contract import BatchCounts
 from hoiclip.set_prediction.criterion import Criterion, LossConfig, focal_loss
 from hoiclip.set_prediction.matcher import HungarianMatcher, MatchingConfig
+from hoiclip.set_prediction.targets import TargetCounts, Targets
 
 PAPER = LossConfig(
     hoi=2.0, object=1.0, no_object=0.1, l1=2.5, giou=1.0, focal_alpha=0.5, focal_gamma=2.0
@@ -142,49 +142,6 @@ def test_the_two_normalisers_agree_to_five_digits_where_every_pair_has_a_matched
         assert first[name].item() > second[name].item()
 
 
-def rank_losses(rank, folder):
-    torch.manual_seed(rank)
-    store = torch.distributed.FileStore(str(folder / "store"), 2)
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    losses = criterion()(*rank_inputs(rank))
-    (folder / str(rank)).write_text(repr([losses[name].item() for name in ("hoi", "l1", "giou")]))
-    torch.distributed.destroy_process_group()
-
-
-def rank_inputs(rank):
-    return random_outputs(1, 4), random_targets([[1, 4][rank]], missing=True)
-
-
-@pytest.mark.slow
-def test_box_losses_of_two_ranks_are_divided_by_the_mean_of_their_targets(tmp_path):
-    """Ranks of 1 and 4 pairs, of which 0 and 2 have an object: 2.5 and 1."""
-    torch.multiprocessing.spawn(rank_losses, (tmp_path,), nprocs=2)
-    for rank, pairs in enumerate((1, 4)):
-        torch.manual_seed(rank)
-        outputs, targets = rank_inputs(rank)
-        alone = criterion()(outputs, targets)
-        layers = [layer_of(outputs, index) for index in range(2)]
-        sums = [_human_and_object_l1(layer, targets) for layer in layers]
-        hoi, l1, _ = ast.literal_eval((tmp_path / str(rank)).read_text())
-        assert hoi == pytest.approx(alone["hoi"].item())
-        assert l1 == pytest.approx(2.5 * sum(h / 2.5 + o / 1 for h, o in sums), rel=1e-5)
-        expected = 2.5 * sum(h / pairs + o / max(pairs // 2, 1) for h, o in sums)
-        assert alone["l1"].item() == pytest.approx(expected, rel=1e-5)
-
-
-def _human_and_object_l1(layer, targets):
-    human = object_ = 0.0
-    for (i, q), t in slow_matching(layer, targets, MATCHING).items():
-        human += slow_l1(
-            layer.human_boxes_cxcywh[i, q].tolist(), targets.human_boxes_cxcywh[t].tolist()
-        )
-        if targets.has_object[t]:
-            object_ += slow_l1(
-                layer.object_boxes_cxcywh[i, q].tolist(), targets.object_boxes_cxcywh[t].tolist()
-            )
-    return human, object_
-
-
 def test_unseen_classes_get_no_gradient_and_do_not_move_the_loss():
     seen = torch.tensor([True, False, True, True, False])
     outputs, targets = random_outputs(2, 4), random_targets([2, 1])
@@ -249,3 +206,59 @@ def test_the_no_object_weight_scales_unmatched_queries():
     expected = -logits.log_softmax(0)[targets.objects[0]]
     value = criterion(config=config)(outputs, targets)["object"]
     torch.testing.assert_close(value, expected)
+
+
+def part_of(outputs, targets, images):
+    """Outputs and targets of some of the images."""
+    ends = np.cumsum([0, *targets.counts])
+    rows = [row for i in images for row in range(ends[i], ends[i + 1])]
+    tensors = {name: value[rows] for name, value in vars(targets).items() if name != "counts"}
+    chosen = Targets([targets.counts[i] for i in images], **tensors)
+    layered = ("hoi_logits", "object_logits", "human_boxes_cxcywh", "object_boxes_cxcywh")
+    return (
+        dataclasses.replace(outputs, **{n: getattr(outputs, n)[:, images] for n in layered}),
+        chosen,
+    )
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("counts", [[2, 3, 1], [0, 2, 4], [0, 0, 0], [1, 0, 3]])
+def test_terms_of_parts_add_up_to_those_of_the_batch(counts, missing):
+    seen = torch.tensor([True, False, True, True, True])
+    outputs, targets = random_outputs(3, 4), random_targets(counts, missing)
+    loss = criterion(seen)
+    whole = loss(outputs, targets)
+    parts = [part_of(outputs, targets, images) for images in ([0], [1, 2])]
+    own = [loss.counts(some, 4) for _, some in parts]
+    shared = BatchCounts(torch.stack(own).sum(0), own[0], 1)
+    terms = [loss(*part, shared) for part in parts]
+    for name, value in whole.items():
+        torch.testing.assert_close(sum(term[name] for term in terms), value, rtol=1e-6, atol=1e-7)
+
+
+def test_released_divisors_are_each_process_its_own_and_averaged():
+    """Of object boxes alone: with human boxes that are right, theirs is all of L1 and GIoU."""
+    outputs, targets = random_outputs(2, 4, layers=1), random_targets([3, 1])
+    released = dataclasses.replace(PAPER, box_normaliser="released")
+    parts = [part_of(outputs, targets, [image]) for image in (0, 1)]
+    own = [criterion().counts(some, 4) for _, some in parts]
+
+    def terms(config, part, mine):
+        return criterion(config=config)(*part, BatchCounts(sum(own), mine, 2))["l1"]
+
+    for part, mine, count in zip(parts, own, (3, 1), strict=True):
+        # 4 objects in all; here each process divides its own by its own count, twice over.
+        by_all, by_own = (terms(config, part, mine) for config in (PAPER, released))
+        alone = criterion()(*part)["l1"] * count
+        humans_and_objects = alone / 4
+        torch.testing.assert_close(by_all, humans_and_objects)
+        objects = (by_own - by_all) / (1 / ((count + 1e-4) * 2) - 1 / 4)
+        assert 0 < objects < alone
+
+
+def test_an_image_with_more_pairs_than_queries_counts_its_share_of_labels():
+    targets = random_targets([6, 2])
+    counts = TargetCounts.of(targets, 3, ALL_SEEN)
+    first, second = targets.hoi_labels[:6].sum().item(), targets.hoi_labels[6:].sum().item()
+    assert counts.positives == pytest.approx(first / 2 + second)
+    assert (counts.humans, counts.matched, counts.images) == (8, 5, 2)

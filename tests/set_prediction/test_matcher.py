@@ -3,7 +3,14 @@ import itertools
 
 import pytest
 import torch
-from pairs import layer_of, random_outputs, random_targets, slow_cost, slow_giou, slow_matching
+from random_pairs import (
+    layer_of,
+    random_outputs,
+    random_targets,
+    slow_cost,
+    slow_giou,
+    slow_matching,
+)
 
 from hoiclip.set_prediction.matcher import HungarianMatcher, LayerOutputs, MatchingConfig, hungarian
 

@@ -48,8 +48,8 @@ def test_progress_returns(tmp_path):
     ],
 )  # fmt: skip
 def test_progress_of_another_kind_is_refused_in_one_line(tmp_path, changes):
+    file = saved(tmp_path, **changes)
     with pytest.raises(InputError, match=r"state\.pt: .*Delete .* to start this stage") as info:
-        file = saved(tmp_path, **changes)
         file.restore(file.read(), *parts())
     assert "\n" not in str(info.value)
 

@@ -64,9 +64,10 @@ def make_config(detections=None, student=None) -> ClipDistillConfig:
         ),
         model=StudentConfig(**(model | (student or {}))),
         train=DistillTrainConfig(
-            seed=0, threads=1, device="cpu", precision="float32", workers=0, epochs=2, lr_drop_epoch=2,
-            lr_drop_factor=0.1, batch_size=2, lr=0.01, weight_decay=0.0, clip_norm=1.0,
-            keep_every=0, keep_features=True, held_out=0.0, loss=DistillationLossConfig(),
+            seed=0, threads=1, device="cpu", precision="float32", workers=0, epochs=2,
+            lr_drop_epoch=2, lr_drop_factor=0.1, batch_size=2, lr=0.01, weight_decay=0.0,
+            clip_norm=1.0, keep_every=0, keep_features=True, held_out=0.0,
+            loss=DistillationLossConfig(),
         ),
         predict=DistillScoring(detection_power=1.0, global_power=0.5),
     )  # fmt: skip

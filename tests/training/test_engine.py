@@ -1,0 +1,141 @@
+"""A training is the same in one process or two, with a batch at once or in parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import train_alone
+import yaml
+from safetensors.torch import load_file
+
+from hoiclip.training.engine import seed_of_step
+from hoiclip.training.interruption import IMAGES_AT_ONCE
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "device": "cpu", "threads": 1, "warm_start": False, "epochs": 1, "lr_drop_epoch": 1,
+    "workers": 0, "batch_size": 4, "lr": 1e-4, "lr_backbone": 1e-5, "keep_every": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(toy, params, model_config, tmp_path_factory):
+    """A function that trains without dropout and gives its history and its weights."""
+    folder = tmp_path_factory.mktemp("trained")
+    made: dict[tuple, tuple] = {}
+
+    def train(processes=1, at_once=None, method="hoiclip", **changes):
+        key = (processes, at_once, method, *changes.items())
+        if key not in made:
+            made[key] = run(folder / str(len(made)), processes, at_once, method, changes)
+        return made[key]
+
+    def run(out, processes, at_once, method, changes):
+        config = dataclasses.asdict(model_config)
+        own = {key: config.pop(key) for key in ("interaction", "verb")}
+        config["detector"]["dropout"] = own["interaction"]["dropout"] = 0.0
+        sections = {
+            "model": config,
+            "hoiclip": own | {"enhancement": params["hoiclip"]["enhancement"]},
+            "gen_vlkt": params["gen_vlkt"],
+            "train": params["train"] | SMALL | changes,
+        }
+        out.mkdir()
+        (out / "params.yaml").write_text(yaml.safe_dump(sections))
+        paths = {name: str(path) if path else None for name, path in vars(toy.paths).items()}
+        what = {
+            "paths": paths, "method": method, "params": str(out / "params.yaml"),
+            "out": str(out / "out"), "resume": str(out / "resume"),
+        }  # fmt: skip
+        (out / "what.json").write_text(json.dumps(what))
+        start(out / "what.json", processes, at_once)
+        rows = pq.read_table(out / "out/history.parquet").to_pylist()
+        history = [(row["step"], row["name"], row["value"]) for row in rows]
+        return history, load_file(out / "out/model.safetensors")
+
+    return train
+
+
+def start(what: Path, processes: int, at_once: int | None) -> None:
+    if processes == 1:
+        with pytest.MonkeyPatch.context() as patched:
+            if at_once:
+                patched.setenv(IMAGES_AT_ONCE, str(at_once))
+            train_alone.main(json.loads(what.read_text()))
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    if at_once:
+        shared[IMAGES_AT_ONCE] = str(at_once)
+    shared |= {
+        "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }  # fmt: skip
+    command = [sys.executable, str(Path(__file__).with_name("train_alone.py")), str(what)]
+    running = []
+    for rank in range(processes):
+        of_rank = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        running.append(
+            subprocess.Popen(
+                command, env=os.environ | shared | of_rank, stderr=subprocess.PIPE, text=True
+            )
+        )
+    for process in running:
+        _, said = process.communicate(timeout=240)
+        assert process.returncode == 0, said
+
+
+def assert_alike(first, second, tolerance=1e-5):
+    (history, weights), (other_history, other_weights) = first, second
+    assert [row[:2] for row in history] == [row[:2] for row in other_history]
+    assert len(history) > 8
+    for (*_, value), (*_, other) in zip(history, other_history, strict=True):
+        assert value == pytest.approx(other, rel=tolerance)
+    assert weights.keys() == other_weights.keys()
+    names = [name for name in weights if name.startswith("model.")]
+    one, other = (
+        torch.cat([of[name].double().flatten() for name in names])
+        for of in (weights, other_weights)
+    )
+    assert (one - other).norm() <= tolerance * one.norm()
+
+
+@pytest.mark.parametrize("method", ["hoiclip", "gen_vlkt"])
+def test_parts_of_a_batch_are_the_batch(trained, method):
+    assert_alike(trained(at_once=3, method=method), trained(method=method))
+
+
+def test_two_processes_are_one(trained):
+    assert_alike(trained(processes=2), trained())
+
+
+@pytest.mark.slow
+def test_two_processes_of_gen_vlkt_are_one(trained):
+    assert_alike(trained(processes=2, method="gen_vlkt"), trained(method="gen_vlkt"))
+
+
+@pytest.mark.slow
+def test_two_processes_with_parts_of_unequal_number_are_one(trained):
+    """Of five images the first process has two parts, the second one."""
+    assert_alike(trained(processes=2, at_once=2, batch_size=5), trained(batch_size=5))
+
+
+def test_bfloat16_is_near(trained):
+    assert_alike(trained(precision="bf16"), trained(), tolerance=0.02)
+    assert trained(precision="bf16")[0] != trained()[0]
+
+
+def test_every_step_and_process_draws_anew():
+    drawn = itertools.product((0, 1), range(9), (0, 1))
+    assert len({seed_of_step(*each) for each in drawn}) == 36
