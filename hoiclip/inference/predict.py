@@ -125,12 +125,15 @@ def predict(
         WeightsError: what the network gives for an image is not finite.
     """
     config = as_stated(config, detector.scores)
-    dataset = InferenceDataset(images, store, detector.transforms, detector.method.clip_view)
+    method = detector.method
+    dataset = InferenceDataset(
+        images, store, detector.transforms, method.clip_view, method.clip_source
+    )
     loader = DataLoader(dataset, config.batch_size, collate_fn=collate)
     batches = track(loader, "predict", len(loader))
     names, ids = images["file_name"], images["image_id"].to_numpy()
     return predict_batches(
-        detector.method.to(device),
+        method.to(device),
         batches,
         ids,
         config,
@@ -151,7 +154,8 @@ def predict_batches(
 
     Args:
         method: on the device to compute on.
-        batches: as `hoiclip.data.batch.collate` makes them, with the method's `clip_view`.
+        batches: as `hoiclip.data.batch.collate` makes them, with the method's `clip_view` of its
+            `clip_source`.
         image_ids: (I,) int64 id of the image of each index of the batches.
         config: as for `predict`; what the model file states about scores is in it.
         name_of: what messages call the image of an index.

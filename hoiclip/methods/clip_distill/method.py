@@ -90,6 +90,7 @@ class ClipDistillMethod(Method[DistillBatch, Rates, DistillScoring]):
     title = "CLIP distillation (after Wan & Tuytelaars)"
     uses_labels = False
     shown_score = 0.1
+    clip_source = "original"
     network: Student
     config: DistilledConfig
     losses = DistillationLossConfig()
