@@ -234,7 +234,7 @@ def _teacher_rows(params: Path) -> Iterator[dict[str, Any]]:
     paths = replace(
         DistillPaths.of_project(), image_table=TEST / "images.parquet", images=TEST_IMAGES
     )
-    ranking = load(PredictConfig, "predict", params)
+    ranking = load(PredictConfig, "predict", params).ranking
     rows = score_teacher_alone(paths, settings, ranking, TEST, CLASSES)
     for index, row in enumerate(rows):
         if index == 0:

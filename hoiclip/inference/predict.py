@@ -45,6 +45,11 @@ class PredictConfig(Config):
     nms: PairNms
     inclusive_boxes: bool = False
 
+    @property
+    def ranking(self) -> RankSettings:
+        """How many pairs of an image are kept, and which suppress each other."""
+        return RankSettings(self.top_k, self.nms if self.nms.threshold else None, self.threads)
+
 
 SCORES = ("top_k", "nms", "inclusive_boxes")
 """What of `PredictConfig` a model file may state about its scores (`Detector.scores`)."""
@@ -162,13 +167,11 @@ def predict_batches(
         scorings: as for `predict`.
     """
     scorings = [method.scoring] if scorings is None else scorings
-    nms = config.nms if config.nms.threshold else None
-    settings = RankSettings(config.top_k, nms, config.threads)
     tables: list[list[pa.Table]] = [[] for _ in scorings]
     method.eval()
     for batch in batches:
         try:
-            found = method.score_pairs(batch, settings, scorings)
+            found = method.score_pairs(batch, config.ranking, scorings)
         except NotFiniteError as error:
             problem = "the model gives scores or boxes that are not finite: its weights are unsound"
             name = name_of(batch.indices[error.image])

@@ -16,7 +16,6 @@ from hoiclip.clip.config import check_clip_config
 from hoiclip.clip.encoder import ClipFeatures, ClipVisual
 from hoiclip.clip.text_embeddings import TextEmbeddings
 from hoiclip.data.batch import Batch, ClipView
-from hoiclip.inference.pair_nms import PairNms, pair_nms
 from hoiclip.inference.scored_pairs import ScoredPairs
 from hoiclip.methods.clip_distill.batch import join_pairs
 from hoiclip.methods.clip_distill.classes import classes_of_object
@@ -33,7 +32,7 @@ from hoiclip.methods.clip_distill.detect import ObjectDetector, detect
 from hoiclip.methods.clip_distill.losses import distillation_losses
 from hoiclip.methods.clip_distill.network import Student, StudentOutputs
 from hoiclip.methods.clip_distill.pairs import ImagePairs, make_pairs
-from hoiclip.methods.clip_distill.scoring import PairScores, best_rows
+from hoiclip.methods.clip_distill.scoring import PairScores, best_rows, score_rows
 from hoiclip.methods.clip_distill.student_inputs import student_pairs
 from hoiclip.methods.clip_distill.texts import TextTables
 from hoiclip.methods.clip_distill.view import clip_view
@@ -245,10 +244,7 @@ class ClipDistillMethod(Method[DistillBatch, Rates, DistillScoring]):
         )
         outputs = self.network(*features, joined.to(self.device))
         found = _pair_scores(outputs, pairs, joined.image.numpy())
-        return [
-            _ranked(found, pairs, scoring, settings, self.vocabulary.num_hois)
-            for scoring in scorings
-        ]
+        return [_ranked(found, pairs, scoring, settings) for scoring in scorings]
 
 
 def _pair_scores(outputs: StudentOutputs, pairs: list[ImagePairs], image: np.ndarray) -> PairScores:
@@ -284,10 +280,9 @@ def _ranked(
     pairs: list[ImagePairs],
     scoring: DistillScoring,
     settings: RankSettings,
-    num_hois: int,
 ) -> ScoredPairs:
     """The best rows of each image, after suppression."""
-    rows = best_rows(found, scoring, settings.top_k)
+    rows = score_rows(found, scoring)
     humans = np.concatenate([p.human_boxes_xyxy for p in pairs])[rows.pair]
     objects = np.concatenate([p.object_boxes_xyxy for p in pairs])[rows.pair]
     query = rows.pair - np.searchsorted(found.image, rows.image)
@@ -302,13 +297,7 @@ def _ranked(
         humans,
         objects,
     )
-    if (nms := settings.nms) is not None:
-        kept = _kept(humans, objects, rows.image * num_hois + rows.hoi, rows.score, nms)
-        columns = tuple(column[kept] for column in columns)
-    return ScoredPairs(*columns)
-
-
-def _kept(
-    humans: np.ndarray, objects: np.ndarray, classes: np.ndarray, scores: np.ndarray, nms: PairNms
-) -> np.ndarray:
-    return pair_nms(humans, objects, classes, scores, **dataclasses.asdict(nms))
+    kept = best_rows(
+        rows.image, rows.hoi, rows.score, humans, objects, settings.top_k, settings.nms
+    )
+    return ScoredPairs(*(column[kept] for column in columns))
