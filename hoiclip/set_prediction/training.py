@@ -19,6 +19,8 @@ from hoiclip.training.trainer import Features, Log, Trainer, start
 from hoiclip.util.config import load
 from hoiclip.vocabulary import Vocabulary
 
+SECTION = "train"
+
 
 class Build(Protocol):
     """Makes the method that is to be trained, as `hoiclip.methods.hoiclip.build`."""
@@ -49,9 +51,9 @@ def train(
     Raises:
         HoiclipError: a param, file or weight is wrong, or a loss is not a finite number.
     """
-    config = load(TrainConfig, "train", params)
+    config = load(TrainConfig, SECTION, params)
     data = TrainData.read(paths)
-    device = start(config, len(data.train.images), str(paths.train))
+    device = start(config, SECTION, len(data.train.images), str(paths.train))
     method = build(params, paths, data.vocabulary).to(device)
     method.criterion = Criterion(
         config.loss,
@@ -60,7 +62,7 @@ def train(
         torch.from_numpy(data.seen),
     ).to(device)
     dataset, features = _shown(method, data, config, device)
-    trainer = Trainer(method, dataset, features, config, paths.files(), resume_root, log)
+    trainer = Trainer(method, dataset, features, config, SECTION, paths.files(), resume_root, log)
     trained = trainer.run(out)
     detector = Detector(
         method,

@@ -32,15 +32,21 @@ Features = Callable[[TrainingBatch], FrozenFeatures | None]
 Log = Callable[[int, dict[str, float]], None]
 
 
-def start(config: OptimizationConfig, images: int, where: str) -> torch.device:
-    """Sets device, threads and seed for a training on `images` images.
+def start(config: OptimizationConfig, section: str, images: int, where: str) -> torch.device:
+    """Sets device, threads and seed for a training.
+
+    Args:
+        config: optimisation.
+        section: of params that it is, for messages.
+        images: to learn from, without those held out.
+        where: they come from, for messages.
 
     Raises:
-        ParamsError: there are fewer images than a batch has; `where` says of what.
+        ParamsError: there are fewer images than a batch has.
     """
     if images < config.batch_size:
-        problem = f"{where} has {images} images, which make no whole batch"
-        raise ParamsError(f"train.batch_size: {config.batch_size}, but {problem}")
+        problem = f"{where} has {images} images to learn from, which make no whole batch"
+        raise ParamsError(f"{section}.batch_size: {config.batch_size}, but {problem}")
     return prepare(config.device, config.threads, config.seed)
 
 
@@ -72,6 +78,7 @@ class Trainer(Generic[BatchT, ConfigT]):
         data: what it learns from.
         features: gives the features by frozen towers of a batch.
         config: optimisation.
+        section: of params that it is, for messages.
         inputs: files whose content decides the result.
         resume_root: where the state of an interrupted training is kept.
         log: called after each epoch with its number and figures by name.
@@ -83,13 +90,14 @@ class Trainer(Generic[BatchT, ConfigT]):
         data: TrainingData[BatchT],
         features: Features,
         config: ConfigT,
+        section: str,
         inputs: list[Path],
         resume_root: Path,
         log: Log,
     ) -> None:
         self.method, self.data, self.features = method, data, features
         self.network = method.network
-        self.config, self.log = config, log
+        self.config, self.section, self.log = config, section, log
         self.optimizer, self.schedule = build_optimizer(method.parameter_groups(config), config)
         self.key = {
             "method": method.name,
@@ -196,7 +204,8 @@ class Trainer(Generic[BatchT, ConfigT]):
             names = ", ".join(self.data.file_names[index] for index in batch.indices[:4])
             raise NonFiniteLossError(
                 f"epoch {progress.epoch + 1}, step {progress.step + 1}: the loss is not finite "
-                f"({values}), first images {names}. Lower train.lr or train.clip_norm"
+                f"({values}), first images {names}. "
+                f"Lower {self.section}.lr or {self.section}.clip_norm"
             )
         total.backward()
         if self.config.clip_norm > 0:
