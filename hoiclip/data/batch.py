@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 import torch
@@ -16,6 +17,9 @@ from hoiclip.data.transforms import TransformsConfig, inference_view, to_tensor
 
 ClipView = Callable[[Image.Image], Tensor]
 """Makes an image CLIP's input, (3, R, R)."""
+ClipSource = Literal["original", "resized"]
+"""Which image becomes CLIP's input in inference: the image as it is stored, or what the detector
+sees, which `TransformsConfig.test_scale` has resized."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class InferenceDataset(Dataset[Sample]):
         store: where the images are.
         transforms: sizes.
         clip_view: makes CLIP's input; None where there is none.
+        clip_source: of which image.
     """
 
     def __init__(
@@ -66,18 +71,21 @@ class InferenceDataset(Dataset[Sample]):
         store: ImageStore,
         transforms: TransformsConfig,
         clip_view: ClipView | None,
+        clip_source: ClipSource = "resized",
     ) -> None:
         self.file_names = images["file_name"].to_pylist()
         self.store = store
         self.transforms = transforms
-        self.clip_view = clip_view
+        self.clip_view, self.clip_source = clip_view, clip_source
 
     def __len__(self) -> int:
         return len(self.file_names)
 
     def __getitem__(self, index: int) -> Sample:
         image = self.store.read(self.file_names[index])
-        return inference_sample(image, image.size, index, self.transforms, self.clip_view)
+        return inference_sample(
+            image, image.size, index, self.transforms, self.clip_view, self.clip_source
+        )
 
 
 def inference_sample(
@@ -86,18 +94,23 @@ def inference_sample(
     index: int,
     transforms: TransformsConfig,
     clip_view: ClipView | None,
+    clip_source: ClipSource = "resized",
 ) -> Sample:
     """An image as inference sees it.
 
     Args:
-        image: RGB, perhaps decoded at a part of its size.
+        image: RGB, perhaps decoded at a part of its size; all of it where CLIP's input is made of
+            the original.
         size: its full width and height, px, in which boxes are wanted.
         index: row of the image in its table.
         transforms: sizes.
         clip_view: makes CLIP's input; None where there is none.
+        clip_source: of which image.
     """
     view = inference_view(image, transforms)
-    clip_pixels = None if clip_view is None else clip_view(view.image)
+    clip_pixels = None
+    if clip_view is not None:
+        clip_pixels = clip_view(image if clip_source == "original" else view.image)
     return Sample(to_tensor(view.image), clip_pixels, index, False, size)
 
 

@@ -38,7 +38,7 @@ from hoiclip.evaluation.tables import BoxFrame, ImageIndex, detections_of, offse
 from hoiclip.evaluation.vcoco_matching import (
     LEAST_OVERLAP,
     SCENARIOS,
-    Detections,
+    VcocoDetections,
     best_of_each_person,
     match_people,
     role_and_agent_detections,
@@ -128,7 +128,7 @@ def evaluate_vcoco(
 
 
 def score_detections(
-    roles: Detections, agents: Detections, truth: Truth, actions: Actions
+    roles: VcocoDetections, agents: VcocoDetections, truth: Truth, actions: Actions
 ) -> VcocoResult:
     """The core: detections as the official file format has them, so that it is scored as is.
 
@@ -154,7 +154,7 @@ def score_detections(
 
 
 def _areas(
-    detections: Detections,
+    detections: VcocoDetections,
     correct: np.ndarray,
     order: np.ndarray,
     counted: np.ndarray,

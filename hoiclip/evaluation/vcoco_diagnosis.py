@@ -19,7 +19,7 @@ from hoiclip.evaluation.tables import BoxFrame, ImageIndex, detections_of, offse
 from hoiclip.evaluation.vcoco_errors import DETECTION_KINDS, find_errors
 from hoiclip.evaluation.vcoco_matching import (
     LEAST_OVERLAP,
-    Detections,
+    VcocoDetections,
     best_of_each_person,
     match_people,
     role_and_agent_detections,
@@ -57,7 +57,7 @@ def diagnose_vcoco(
     return diagnose_roles(detections, truth, actions)
 
 
-def diagnose_roles(detections: Detections, truth: Truth, actions: Actions) -> dict[str, Any]:
+def diagnose_roles(detections: VcocoDetections, truth: Truth, actions: Actions) -> dict[str, Any]:
     """The core: detections as the official file format has them, so that it is scored as is.
 
     Args:
@@ -87,7 +87,9 @@ def diagnose_roles(detections: Detections, truth: Truth, actions: Actions) -> di
     return oracle.diagnosis(V_COCO, recall)
 
 
-def _published(detections: Detections, truth: Truth, actions: Actions) -> tuple[Detections, Truth]:
+def _published(
+    detections: VcocoDetections, truth: Truth, actions: Actions
+) -> tuple[VcocoDetections, Truth]:
     """Both without the roles that are left out."""
     played = actions.published[truth.object_role]
     truth = dataclasses.replace(
@@ -98,7 +100,7 @@ def _published(detections: Detections, truth: Truth, actions: Actions) -> tuple[
     return detections.take(np.flatnonzero(actions.published[detections.group])), truth
 
 
-def _pairs(detections: Detections) -> Pairs:
+def _pairs(detections: VcocoDetections) -> Pairs:
     new = np.ones(len(detections), bool)
     boxes = np.hstack([detections.human_boxes_xyxy, detections.object_boxes_xyxy])
     same = (boxes[1:] == boxes[:-1]) | (np.isnan(boxes[1:]) & np.isnan(boxes[:-1]))

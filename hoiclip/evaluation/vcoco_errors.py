@@ -26,7 +26,7 @@ import numpy as np
 from hoiclip.evaluation.matching import candidates
 from hoiclip.evaluation.oracle import RIGHT, Errors, best_of, unfound
 from hoiclip.evaluation.pair_errors import NEAR
-from hoiclip.evaluation.vcoco_matching import LEAST_OVERLAP, Detections, Matches
+from hoiclip.evaluation.vcoco_matching import LEAST_OVERLAP, Matches, VcocoDetections
 from hoiclip.evaluation.vcoco_truth import Truth
 from hoiclip.iou import row_iou
 
@@ -46,7 +46,7 @@ _DUPLICATE, _OBJECT, _VERB, _HUMAN_BOX, _OBJECT_BOX, _BOTH_BOXES, _BACKGROUND = 
 
 
 def find_errors(
-    detections: Detections, matches: Matches, correct: np.ndarray, truth: Truth
+    detections: VcocoDetections, matches: Matches, correct: np.ndarray, truth: Truth
 ) -> tuple[Errors, np.ndarray]:
     """Gives each detection that counts and is not `correct` (N,) its kind (see the module).
 
@@ -92,7 +92,7 @@ def find_errors(
 
 
 def _relation(
-    detections: Detections,
+    detections: VcocoDetections,
     matches: Matches,
     truth: Truth,
     rows: np.ndarray,

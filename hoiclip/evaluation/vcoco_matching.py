@@ -16,7 +16,7 @@ LEAST_OVERLAP = 0.5
 
 
 @dataclass(frozen=True)
-class Detections:
+class VcocoDetections:
     """N people detected in a role, or N in an action, by image; boxes in inclusive pixels.
 
     Attributes:
@@ -36,9 +36,9 @@ class Detections:
     def __len__(self) -> int:
         return len(self.group)
 
-    def take(self, rows: np.ndarray) -> Detections:
+    def take(self, rows: np.ndarray) -> VcocoDetections:
         """The detections at positions `rows`."""
-        return Detections(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return VcocoDetections(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Matches:
 
 def role_and_agent_detections(
     pairs: Pairs, scores: np.ndarray, vocabulary: Vocabulary, actions: Actions
-) -> tuple[Detections, Detections]:
+) -> tuple[VcocoDetections, VcocoDetections]:
     """One detection per query and role, and one per query and action, from N rows.
 
     Its score is the largest among the HOI classes of the role or action (of equal ones, the first
@@ -80,13 +80,13 @@ def role_and_agent_detections(
     query = np.cumsum(new) - 1
     verb = vocabulary.verb_of_hoi[pairs.hoi]
 
-    def best(group: np.ndarray) -> Detections:
+    def best(group: np.ndarray) -> VcocoDetections:
         order = np.lexsort((pairs.hoi, -scores, group, query))
         order = order[group[order] >= 0]
         first = np.ones(len(order), bool)
         first[1:] = (np.diff(query[order]) != 0) | (np.diff(group[order]) != 0)
         rows = order[first]
-        return Detections(
+        return VcocoDetections(
             pairs.image[rows],
             group[rows],
             pairs.human_boxes_xyxy[rows],
@@ -97,7 +97,7 @@ def role_and_agent_detections(
     return best(actions.role_of_verb[verb]), best(actions.of_verb[verb])
 
 
-def match_people(detections: Detections, truth: Truth) -> Matches:
+def match_people(detections: VcocoDetections, truth: Truth) -> Matches:
     """The person that each detection overlaps most; of equal ones, as of those that it does not
     overlap at all, the first.
 
@@ -122,7 +122,9 @@ def match_people(detections: Detections, truth: Truth) -> Matches:
     return Matches(person, overlap, ~truth.unlabelled[person])
 
 
-def role_overlaps(detections: Detections, matches: Matches, truth: Truth) -> dict[int, np.ndarray]:
+def role_overlaps(
+    detections: VcocoDetections, matches: Matches, truth: Truth
+) -> dict[int, np.ndarray]:
     """Scenario → (N,) overlap with the person's objects of the role; 0 for a role not played."""
     overlaps = {scenario: np.zeros(len(detections)) for scenario in SCENARIOS}
     keys = matches.person * truth.num_roles + detections.group
@@ -136,7 +138,7 @@ def role_overlaps(detections: Detections, matches: Matches, truth: Truth) -> dic
 
 
 def best_of_each_person(
-    detections: Detections, matches: Matches, right: np.ndarray, num_groups: int
+    detections: VcocoDetections, matches: Matches, right: np.ndarray, num_groups: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which detections find a person: of those that are right, the best of each person and group.
 

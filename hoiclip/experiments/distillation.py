@@ -50,8 +50,8 @@ _BRANCHES = "clip_distill.model.branches"
 
 
 @dataclass(frozen=True)
-class Student:
-    """One training.
+class StudentRow:
+    """One training of a student, and its row in the table.
 
     Attributes:
         name: of its result file.
@@ -67,29 +67,29 @@ class Student:
 
 
 STUDENTS = (
-    Student("all", "Student", "all branches: the default", {}),
-    Student("global", "Student, global", "global branch alone", {_BRANCHES: ["global"]}),
-    Student("union", "Student, union", "union branch alone", {_BRANCHES: ["union"]}),
-    Student("instance", "Student, instance", "instance branch alone", {_BRANCHES: ["instance"]}),
-    Student(
+    StudentRow("all", "Student", "all branches: the default", {}),
+    StudentRow("global", "Student, global", "global branch alone", {_BRANCHES: ["global"]}),
+    StudentRow("union", "Student, union", "union branch alone", {_BRANCHES: ["union"]}),
+    StudentRow("instance", "Student, instance", "instance branch alone", {_BRANCHES: ["instance"]}),
+    StudentRow(
         "pairs",
         "Student, pairs",
         "union and instance branch",
         {_BRANCHES: ["union", "instance"]},
     ),
-    Student(
+    StudentRow(
         "unfiltered",
         "Student, no filter",
         "pairs not weighed by detection scores and by how sure CLIP is",
         {"clip_distill.teacher.filter": "none"},
     ),
-    Student(
+    StudentRow(
         "relatedness",
         "Student, relatedness",
         "learns from itself which pair an object belongs to",
         {"clip_distill.model.relatedness": "self"},
     ),
-    Student(
+    StudentRow(
         "shuffled",
         "Student, shuffled teacher",
         "each pair has the scores of a random pair of the same object",
@@ -179,7 +179,7 @@ def _is_fresh(result: Path, identity: str) -> bool:
     return result.exists() and read_json(result).get("identity") == identity
 
 
-def run_student(student: Student, params_path: Path) -> dict[str, Any]:
+def run_student(student: StudentRow, params_path: Path) -> dict[str, Any]:
     """Trains a student and scores it on the test images."""
     work = CHECKPOINTS / f"distill-{student.name}"
     file = work / "params.yaml"
@@ -234,7 +234,7 @@ def _teacher_rows(params: Path) -> Iterator[dict[str, Any]]:
     paths = replace(
         DistillPaths.of_project(), image_table=TEST / "images.parquet", images=TEST_IMAGES
     )
-    ranking = load(PredictConfig, "predict", params)
+    ranking = load(PredictConfig, "predict", params).ranking
     rows = score_teacher_alone(paths, settings, ranking, TEST, CLASSES)
     for index, row in enumerate(rows):
         if index == 0:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 
 from hoiclip import schema
@@ -19,7 +18,6 @@ from hoiclip.data.images import ImageStore
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.experiments.crops_alone import LEAST_SCORE, TEMPERATURE
-from hoiclip.inference.predict import PredictConfig
 from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
 from hoiclip.methods.clip_distill.classes import classes_of_object
 from hoiclip.methods.clip_distill.clip_scores import clip_scores
@@ -28,9 +26,10 @@ from hoiclip.methods.clip_distill.detect import ObjectDetector, detect_images
 from hoiclip.methods.clip_distill.detections import Detections
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
 from hoiclip.methods.clip_distill.pairs import make_pairs
+from hoiclip.methods.clip_distill.scoring import best_rows
 from hoiclip.methods.clip_distill.teacher_alone import predict_by_teacher
 from hoiclip.methods.clip_distill.view import clip_view
-from hoiclip.pairs.pair_nms import pair_nms
+from hoiclip.methods.contract import RankSettings
 from hoiclip.vocabulary import Vocabulary
 
 
@@ -118,33 +117,27 @@ def clip_scale(clip: Path) -> float:
     return float(load_clip(clip).text.logit_scale.detach().exp())
 
 
-def best_pairs(predictions: pa.Table, ranking: PredictConfig, num_hois: int) -> pa.Table:
+def best_pairs(predictions: pa.Table, ranking: RankSettings) -> pa.Table:
     """What a student's predictions go through: the top k of each image, then pair NMS.
 
     Args:
         predictions: rows of `schema.PREDICTIONS`.
-        ranking: `top_k` and `nms`.
-        num_hois: of the vocabulary.
+        ranking: as for a student.
     """
-    image, score = (predictions[name].to_numpy() for name in ("image_id", "score"))
-    order = np.lexsort((-score, image))
-    rank = np.arange(len(order)) - np.searchsorted(image[order], image[order])
-    table = predictions.take(order[rank < ranking.top_k])
-    if not ranking.nms.threshold:
-        return table
+    image, hoi, score = (predictions[name].to_numpy() for name in ("image_id", "hoi", "score"))
     humans, objects = (
-        schema.fixed_lists_to_numpy(table[name]) for name in ("human_box_xyxy", "object_box_xyxy")
+        schema.fixed_lists_to_numpy(predictions[name])
+        for name in ("human_box_xyxy", "object_box_xyxy")
     )
-    image, hoi, score = (table[name].to_numpy() for name in ("image_id", "hoi", "score"))
-    kept = pair_nms(humans, objects, image * num_hois + hoi, score, **asdict(ranking.nms))
-    return table.filter(pa.array(kept))
+    kept = best_rows(image, hoi, score, humans, objects, ranking.top_k, ranking.nms)
+    return predictions.take(kept)
 
 
 def predict_rows(
     rows: Sequence[TeacherRow],
     paths: DistillPaths,
     settings: DistillSettings,
-    ranking: PredictConfig,
+    ranking: RankSettings,
     images: pa.Table,
 ) -> Iterator[pa.Table]:
     """Predictions of each row; images, and the files but for the caches, are those of `paths`.
@@ -176,13 +169,13 @@ def predict_rows(
     for row in rows:
         whole, unions = scored(row.detections, row.teacher.view)
         found = predict_by_teacher(ids, unions, whole, classes, row.teacher, row.global_power)
-        yield best_pairs(found, ranking, vocabulary.num_hois) if row.ranked else found
+        yield best_pairs(found, ranking) if row.ranked else found
 
 
 def score_teacher_alone(
     paths: DistillPaths,
     settings: DistillSettings,
-    ranking: PredictConfig,
+    ranking: RankSettings,
     test: Path,
     classes: Path,
 ) -> Iterator[dict[str, Any]]:

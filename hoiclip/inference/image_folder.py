@@ -137,7 +137,7 @@ class Photos:
         self.rows: list[dict[str, Any]] = []
         self.errors: list[InputError] = []
         self._transforms = detector.photo_transforms
-        self._view = detector.method.clip_view
+        self._view, self._source = detector.method.clip_view, detector.method.clip_source
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Batches of the images that can be read, one after another."""
@@ -154,13 +154,16 @@ class Photos:
                 continue
             index = len(self.rows)
             self.rows.append({"path": path, "width": size[0], "height": size[1]})
-            yield inference_sample(image, size, index, self._transforms, self._view)
+            yield inference_sample(image, size, index, self._transforms, self._view, self._source)
 
     def _needed(self, size: Size, path: Path) -> Size:
         longest = self._transforms.max_side
         if min(size) * longest < max(size):
             problem = f"{size[0]} x {size[1]} pixels are too narrow to be made {longest} long"
             raise InputError(path, problem)
+        if self._source == "original":
+            # CLIP sees in training what a JPEG decoded in full shows.
+            return size
         return resized_size(*size, self._transforms.test_scale, longest)
 
 

@@ -45,6 +45,11 @@ class PredictConfig(Config):
     nms: PairNms
     inclusive_boxes: bool = False
 
+    @property
+    def ranking(self) -> RankSettings:
+        """How many pairs of an image are kept, and which suppress each other."""
+        return RankSettings(self.top_k, self.nms if self.nms.threshold else None, self.threads)
+
 
 SCORES = ("top_k", "nms", "inclusive_boxes")
 """What of `PredictConfig` a model file may state about its scores (`Detector.scores`)."""
@@ -125,12 +130,15 @@ def predict(
         WeightsError: what the network gives for an image is not finite.
     """
     config = as_stated(config, detector.scores)
-    dataset = InferenceDataset(images, store, detector.transforms, detector.method.clip_view)
+    method = detector.method
+    dataset = InferenceDataset(
+        images, store, detector.transforms, method.clip_view, method.clip_source
+    )
     loader = DataLoader(dataset, config.batch_size, collate_fn=collate)
     batches = track(loader, "predict", len(loader))
     names, ids = images["file_name"], images["image_id"].to_numpy()
     return predict_batches(
-        detector.method.to(device),
+        method.to(device),
         batches,
         ids,
         config,
@@ -151,20 +159,19 @@ def predict_batches(
 
     Args:
         method: on the device to compute on.
-        batches: as `hoiclip.data.batch.collate` makes them, with the method's `clip_view`.
+        batches: as `hoiclip.data.batch.collate` makes them, with the method's `clip_view` of its
+            `clip_source`.
         image_ids: (I,) int64 id of the image of each index of the batches.
         config: as for `predict`; what the model file states about scores is in it.
         name_of: what messages call the image of an index.
         scorings: as for `predict`.
     """
     scorings = [method.scoring] if scorings is None else scorings
-    nms = config.nms if config.nms.threshold else None
-    settings = RankSettings(config.top_k, nms, config.threads)
     tables: list[list[pa.Table]] = [[] for _ in scorings]
     method.eval()
     for batch in batches:
         try:
-            found = method.score_pairs(batch, settings, scorings)
+            found = method.score_pairs(batch, config.ranking, scorings)
         except NotFiniteError as error:
             problem = "the model gives scores or boxes that are not finite: its weights are unsound"
             name = name_of(batch.indices[error.image])

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from hoiclip.data.batch import Batch, ClipView
+from hoiclip.data.batch import Batch, ClipSource, ClipView
 from hoiclip.pairs.pair_nms import PairNms
 from hoiclip.pairs.scored_pairs import ScoredPairs
 from hoiclip.util.ranges import Config
@@ -128,6 +128,9 @@ class Method(ABC, Generic[BatchT, RatesT, ScoringT]):
         title: as a person reads it.
         uses_labels: whether training reads annotated pairs.
         shown_score: rows of a lower score are not shown to a person who states no limit.
+        clip_source: of which image `clip_view` makes CLIP's input in inference. `original` where
+            training shows CLIP the images as they are stored, `resized` where it shows it what
+            it shows the detector.
         network: all that is trained; its state is what training keeps.
         frozen: what inference needs beside the network, by its name in the model file.
         vocabulary: what the classes mean.
@@ -139,6 +142,7 @@ class Method(ABC, Generic[BatchT, RatesT, ScoringT]):
     title: ClassVar[str]
     uses_labels: ClassVar[bool]
     shown_score: ClassVar[float]
+    clip_source: ClassVar[ClipSource]
     network: nn.Module
     frozen: Mapping[str, nn.Module]
     vocabulary: Vocabulary

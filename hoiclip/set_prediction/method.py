@@ -50,6 +50,7 @@ class SetPrediction(Method[LabelledBatch, DetectorRates, ScoringT]):
     """
 
     uses_labels = True
+    clip_source = "resized"
     config: SetPredictionConfig
     criterion: Criterion | None = None
 

@@ -20,6 +20,8 @@ from hoiclip.training.trainer import Log, Trainer, start
 from hoiclip.util.config import load
 from hoiclip.vocabulary import Vocabulary
 
+SECTION = "train"
+
 
 class Build(Protocol):
     """Makes the method that is to be trained, as `hoiclip.methods.hoiclip.build`."""
@@ -50,9 +52,9 @@ def train(
     Raises:
         HoiclipError: a param, file or weight is wrong, or a loss is not a finite number.
     """
-    config = load(TrainConfig, "train", params)
+    config = load(TrainConfig, SECTION, params)
     data = TrainData.read(paths)
-    place = start(config, len(data.train.images), str(paths.train))
+    place = start(config, SECTION, len(data.train.images), str(paths.train))
     method = build(params, paths, data.vocabulary).to(place.device)
     method.criterion = Criterion(
         config.loss,
@@ -61,9 +63,7 @@ def train(
         torch.from_numpy(data.seen),
     ).to(place.device)
     dataset, features = _shown(method, data, config, place.device)
-    trainer = Trainer(
-        method, dataset, features, config, place.world, paths.files(), resume_root, log
-    )
+    trainer = Trainer(method, dataset, features, config, place, paths.files(), resume_root, log)
     trained = trainer.run(out)
     detector = Detector(
         method,

@@ -21,11 +21,12 @@ class Recent:
 
     Args:
         world: the processes, whose terms are summed.
+        section: of params, for messages.
         file_names: of all images, for messages.
     """
 
-    def __init__(self, world: World, file_names: Sequence[str]) -> None:
-        self.world, self.file_names = world, file_names
+    def __init__(self, world: World, section: str, file_names: Sequence[str]) -> None:
+        self.world, self.section, self.file_names = world, section, file_names
         self.losses: list[Losses] = []
         self.first_images: list[list[int]] = []
 
@@ -52,6 +53,7 @@ class Recent:
             shown = ", ".join(self.file_names[index] for index in images[row])
             raise NonFiniteLossError(
                 f"epoch {progress.epoch + 1}, step {first + row + 1}: the loss is not finite "
-                f"({said}), first images {shown}. Lower train.lr or train.clip_norm"
+                f"({said}), first images {shown}. "
+                f"Lower {self.section}.lr or {self.section}.clip_norm"
             )
         return [dict(zip(names, values, strict=True)) for values in table.tolist()]

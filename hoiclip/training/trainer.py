@@ -37,33 +37,41 @@ Log = Callable[[int, dict[str, float]], None]
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a training runs.
+    """Where a training runs, and what it is called there.
 
     Attributes:
+        section: of params that it is, for messages.
         device: of this process.
         world: all processes.
     """
 
+    section: str
     device: torch.device
     world: World
 
 
-def start(config: OptimizationConfig, images: int, where: str) -> Place:
-    """Sets device, threads and seed for a training on `images` images, and joins the processes.
+def start(config: OptimizationConfig, section: str, images: int, where: str) -> Place:
+    """Sets device, threads and seed for a training, and joins the processes.
+
+    Args:
+        config: optimisation.
+        section: of params that it is, for messages.
+        images: to learn from, without those held out.
+        where: they come from, for messages.
 
     Raises:
         ParamsError: there are fewer images than a batch has, or fewer images in a batch than
-            processes; `where` says of what.
+            processes.
     """
     world = World.of_environment()
     if images < config.batch_size:
-        problem = f"{where} has {images} images, which make no whole batch"
-        raise ParamsError(f"train.batch_size: {config.batch_size}, but {problem}")
+        problem = f"{where} has {images} images to learn from, which make no whole batch"
+        raise ParamsError(f"{section}.batch_size: {config.batch_size}, but {problem}")
     if config.batch_size < world.size:
         problem = f"{world.size} processes share a batch. Start fewer"
-        raise ParamsError(f"train.batch_size: {config.batch_size}, but {problem}")
+        raise ParamsError(f"{section}.batch_size: {config.batch_size}, but {problem}")
     device = prepare(config.device, config.threads, config.seed, world.local_rank)
-    return Place(device, world.join())
+    return Place(section, device, world.join())
 
 
 def weights_name(epoch: int) -> str:
@@ -94,7 +102,7 @@ class Trainer(Generic[BatchT, ConfigT]):
         data: what it learns from.
         features: gives the features by frozen towers of a batch.
         config: optimisation.
-        world: the processes that train together.
+        place: of `start`.
         inputs: files whose content decides the result.
         resume_root: where the state of an interrupted training is kept.
         log: called after each epoch, in the main process, with its number and figures by name.
@@ -106,17 +114,23 @@ class Trainer(Generic[BatchT, ConfigT]):
         data: TrainingData[BatchT],
         features: Features,
         config: ConfigT,
-        world: World,
+        place: Place,
         inputs: list[Path],
         resume_root: Path,
         log: Log,
     ) -> None:
         self.method, self.data, self.features = method, data, features
         self.network = method.network
-        self.config, self.world, self.log = config, world, log
+        self.config, self.world, self.log = config, place.world, log
+        self.section = place.section
         self.optimizer, self.schedule = build_optimizer(method.parameter_groups(config), config)
         self.order = BatchOrder(
-            len(data), config.batch_size, config.seed, world.rank, world.size, most_per_process()
+            len(data),
+            config.batch_size,
+            config.seed,
+            self.world.rank,
+            self.world.size,
+            most_per_process(),
         )
         self.key = {
             "method": method.name,
@@ -197,7 +211,7 @@ class Trainer(Generic[BatchT, ConfigT]):
     ) -> None:
         started, waited = time.monotonic(), batches.waited
         self.network.train()
-        recent = Recent(self.world, self.data.file_names)
+        recent = Recent(self.world, self.section, self.data.file_names)
         steps = range(progress.done, self.order.steps)
         for _ in track(steps, f"epoch {progress.epoch + 1}"):
             parts = next(batches)

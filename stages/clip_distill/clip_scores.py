@@ -18,6 +18,7 @@ from hoiclip.methods.clip_distill.inputs import (
     DistillPaths,
     DistillSettings,
     detections_origin,
+    read_images,
     scores_origin,
 )
 from hoiclip.methods.clip_distill.pairs import make_pairs
@@ -33,7 +34,7 @@ def main(params: Path) -> dict:
     method = settings.method
     device = prepare(method.caches.device, method.caches.threads)
     vocabulary = Vocabulary.read(paths.vocabulary)
-    images = schema.read_table(paths.image_table, schema.IMAGES)
+    images = read_images(paths.image_table)
     ids = images["image_id"].to_pylist()
     detections = read_detections(
         paths.detections, ids, vocabulary.num_objects, detections_origin(paths, settings)

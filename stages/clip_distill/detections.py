@@ -7,7 +7,12 @@ from hoiclip import schema
 from hoiclip.data.images import ImageStore
 from hoiclip.methods.clip_distill.caches import detections_table
 from hoiclip.methods.clip_distill.detect import ObjectDetector, detect_images
-from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings, detections_origin
+from hoiclip.methods.clip_distill.inputs import (
+    DistillPaths,
+    DistillSettings,
+    detections_origin,
+    read_images,
+)
 from hoiclip.progress import say
 from hoiclip.runtime import prepare
 from hoiclip.util.stage_main import run_stage
@@ -20,13 +25,13 @@ def main(params: Path) -> dict:
     rule, caches = settings.method.detections, settings.method.caches
     device = prepare(caches.device, caches.threads)
     vocabulary = Vocabulary.read(paths.vocabulary)
+    images = read_images(paths.image_table)
     detector = ObjectDetector.read(
         paths.detector, settings.detector, rule.num_queries, vocabulary
     ).to(device)
     unknown = ", ".join(detector.unknown)
     if unknown:
         say(f"the detector does not know, so that no pair has them: {unknown}")
-    images = schema.read_table(paths.image_table, schema.IMAGES)
     found = detect_images(detector, images, ImageStore(paths.images), rule, caches)
     table = detections_table(images["image_id"].to_pylist(), found)
     schema.write_table(paths.detections, table, table.schema, detections_origin(paths, settings))

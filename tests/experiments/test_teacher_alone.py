@@ -7,15 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
+from distill_method_world import make_method
 from label_free_world import QUERIES, save_detector
 
 from hoiclip import schema
 from hoiclip.clip.text_embeddings import read_text_embeddings
 from hoiclip.clip.weights import load_clip
+from hoiclip.data.batch import Batch
 from hoiclip.data.images import ImageStore
 from hoiclip.experiments.crops_alone import predict_by_crops
 from hoiclip.experiments.teacher_alone import best_pairs, clip_scale, predict_rows, teacher_rows
-from hoiclip.inference.predict import PredictConfig
+from hoiclip.inference.predict import PredictConfig, predict_batches
 from hoiclip.methods.clip_distill.config import ClipDistillConfig
 from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
 from hoiclip.model.detr_file import load_detr
@@ -40,7 +43,7 @@ def world(tmp_path_factory, toy, model_config, params):
     )
     config = from_mapping(ClipDistillConfig, params["clip_distill"], "clip_distill")
     config = replace(config, detections=replace(config.detections, num_queries=QUERIES))
-    ranking = from_mapping(PredictConfig, params["predict"], "predict")
+    ranking = from_mapping(PredictConfig, params["predict"], "predict").ranking
     settings = DistillSettings(config, model_config.detector)
     return paths, settings, ranking, toy.test.images.slice(0, IMAGES)
 
@@ -159,8 +162,27 @@ def test_best_pairs_by_hand(world):
             (3, 0, 0.2, 1.0),  # another image
         ]
     )
-    kept = best_pairs(table, ranking, 2)
+    kept = best_pairs(table, ranking)
     assert kept["query"].to_pylist() == [4, 2, 1]
-    off = replace(ranking, nms=replace(ranking.nms, threshold=0.0))
-    assert best_pairs(table, off, 2)["query"].to_pylist() == [4, 2, 0, 1]
-    assert len(best_pairs(table.slice(0, 0), ranking, 2)) == 0
+    off = replace(ranking, nms=None)
+    assert best_pairs(table, off)["query"].to_pylist() == [4, 2, 0, 1]
+    assert len(best_pairs(table.slice(0, 0), ranking)) == 0
+
+
+def test_a_student_s_rows_are_ranked_the_same(world, clip_config, predict_config):
+    """Those that it gives unranked, in any order, become those that it gives."""
+    method = make_method(clip_config)
+    torch.manual_seed(0)
+    batch = Batch(
+        torch.randn(3, 3, 64, 64), None, torch.randn(3, 3, 32, 32), [0, 1, 2], [False] * 3,
+        [(64, 64)] * 3,
+    )  # fmt: skip
+    config = replace(predict_config, top_k=9, nms=replace(PAPER_NMS, threshold=0.1))
+    every = replace(config, top_k=10**6, nms=replace(PAPER_NMS, threshold=0.0))
+    ids = np.array([4, 6, 9])
+    found, unranked = (
+        predict_batches(method, [batch], ids, each, str)[0] for each in (config, every)
+    )
+    order = np.random.default_rng(0).permutation(len(unranked))
+    assert best_pairs(unranked.take(order), config.ranking).equals(found)
+    assert 0 < len(found) < min(27, len(unranked))

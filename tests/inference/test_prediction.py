@@ -214,6 +214,13 @@ def test_a_part_of_the_nms_settings_may_be_stated(predict_config):
     assert found.nms == dataclasses.replace(predict_config.nms, plus_one_extents=True)
 
 
+def test_a_threshold_of_0_is_no_suppression(predict_config):
+    found = predict_config.ranking
+    assert (found.top_k, found.nms) == (predict_config.top_k, predict_config.nms)
+    off = dataclasses.replace(predict_config.nms, threshold=0.0)
+    assert dataclasses.replace(predict_config, nms=off).ranking.nms is None
+
+
 @pytest.mark.parametrize(
     ("scores", "message"),
     [

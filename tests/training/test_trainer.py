@@ -102,7 +102,7 @@ def trainer(toy, params, model_config, tmp_path, monkeypatch):
 def test_a_batch_larger_than_the_training_images_is_refused(trainer):
     """Of it no step would come."""
     trainer(batch_size=8).prepared()
-    with pytest.raises(ParamsError, match=r"train\.batch_size: 9, but .* has 8 images"):
+    with pytest.raises(ParamsError, match=r"^train\.batch_size: 9, but .* has 8 images to learn"):
         trainer(batch_size=9).prepared()
 
 
@@ -404,6 +404,7 @@ def test_a_loss_that_is_not_finite_is_named_and_changes_nothing(trainer, tmp_pat
     with pytest.raises(NonFiniteLossError, match=r"epoch 2, step 4: .*toy_train_\d+\.jpg") as info:
         trainer().run(tmp_path / "out", fourth_is_infinite)
     assert "\n" not in str(info.value)
+    assert str(info.value).endswith(". Lower train.lr or train.clip_norm")
     assert not (tmp_path / "out").exists()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hoiclip.evaluation.vcoco_matching import Detections
+from hoiclip.evaluation.vcoco_matching import VcocoDetections
 
 _BOX = 4
 
@@ -29,7 +29,7 @@ class PersonDetections:
     role_scores: np.ndarray
     object_boxes_xyxy: np.ndarray
 
-    def agents(self, image: np.ndarray, offset_xyxy: np.ndarray, actions: slice) -> Detections:
+    def agents(self, image: np.ndarray, offset_xyxy: np.ndarray, actions: slice) -> VcocoDetections:
         """Detections of people in some of the actions, by image.
 
         Args:
@@ -40,7 +40,7 @@ class PersonDetections:
         nothing = np.full((1, 1, _BOX), np.nan)
         return self._chosen(image, offset_xyxy, self.agent_scores, nothing, actions)
 
-    def roles(self, image: np.ndarray, offset_xyxy: np.ndarray, roles: slice) -> Detections:
+    def roles(self, image: np.ndarray, offset_xyxy: np.ndarray, roles: slice) -> VcocoDetections:
         """Detections of people in some of the roles; arguments as of `agents`."""
         return self._chosen(image, offset_xyxy, self.role_scores, self.object_boxes_xyxy, roles)
 
@@ -51,12 +51,12 @@ class PersonDetections:
         scores: np.ndarray,
         boxes_xyxy: np.ndarray,
         groups: slice,
-    ) -> Detections:
+    ) -> VcocoDetections:
         order = np.argsort(image, kind="stable")
         place, group = np.nonzero(~np.isnan(scores[order, groups]))
         rows, group = order[place], group + (groups.start or 0)
         shape = (*scores.shape, _BOX)
-        return Detections(
+        return VcocoDetections(
             image[rows],
             group,
             self.human_boxes_xyxy[rows] + offset_xyxy,

@@ -77,7 +77,8 @@ class TeacherTargets(_Tensors):
             classes, then zeros.
         weight: (P,) how far a pair is trusted.
         image: (B, C) probability of each HOI class among those of its object.
-        image_mask: (B, C) bool, whether the class's object is detected in the image.
+        image_mask: (B, C) bool, whether the class's object is detected in the image, see
+            `hoiclip.methods.clip_distill.pairs.detected_objects`.
     """
 
     union: Tensor

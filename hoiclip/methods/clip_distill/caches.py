@@ -56,7 +56,7 @@ class ImageCosines:
 
 
 def detections_table(image_ids: Sequence[int], found: Sequence[Detections]) -> pa.Table:
-    """Detections of images as rows, image by image."""
+    """Detections of one or more images as rows, image by image."""
     width = found[0].features.shape[1]
     columns = {
         "image_id": np.repeat(np.asarray(image_ids, np.int64), [len(each) for each in found]),
@@ -72,7 +72,8 @@ def detections_table(image_ids: Sequence[int], found: Sequence[Detections]) -> p
 def union_scores_table(
     image_ids: Sequence[int], scored: Sequence[PairCosines], classes: ObjectClasses
 ) -> pa.Table:
-    """Cosines of pairs as rows, image by image; a list is as long as the object has classes."""
+    """Cosines of the pairs of one or more images as rows, image by image; a list is as long as the
+    object has classes."""
     pairs = [each.pairs for each in scored]
     mask = np.concatenate([classes.mask[each.objects] for each in pairs])
     offsets = np.concatenate([[0], mask.sum(1).cumsum()]).astype(np.int32)

@@ -17,6 +17,7 @@ from hoiclip.methods.clip_distill.batch import PairBatch, TeacherTargets, join_p
 from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
 from hoiclip.methods.clip_distill.config import TeacherConfig
 from hoiclip.methods.clip_distill.inputs import DistillCaches
+from hoiclip.methods.clip_distill.pairs import detected_objects
 from hoiclip.methods.clip_distill.student_inputs import student_pairs
 from hoiclip.methods.clip_distill.teacher import (
     image_targets,
@@ -78,7 +79,8 @@ class DistillData:
         store: ImageStore | None = None,
         view: ClipView | None = None,
     ) -> None:
-        self.classes, self.teacher, self.side = caches.classes, teacher, side
+        self.vocabulary, self.classes = caches.vocabulary, caches.classes
+        self.teacher, self.side = teacher, side
         self.store, self.view = store, view
         names, widths, heights = (
             caches.images[key].to_pylist() for key in ("file_name", "width", "height")
@@ -87,7 +89,8 @@ class DistillData:
         self.sizes = [(widths[row], heights[row]) for row in rows]
         self.detections = [caches.detections[row] for row in rows]
         self.unions = [caches.unions[row] for row in rows]
-        self.whole = ImageCosines(caches.whole.cosines[rows], caches.whole.null[rows])
+        chosen = list(rows)  # a tuple would be an index of several axes
+        self.whole = ImageCosines(caches.whole.cosines[chosen], caches.whole.null[chosen])
 
     def __len__(self) -> int:
         return len(self.file_names)
@@ -110,7 +113,7 @@ class DistillData:
         whole = image_targets(
             self.whole.cosines[index],
             self.whole.null[index],
-            pairs.objects,
+            detected_objects(self.detections[index], self.vocabulary),
             self.classes,
             self.teacher,
         )

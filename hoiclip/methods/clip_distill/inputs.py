@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from hoiclip import schema
-from hoiclip.errors import ParamsError
+from hoiclip.errors import InputError, ParamsError
 from hoiclip.methods.clip_distill.caches import (
     ImageCosines,
     PairCosines,
@@ -102,6 +102,19 @@ class DistillSettings:
         )
 
 
+def read_images(path: Path) -> pa.Table:
+    """The images to learn from, one or more rows of `schema.IMAGES`.
+
+    Raises:
+        InputError: the table is absent, malformed or empty.
+    """
+    images = schema.read_table(path, schema.IMAGES)
+    if not len(images):
+        fix = "Give a data set with train images; they need no labels"
+        raise InputError(path, "no images to learn from", fix=fix)
+    return images
+
+
 def detections_origin(paths: DistillPaths, settings: DistillSettings) -> dict[str, Any]:
     """What detections are made of; see `hoiclip.methods.clip_distill.caches`."""
     rule = asdict(settings.method.detections)
@@ -150,10 +163,10 @@ class DistillCaches:
         """Reads the caches.
 
         Raises:
-            InputError: one is absent, malformed, or made of something else.
+            InputError: one is absent, malformed, or made of something else; or there are no images.
         """
         vocabulary = Vocabulary.read(paths.vocabulary)
-        images = schema.read_table(paths.image_table, schema.IMAGES)
+        images = read_images(paths.image_table)
         ids = images["image_id"].to_pylist()
         classes = classes_of_object(vocabulary)
         origin = detections_origin(paths, settings)

@@ -131,8 +131,8 @@ def tie_loss(
     """Ties pairs to images: cross-entropy of each class's best pair of an image with
     `targets.image`.
 
-    A mean over the classes of detected objects that have a pair: where none has, no pair could
-    learn anything.
+    A mean over the classes of detected objects that have a pair: where nobody is detected, or where
+    better pairs left no room for the object's (`max_pairs`), no pair could learn anything.
 
     Args:
         outputs: of the student; the global branch gets no gradient.

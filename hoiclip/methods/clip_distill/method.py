@@ -31,7 +31,7 @@ from hoiclip.methods.clip_distill.detect import ObjectDetector, detect
 from hoiclip.methods.clip_distill.losses import DistillCounts, distillation_losses
 from hoiclip.methods.clip_distill.network import Student, StudentOutputs
 from hoiclip.methods.clip_distill.pairs import ImagePairs, make_pairs
-from hoiclip.methods.clip_distill.scoring import PairScores, best_rows
+from hoiclip.methods.clip_distill.scoring import PairScores, best_rows, score_rows
 from hoiclip.methods.clip_distill.student_inputs import student_pairs
 from hoiclip.methods.clip_distill.texts import TextTables
 from hoiclip.methods.clip_distill.view import clip_view
@@ -47,7 +47,6 @@ from hoiclip.model.config import DetectorConfig
 from hoiclip.model.detr import Detr
 from hoiclip.model.detr_file import PretrainedDetr
 from hoiclip.model.restore import restore_module
-from hoiclip.pairs.pair_nms import PairNms, pair_nms
 from hoiclip.pairs.scored_pairs import ScoredPairs
 from hoiclip.util.config import check, from_mapping, load
 from hoiclip.util.ranges import Config, Layers
@@ -97,6 +96,7 @@ class ClipDistillMethod(Method[DistillBatch, Rates, DistillScoring]):
     title = "CLIP distillation (after Wan & Tuytelaars)"
     uses_labels = False
     shown_score = 0.1
+    clip_source = "original"
     network: Student
     config: DistilledConfig
     losses = DistillationLossConfig()
@@ -265,10 +265,7 @@ class ClipDistillMethod(Method[DistillBatch, Rates, DistillScoring]):
         )
         outputs = self.network(*features, joined.to(self.device))
         found = _pair_scores(outputs, pairs, joined.image.numpy())
-        return [
-            _ranked(found, pairs, scoring, settings, self.vocabulary.num_hois)
-            for scoring in scorings
-        ]
+        return [_ranked(found, pairs, scoring, settings) for scoring in scorings]
 
 
 def _pair_scores(outputs: StudentOutputs, pairs: list[ImagePairs], image: np.ndarray) -> PairScores:
@@ -304,10 +301,9 @@ def _ranked(
     pairs: list[ImagePairs],
     scoring: DistillScoring,
     settings: RankSettings,
-    num_hois: int,
 ) -> ScoredPairs:
     """The best rows of each image, after suppression."""
-    rows = best_rows(found, scoring, settings.top_k)
+    rows = score_rows(found, scoring)
     humans = np.concatenate([p.human_boxes_xyxy for p in pairs])[rows.pair]
     objects = np.concatenate([p.object_boxes_xyxy for p in pairs])[rows.pair]
     query = rows.pair - np.searchsorted(found.image, rows.image)
@@ -322,13 +318,7 @@ def _ranked(
         humans,
         objects,
     )
-    if (nms := settings.nms) is not None:
-        kept = _kept(humans, objects, rows.image * num_hois + rows.hoi, rows.score, nms)
-        columns = tuple(column[kept] for column in columns)
-    return ScoredPairs(*columns)
-
-
-def _kept(
-    humans: np.ndarray, objects: np.ndarray, classes: np.ndarray, scores: np.ndarray, nms: PairNms
-) -> np.ndarray:
-    return pair_nms(humans, objects, classes, scores, **dataclasses.asdict(nms))
+    kept = best_rows(
+        rows.image, rows.hoi, rows.score, humans, objects, settings.top_k, settings.nms
+    )
+    return ScoredPairs(*(column[kept] for column in columns))

@@ -1,12 +1,13 @@
-"""From probabilities to the best (pair, HOI class) rows of an image. NumPy only."""
+"""From probabilities to the best (pair, HOI class) rows of images. NumPy only."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from hoiclip.methods.clip_distill.config import DistillScoring
+from hoiclip.pairs.pair_nms import PairNms, pair_nms
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class PairScores:
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """N rows: by image, best score first; of equal scores the first pair, then the first class.
+    """N rows, by pair, then by class.
 
     Attributes:
         image: (N,) int64.
@@ -53,8 +54,8 @@ class ScoredRows:
     clip_score: np.ndarray
 
 
-def best_rows(pairs: PairScores, scoring: DistillScoring, top_k: int) -> ScoredRows:
-    """The best `top_k` rows of each image; a class of another object than the pair's has none.
+def score_rows(pairs: PairScores, scoring: DistillScoring) -> ScoredRows:
+    """Every pair with every HOI class of its object; a class of another object has no row.
 
     Raises:
         ValueError: a score is not finite.
@@ -71,9 +72,38 @@ def best_rows(pairs: PairScores, scoring: DistillScoring, top_k: int) -> ScoredR
     score = object_score ** np.float32(scoring.detection_power) * hoi_score * clip_score
     if not np.isfinite(score).all():
         raise ValueError("a score is not finite")
-    # A stable sort, of rows that stand by pair and class.
+    return ScoredRows(image, pair, hoi, score, hoi_score, object_score, clip_score)
+
+
+def best_rows(
+    image: np.ndarray,
+    hoi: np.ndarray,
+    score: np.ndarray,
+    human_boxes_xyxy: np.ndarray,
+    object_boxes_xyxy: np.ndarray,
+    top_k: int,
+    nms: PairNms | None,
+) -> np.ndarray:
+    """Which rows of images are predictions, the student's and its teacher's alike.
+
+    Args:
+        image: (N,) integers, equal for the rows of one image.
+        hoi: (N,) HOI classes.
+        score: (N,), finite.
+        human_boxes_xyxy: (N, 4).
+        object_boxes_xyxy: (N, 4); NaN where there is no object.
+        top_k: rows of an image before suppression.
+        nms: suppression within each image and HOI class; None for none.
+
+    Returns:
+        Positions of the rows that are left, by image, best score first; of equal scores the row
+        that came first.
+    """
     order = np.lexsort((-score, image))
-    start = np.searchsorted(image[order], image[order])
-    order = order[np.arange(len(order)) - start < top_k]
-    columns = (image, pair, hoi, score, hoi_score, object_score, clip_score)
-    return ScoredRows(*(column[order] for column in columns))
+    place = np.arange(len(order)) - np.searchsorted(image[order], image[order])
+    best = order[place < top_k]
+    if nms is None:
+        return best
+    classes = image[best] * (hoi.max(initial=0) + 1) + hoi[best]
+    boxes = human_boxes_xyxy[best], object_boxes_xyxy[best]
+    return best[pair_nms(*boxes, classes, score[best], **asdict(nms))]

@@ -89,7 +89,7 @@ def image_targets(
     Args:
         cosines: (C,) with all HOI classes.
         null: (O,) with the null prompt of each object.
-        objects: object classes of the image's pairs, in any order and number.
+        objects: object classes that count as detected, in any order and number.
         classes: of the vocabulary.
         config: temperature, null prompt and scope.
     """

@@ -29,7 +29,7 @@ def predict_by_teacher(
 
     Args:
         image_ids: of N images.
-        unions: cosines of each image's pairs.
+        unions: cosines of each image's pairs, all of them, so that theirs are the detected objects.
         images: cosines of whole images.
         classes: of the vocabulary.
         config: of the teacher; the filter is of training alone.

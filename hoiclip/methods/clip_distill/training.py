@@ -23,6 +23,8 @@ from hoiclip.training.features import CachedFeatures, ComputedFeatures
 from hoiclip.training.trainer import Log, Trainer, start
 from hoiclip.vocabulary import Vocabulary
 
+SECTION = "clip_distill.train"
+
 
 def train(
     params: Path, paths: DistillPaths, out: Path, resume_root: Path, log: Log
@@ -53,7 +55,7 @@ def train(
     if teacher.shuffle:
         caches = shuffled(caches, config.seed)
     held = held_out_rows(caches.images["file_name"].to_pylist(), config.held_out)
-    place = start(config, int((~held).sum()), str(paths.image_table))
+    place = start(config, SECTION, int((~held).sum()), str(paths.image_table))
     method = build_clip_distill(settings, paths, caches.vocabulary).to(place.device)
     side, store = method.clip.image_size, ImageStore(paths.images)
     learnt, kept_out = (
@@ -61,9 +63,7 @@ def train(
         for rows in (~held, held)
     )
     features = _features(method, learnt, store, keep=config.keep_features)
-    trainer = Trainer(
-        method, learnt, features, config, place.world, paths.files(), resume_root, log
-    )
+    trainer = Trainer(method, learnt, features, config, place, paths.files(), resume_root, log)
     trained = trainer.run(out)
     agreement = _agreement(method.eval(), kept_out, config.batch_size)
     sides = np.minimum(*(caches.images[key].to_numpy() for key in ("width", "height")))

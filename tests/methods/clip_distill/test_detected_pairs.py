@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from hoiclip.methods.clip_distill.config import DetectionsConfig
 from hoiclip.methods.clip_distill.detections import Detections, keep_detections
-from hoiclip.methods.clip_distill.pairs import NO_OBJECT, box_geometry, make_pairs, pairs_of
+from hoiclip.methods.clip_distill.pairs import (
+    NO_OBJECT,
+    box_geometry,
+    detected_objects,
+    make_pairs,
+    pairs_of,
+)
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 VERBS = (Verb("hold", "holding"), Verb("walk", None, "walking"))
@@ -96,6 +102,31 @@ def test_two_people_are_two_pairs_and_nobody_is_one_with_himself():
     assert together(pairs) == [(0, 1), (0, 2), (2, 0), (2, 1)]
     assert together(make_pairs(detections([0]), PEOPLE)) == []
     assert together(make_pairs(detections([1, 1]), PEOPLE)) == []
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "objects", "expected"),
+    [
+        (THINGS, [0, 3, 1, 2, 3], [1, 3]),
+        (THINGS, [1, 2], [1]),  # nobody is there, but a cup is
+        (THINGS, [0, 0], []),
+        (PEOPLE, [0, 1], [1]),  # one person is nobody's object
+        (PEOPLE, [0, 1, 0], [0, 1]),
+        (ALONE, [0], [4]),
+        (ALONE, [1, 0, 0], [1, 4]),
+        (ALONE, [1], [1]),  # nobody who could do something without an object
+        (ALONE, [], []),
+    ],
+)
+def test_detected_objects_by_hand(vocabulary, objects, expected):
+    assert detected_objects(detections(objects), vocabulary).tolist() == expected
+
+
+@given(st.sampled_from([THINGS, PEOPLE, ALONE]), st.lists(st.integers(0, 3), max_size=6))
+def test_where_a_person_is_detected_objects_are_those_of_all_pairs(vocabulary, others):
+    found = detections([*others, 0])
+    pairs = make_pairs(found, vocabulary)
+    assert detected_objects(found, vocabulary).tolist() == np.unique(pairs.objects).tolist()
 
 
 def test_where_a_class_has_no_object_each_person_is_a_pair_without_one():

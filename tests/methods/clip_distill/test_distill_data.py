@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,9 @@ from distill_method_world import VOCABULARY, make_caches, make_config, make_dete
 
 from hoiclip.methods.clip_distill.agreement import count_agreement
 from hoiclip.methods.clip_distill.batch import TeacherTargets
+from hoiclip.methods.clip_distill.caches import PairCosines
 from hoiclip.methods.clip_distill.data import DistillData, held_out_rows, shuffled
+from hoiclip.methods.clip_distill.losses import tie_loss
 from hoiclip.methods.clip_distill.network import StudentOutputs
 from hoiclip.methods.clip_distill.pairs import NO_OBJECT, make_pairs
 from hoiclip.methods.clip_distill.student_inputs import student_pairs
@@ -72,9 +77,34 @@ def test_a_batch_has_its_images_pairs_and_targets():
     )  # fmt: skip
     np.testing.assert_allclose(batch.targets.union[6:], expected.probability, rtol=1e-6)
     np.testing.assert_allclose(batch.targets.weight[6:], expected.weight, rtol=1e-6)
-    # Nobody in the second image, so its objects are in no pair.
-    assert batch.targets.image_mask.sum(1).tolist() == [4, 0, 4]
+    # Nobody in the second image, whose cup is in no pair but is detected all the same.
+    assert batch.targets.image_mask.sum(1).tolist() == [4, 1, 4]
     assert batch.targets.image_mask[2].tolist() == [True, True, True, False, True]
+
+
+def test_objects_whose_pairs_find_no_room_are_detected_all_the_same():
+    """What the image says of them teaches the global branch; no pair is there to be tied."""
+    caches = make_caches()
+    kept = [
+        PairCosines(u.pairs[np.array([0])], u.cosines[:1], u.null[:1]) if len(u.pairs) else u
+        for u in caches.unions
+    ]
+    whole, capped = (
+        data_of(each).collate([data_of(each)[index] for index in range(4)])
+        for each in (caches, dataclasses.replace(caches, unions=kept))
+    )
+    assert len(capped.pairs.image) == 3 < len(whole.pairs.image)
+    assert torch.equal(capped.targets.image_mask, whole.targets.image_mask)
+    assert torch.equal(capped.targets.image, whole.targets.image)
+    objects = capped.pairs.objects
+    mask = torch.from_numpy(caches.classes.mask)[objects]
+    outputs = StudentOutputs(
+        torch.from_numpy(caches.classes.indices)[objects], mask, None,
+        torch.zeros(mask.shape), None, None,
+    )  # fmt: skip
+    # Every probability is a half, and so costs ln 2 whatever its target.
+    tie = tie_loss(outputs, capped.targets, capped.pairs.image)
+    assert float(tie) == pytest.approx(math.log(2))
 
 
 def test_held_out_images_depend_on_their_names_alone():

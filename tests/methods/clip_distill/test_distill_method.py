@@ -6,7 +6,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from distill_method_world import VOCABULARY, make_caches, make_config, make_method
+from distill_method_world import (
+    VOCABULARY,
+    make_caches,
+    make_config,
+    make_detections,
+    make_method,
+)
 
 from hoiclip.data.batch import Batch
 from hoiclip.methods.clip_distill.config import DistillScoring
@@ -180,15 +186,26 @@ def test_all_of_the_student_and_nothing_else_is_trained(clip_config):
     assert not any(p.requires_grad for p in method.clip.parameters())
 
 
-def test_a_batch_of_images_without_pairs_trains_nothing(clip_config):
+@pytest.mark.parametrize(("objects", "learnt"), [([], False), ([0], True)])
+def test_a_batch_of_images_without_pairs_trains_at_most_the_global_branch(
+    clip_config, objects, learnt
+):
+    """Which learns of a cup that nobody holds what CLIP says of the image."""
     method = make_method(clip_config)
-    data = DistillData(make_caches(), [1, 1], method.config.teacher, 32)
+    caches = make_caches()
+    caches.detections[1] = make_detections(np.random.default_rng(0), objects)
+    data = DistillData(caches, [1, 1], method.config.teacher, 32)
     batch = data.collate([data.sample(0, 0), data.sample(1, 0)])
     terms = method.training_step(batch, method.frozen_features(torch.randn(2, 3, 32, 32)))
-    total = sum(terms.values())
-    assert total.item() == 0
-    total.backward()
-    assert all((p.grad == 0).all() for p in method.network.parameters() if p.grad is not None)
+    told = {name for name, term in terms.items() if term.item() != 0}
+    assert told == ({"image"} if learnt else set())
+    sum(terms.values()).backward()
+    parts = {
+        name.split(".")[0]
+        for name, p in method.network.named_parameters()
+        if p.grad is not None and p.grad.any()
+    }
+    assert parts == ({"global_"} if learnt else set())
 
 
 def test_clip_sees_the_whole_image_padded(method):

@@ -51,3 +51,12 @@ def test_the_method_alone_is_enough_on_any_profile_of_photographs(name: str, pro
     stated = read_profile(project, "hico")["clip_distill"]
     written = read_params(project / "params.yaml")["clip_distill"]
     assert {key: written[key] | value for key, value in stated.items()} == written
+
+
+@pytest.mark.parametrize("name", [None, *DATA])
+def test_the_rate_drops_at_two_thirds(name: str | None, project: Path) -> None:
+    if name is not None:
+        apply_profile(project, name)
+    train = DistillSettings.read(project / "params.yaml").method.train
+    assert 3 * train.lr_drop_epoch == 2 * train.epochs
+    assert train.lr_drop_factor == 0.1

@@ -58,6 +58,15 @@ def test_caches_come_without_a_label_in_the_folder_and_read_as_they_were_written
     assert np.unique(caches.whole.cosines[:, 0]).size > 1
 
 
+@pytest.mark.parametrize("step", [detections.main, clip_scores.main, lambda params: read()])
+def test_a_data_set_without_images_is_one_line(project, step):
+    path = DistillPaths.of_project().image_table
+    run()
+    schema.write_table(path, schema.IMAGES.empty_table(), schema.IMAGES, {})
+    with pytest.raises(InputError, match=r"train/images\.parquet: no images to learn from\."):
+        step(Path("params.yaml"))
+
+
 def test_the_same_bytes_twice_and_with_workers(project, model_config, params):
     files = [f"caches/clip_distill/{name}.parquet" for name in
              ("detections", "union_scores", "image_scores")]  # fmt: skip

@@ -25,9 +25,10 @@ from label_free_world import (
 from hoiclip import schema
 from hoiclip.cli import main
 from hoiclip.data.images import ImageStore
-from hoiclip.errors import ParamsError, WeightsError
+from hoiclip.errors import NonFiniteLossError, ParamsError, WeightsError
 from hoiclip.inference.model_file import load_detector
 from hoiclip.methods.clip_distill.inputs import DistillPaths
+from hoiclip.methods.clip_distill.method import ClipDistillMethod
 from hoiclip.methods.clip_distill.training import train
 from hoiclip.methods.registry import method_named
 from hoiclip.methods.summary import MethodSummary
@@ -145,11 +146,28 @@ def test_shuffled_scores_teach_something_else(project, model_config, params):
 
 
 def test_too_few_images_and_heads_that_do_not_fit_are_told(project, model_config, params):
-    write_short_params(project, model_config, params, train={"batch_size": 13})
-    with pytest.raises(ParamsError, match=r"train\.batch_size: 13"):
+    first = run()
+    # All 12 would do; those held out are not learnt from.
+    problem = (
+        rf"images\.parquet has {first['images']} images to learn from, which make no whole batch"
+    )
+    write_short_params(project, model_config, params, train={"batch_size": 12})
+    with pytest.raises(
+        ParamsError, match=rf"^clip_distill\.train\.batch_size: 12, but .*{problem}$"
+    ):
         run()
     write_params(project, model_config, params, train=SMALL, model={"bank_heads": 5})
     with pytest.raises(ParamsError, match="clip_distill: bank_heads: 5 do not divide"):
+        run()
+
+
+def test_a_loss_that_is_not_finite_names_the_method_s_own_settings(project, monkeypatch):
+    def step(method, batch, features):
+        return {"union": next(method.network.parameters()).sum() * float("nan")}
+
+    monkeypatch.setattr(ClipDistillMethod, "training_step", step)
+    said = r"\. Lower clip_distill\.train\.lr or clip_distill\.train\.clip_norm$"
+    with pytest.raises(NonFiniteLossError, match=said):
         run()
 
 
