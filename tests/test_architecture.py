@@ -15,6 +15,7 @@ import networkx as nx
 import pytest
 import yaml
 
+from hoiclip.methods.registry import method_named
 from hoiclip.methods.summary import method_file
 from hoiclip.report.inputs import AFTER, BEFORE, ReportInputs
 from hoiclip.resume.source_code import CANNOT_CHANGE_A_RESULT
@@ -28,6 +29,12 @@ PIXEL_SIZES = {"crop_scales", "crop_sides"}
 METHODS = sorted(path.parent.name for path in (ROOT / "methods").glob("*/dvc.yaml"))
 # Outside its own folder, all that may know a method by its name.
 KNOW_METHODS = ("hoiclip.methods.registry", "hoiclip.convert", "hoiclip.experiments")
+# Modules whose texts name a method, although their code knows none.
+NAME_METHODS = {
+    "hoiclip.evaluation.protocols": "a protocol is called after the repository that it comes from",
+    "hoiclip.report.published": "published tables are of methods",
+    "hoiclip.util.renamed": "keys of params are called after the method that reads them",
+}
 
 
 def source_files(*packages: str) -> list[Path]:
@@ -202,22 +209,62 @@ def test_no_shared_stage_imports_a_method():
 
 
 def test_only_registry_converters_and_stages_name_a_method():
+    pattern = names_of_methods()
     for module, path in MODULES.items():
         if module in modules_of_methods() or may_know_methods(module):
             continue
         own = module.split(".")[1] if module.startswith("stages.") else None
         assert not imports(path) & modules_of_methods(but=own or ""), module
-        if own not in METHODS:
-            # The package's own name is a word of many meanings.
-            names = {*method_folders(), *METHODS} - {"hoiclip"}
-            assert not strings(path) & names, module
+        if own not in METHODS and module not in NAME_METHODS:
+            named = [text for text in strings(path.read_text("utf-8")) if pattern.search(text)]
+            assert named == [], module
 
 
-def strings(path: Path) -> set[str]:
-    """Texts in the code of a file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)
-            and isinstance(node.value, str)}  # fmt: skip
+def test_modules_that_name_a_method_need_to():
+    pattern = names_of_methods()
+    for module, reason in NAME_METHODS.items():
+        assert reason
+        assert any(map(pattern.search, strings(MODULES[module].read_text("utf-8")))), module
+
+
+def names_of_methods() -> re.Pattern[str]:
+    """Finds names and titles of methods, in any spelling, anywhere in a text.
+
+    A name that is the package's, too, is a word of many meanings: of that method the title alone
+    is found, and as it is written.
+    """
+    titles = {name: method_named(name).title.split(" (")[0] for name in method_folders()}
+    words = [word for name in titles if name != "hoiclip" for word in (name, titles[name])]
+    loose = "|".join(re.escape(word).replace("_", "[-_ ]") for word in words)
+    return re.compile(rf"(?i:{loose})|\b{titles['hoiclip']}\b")
+
+
+def strings(source: str) -> list[str]:
+    """Texts in code, without docstrings, which say what a thing is for and whose paper it is of."""
+    nodes = list(ast.walk(ast.parse(source)))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    return [node.value for node in nodes if isinstance(node, ast.Constant)
+            and isinstance(node.value, str) and id(node) not in docstrings]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("help = 'from 0 to 3 of HOICLIP, else 1'", True),
+        ("help = 'GEN-VLKT 1.0'", True),
+        ("path = f'runs/gen_vlkt/{stage}'", True),
+        ("profile = 'gen-vlkt-s'", True),
+        ("text = 'of CLIP distillation'", True),
+        ("name = 'clip_distill.train'", True),
+        ("key = 'hoiclip.verb.weight'", False),
+        ("prog = 'hoiclip'", False),
+        ("variable = 'HOICLIP_ACCEPT_CODE'", False),
+        ("def f():\n    'HOICLIP section 3.5, GEN-VLKT section 4.1'", False),
+        ("import hoiclip.schema  # as gen_vlkt does", False),
+    ],
+)
+def test_names_of_methods_are_found(source, found):
+    assert any(map(names_of_methods().search, strings(source))) == found
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def check_detr_file(path: str | Path) -> None:
         raise WeightsError(f"{path}: {START_WEIGHTS}")
     strange = [name for name in state if not name.startswith(tuple(DETR_KEY_MAP))]
     if strange or not state:
-        what = "a HOICLIP model file" if HEADER_KEY in metadata else "no DETR"
+        what = "a model file of a method" if HEADER_KEY in metadata else "no DETR"
         raise WeightsError(
             f"{path}: {what} (tensor {min(strange, default=None)}). weights.detector names a DETR, "
             "as released or as `hoiclip convert` writes it"
