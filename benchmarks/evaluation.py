@@ -31,7 +31,7 @@ from hoiclip.evaluation.outputs import metrics
 from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.formats.annotations import hico_instances
 from hoiclip.pairs.pair_nms import PAPER_NMS
-from hoiclip.pairs.postprocess import enhancement, fuse, postprocess
+from hoiclip.pairs.postprocess import enhancement, postprocess
 from hoiclip.util.ranges import Images, number
 from tests.evaluation import hico_reference as reference
 
@@ -122,7 +122,9 @@ class Memory:
 def sort_everything(world: dict[str, Any]) -> np.ndarray:
     """The best 100 of each image by fusing and sorting all scores, (B, 100) positions."""
     hoi_prob, object_prob, _, _, object_of_hoi = world["network"]
-    scores = fuse(hoi_prob, object_prob, enhancement(world["similarity"], 10, 1.0), object_of_hoi)
+    scores = np.take(np.square(object_prob), object_of_hoi, axis=-1)
+    scores += hoi_prob
+    scores += enhancement(world["similarity"], 10, 1.0)[:, None]
     return np.argsort(-scores.reshape(len(scores), -1), axis=1, kind="stable")[:, :100]
 
 

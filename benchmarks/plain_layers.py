@@ -116,11 +116,11 @@ class InteractionLayer(_DecoderParts):
 
 def sine_positions(mask: Tensor, width: int) -> Tensor:
     """(B, H, W) bool, true where padded → (B, D, H, W)."""
-    not_mask = (~mask).float()
+    not_mask = (~mask).to(torch.get_default_dtype())
     y, x = not_mask.cumsum(1), not_mask.cumsum(2)
     y = y / (y[:, -1:] + 1e-6) * 2 * math.pi
     x = x / (x[:, :, -1:] + 1e-6) * 2 * math.pi
-    index = torch.arange(width // 2, dtype=torch.float32)
+    index = torch.arange(width // 2, dtype=not_mask.dtype)
     wavelength = 10000 ** (2 * (index // 2) / (width // 2))
     x, y = x[..., None] / wavelength, y[..., None] / wavelength
     x = torch.stack((x[..., 0::2].sin(), x[..., 1::2].cos()), 4).flatten(3)

@@ -11,6 +11,7 @@ Shapes: B images, W width and E shared width of CLIP.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,20 @@ def our_name(name: str) -> str:
     return name if prefix is None else OUR_NAMES[prefix] + name.removeprefix(prefix)
 
 
+class ResNetOfWidths(ResNet):
+    """torchvision's ResNet of bottlenecks, with other widths of its four stages."""
+
+    def __init__(self, channels: list[int], layers: list[int]) -> None:
+        self.channels = iter(channels)
+        super().__init__(Bottleneck, layers, norm_layer=FrozenBatchNorm2d, num_classes=1)
+        del self.fc
+
+    def _make_layer(
+        self, block: type[Bottleneck], planes: int, *sizes: int, **options: Any
+    ) -> nn.Sequential:
+        return super()._make_layer(block, next(self.channels), *sizes, **options)
+
+
 class PlainNetwork(nn.Module):
     """The network, CLIP's frozen image tower included.
 
@@ -84,13 +99,11 @@ class PlainNetwork(nn.Module):
         width, token_width, embed_dim = detector.width, clip.token_width, clip.embed_dim
         sizes = (width, detector.heads, detector.feed_forward, detector.dropout)
         self.clip = clip
-        self.backbone = ResNet(
-            Bottleneck, detector.backbone.layers, norm_layer=FrozenBatchNorm2d, num_classes=1
-        )
-        del self.backbone.fc
+        channels = detector.backbone.channels
+        self.backbone = ResNetOfWidths(channels, detector.backbone.layers)
         for name, parameter in self.backbone.named_parameters():
             parameter.requires_grad_(name.startswith(("layer2", "layer3", "layer4")))
-        self.input_proj = nn.Conv2d(512 * Bottleneck.expansion, width, kernel_size=1)
+        self.input_proj = nn.Conv2d(channels[-1] * Bottleneck.expansion, width, kernel_size=1)
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(detector.encoder_layers))
         layers = range(config.decoder_layers)
         self.instance_decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in layers)

@@ -11,7 +11,10 @@ from hoiclip.util.stage_main import Parser, guarded
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every verb."""
-    parser = Parser(prog="hoiclip", description="HOICLIP's command line.")
+    parser = Parser(
+        prog="hoiclip",
+        description="Human-object interaction detection: models, predictions, annotations.",
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for command in (predict, evaluate, import_annotations, convert, experiments):

@@ -15,8 +15,10 @@ import networkx as nx
 import pytest
 import yaml
 
+from hoiclip.methods.registry import method_named
 from hoiclip.methods.summary import method_file
 from hoiclip.report.inputs import AFTER, BEFORE, ReportInputs
+from hoiclip.resume.source_code import CANNOT_CHANGE_A_RESULT
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("hoiclip", "stages", "pipelines")
@@ -24,18 +26,15 @@ PACKAGES = ("hoiclip", "stages", "pipelines")
 SIZES = {600, 117, 263}
 # Arguments that are lengths in pixels, of which some are equal to one of those.
 PIXEL_SIZES = {"crop_scales", "crop_sides"}
-# Modules that cannot change what a stage writes, and why: they stand in no stage's deps, so that an
-# edit of one makes nothing stale.
-WITHOUT_EFFECT = {
-    "hoiclip.ancestry": "ends a stage when dvc has ended",
-    # Of its texts one is ever written: what is wrong with an image, in the table of findings.
-    "hoiclip.errors": "types and texts of errors, with which a stage ends",
-    "hoiclip.inside": "refuses paths of params, and changes none",
-    "hoiclip.progress": "what a person sees on the way",
-}
 METHODS = sorted(path.parent.name for path in (ROOT / "methods").glob("*/dvc.yaml"))
 # Outside its own folder, all that may know a method by its name.
 KNOW_METHODS = ("hoiclip.methods.registry", "hoiclip.convert", "hoiclip.experiments")
+# Modules whose texts name a method, although their code knows none.
+NAME_METHODS = {
+    "hoiclip.evaluation.protocols": "a protocol is called after the repository that it comes from",
+    "hoiclip.report.published": "published tables are of methods",
+    "hoiclip.util.renamed": "keys of params are called after the method that reads them",
+}
 
 
 def source_files(*packages: str) -> list[Path]:
@@ -220,22 +219,62 @@ def test_no_shared_stage_imports_a_method():
 
 
 def test_only_registry_converters_and_stages_name_a_method():
+    pattern = names_of_methods()
     for module, path in MODULES.items():
         if module in modules_of_methods() or may_know_methods(module):
             continue
         own = module.split(".")[1] if module.startswith("stages.") else None
         assert not imports(path) & modules_of_methods(but=own or ""), module
-        if own not in METHODS:
-            # The package's own name is a word of many meanings.
-            names = {*method_folders(), *METHODS} - {"hoiclip"}
-            assert not strings(path) & names, module
+        if own not in METHODS and module not in NAME_METHODS:
+            named = [text for text in strings(path.read_text("utf-8")) if pattern.search(text)]
+            assert named == [], module
 
 
-def strings(path: Path) -> set[str]:
-    """Texts in the code of a file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)
-            and isinstance(node.value, str)}  # fmt: skip
+def test_modules_that_name_a_method_need_to():
+    pattern = names_of_methods()
+    for module, reason in NAME_METHODS.items():
+        assert reason
+        assert any(map(pattern.search, strings(MODULES[module].read_text("utf-8")))), module
+
+
+def names_of_methods() -> re.Pattern[str]:
+    """Finds names and titles of methods, in any spelling, anywhere in a text.
+
+    A name that is the package's, too, is a word of many meanings: of that method the title alone
+    is found, and as it is written.
+    """
+    titles = {name: method_named(name).title.split(" (")[0] for name in method_folders()}
+    words = [word for name in titles if name != "hoiclip" for word in (name, titles[name])]
+    loose = "|".join(re.escape(word).replace("_", "[-_ ]") for word in words)
+    return re.compile(rf"(?i:{loose})|\b{titles['hoiclip']}\b")
+
+
+def strings(source: str) -> list[str]:
+    """Texts in code, without docstrings, which say what a thing is for and whose paper it is of."""
+    nodes = list(ast.walk(ast.parse(source)))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    return [node.value for node in nodes if isinstance(node, ast.Constant)
+            and isinstance(node.value, str) and id(node) not in docstrings]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("help = 'from 0 to 3 of HOICLIP, else 1'", True),
+        ("help = 'GEN-VLKT 1.0'", True),
+        ("path = f'runs/gen_vlkt/{stage}'", True),
+        ("profile = 'gen-vlkt-s'", True),
+        ("text = 'of CLIP distillation'", True),
+        ("name = 'clip_distill.train'", True),
+        ("key = 'hoiclip.verb.weight'", False),
+        ("prog = 'hoiclip'", False),
+        ("variable = 'HOICLIP_ACCEPT_CODE'", False),
+        ("def f():\n    'HOICLIP section 3.5, GEN-VLKT section 4.1'", False),
+        ("import hoiclip.schema  # as gen_vlkt does", False),
+    ],
+)
+def test_names_of_methods_are_found(source, found):
+    assert any(map(names_of_methods().search, strings(source))) == found
 
 
 @pytest.mark.parametrize(
@@ -252,9 +291,10 @@ def test_training_and_inference_import_no_method(part):
         assert not closure(module) & modules_of_methods(), module
 
 
-def test_modules_without_effect_import_hardly_any_other():
-    for module in WITHOUT_EFFECT:
-        assert closure(module) <= {*WITHOUT_EFFECT, "hoiclip.printable"}, module
+def test_modules_that_cannot_change_a_result_import_hardly_any_other():
+    others = {"hoiclip.util.files", "hoiclip.printable"}
+    for module in CANNOT_CHANGE_A_RESULT:
+        assert closure(module) <= {*CANNOT_CHANGE_A_RESULT, *others}, module
 
 
 # dvc.yaml files
@@ -294,7 +334,7 @@ def covered(path: str, deps: list[str]) -> bool:
 
 def closure_files(stage: str) -> set[str]:
     """Source files that decide what a stage writes; `__init__` files hold a docstring alone."""
-    modules = closure(f"stages.{stage}") - set(WITHOUT_EFFECT)
+    modules = closure(f"stages.{stage}") - set(CANNOT_CHANGE_A_RESULT)
     files = {MODULES[name].relative_to(ROOT).as_posix() for name in modules}
     return {name for name in files if not name.endswith("__init__.py")}
 
@@ -361,28 +401,31 @@ def test_code_that_a_stage_imports_is_among_its_deps(stages):
 
 
 def test_code_among_the_deps_is_imported(stages):
-    """A dep that the stage does not import would rerun it for nothing; of a folder, one module."""
+    """A dep that the stage does not import would rerun it for nothing. A folder stands for its
+    modules where the stage imports at least two thirds of them."""
     surplus = {
-        name: [
-            dep
-            for dep in names_in(stage["deps"])
-            if (dep.endswith(".py") or (dep.startswith("hoiclip/") and any_code(dep)))
-            and not any(covered(file, [dep]) for file in closure_files(name))
-        ]
+        name: [dep for dep in names_in(stage["deps"]) if not mostly_in(dep, closure_files(name))]
         for name, stage in stages.items()
     }
     assert {name: deps for name, deps in surplus.items() if deps} == {}
 
 
-def any_code(dep: str) -> bool:
-    return any((ROOT / dep).rglob("*.py"))
+def mostly_in(dep: str, files: set[str]) -> bool:
+    """Whether a dep is no code, or two thirds of it are among `files`."""
+    below = [ROOT / dep] if dep.endswith(".py") else sorted((ROOT / dep).rglob("*.py"))
+    modules = [path.relative_to(ROOT).as_posix() for path in below if path.name != "__init__.py"]
+    return 3 * sum(module in files for module in modules) >= 2 * len(modules)
 
 
-def test_code_without_effect_is_in_no_deps(stages):
-    files = [MODULES[module].relative_to(ROOT).as_posix() for module in WITHOUT_EFFECT]
-    for name, stage in stages.items():
-        deps = names_in(stage["deps"])
-        assert [file for file in files if covered(file, deps)] == [], name
+def test_code_that_cannot_change_a_result_is_in_no_deps(stages):
+    """Of a folder with such a module, the others are named one by one."""
+    free = [MODULES[module].relative_to(ROOT).as_posix() for module in CANNOT_CHANGE_A_RESULT]
+    wrong = {
+        name: [f"{dep} (holds {file})" if dep != file else file
+               for dep in names_in(stage["deps"]) for file in free if covered(file, [dep])]
+        for name, stage in stages.items()
+    }  # fmt: skip
+    assert {name: deps for name, deps in wrong.items() if deps} == {}
 
 
 def test_nothing_before_predict_depends_on_test_data(stages):
@@ -471,6 +514,9 @@ EDITS = {
     "stages/evaluate.py": {"evaluate", "report"},
     "hoiclip/errors.py": set(),
     "hoiclip/progress.py": set(),
+    "hoiclip/resume/state_file.py": set(),
+    "hoiclip/util/ranges.py": set(),
+    "hoiclip/util/renamed.py": set(),
     "pipelines/reproduce.py": set(),
 }
 EVALUATION = sorted(
@@ -516,8 +562,7 @@ def test_dvc_finds_the_same_stale(stages, tmp_path):
     dvc = (sys.executable, "-m", "dvc")
     run(*dvc, "commit", "--force")
     assert "Running stage" not in run(*dvc, "repro", "--dry", "--all-pipelines")
-    for file in ("hoiclip/report/charts.py", "hoiclip/evaluation/diagnosis.py",
-                 "hoiclip/clip/crops.py", "hoiclip/errors.py"):  # fmt: skip
+    for file in (*EDITS, "hoiclip/evaluation/diagnosis.py", "hoiclip/clip/crops.py"):
         before = (tmp_path / file).read_text()
         (tmp_path / file).write_text(f"{before}# a comment\n")
         said = run(*dvc, "repro", "--dry", "--all-pipelines")

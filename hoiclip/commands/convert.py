@@ -15,8 +15,7 @@ def add(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument(
         "source",
         type=named_path,
-        help="HOICLIP's, GEN-VLKT's or DETR's .pth, OpenAI's CLIP .pt, or verb.pth; or GEN-VLKT's "
-        "model file",
+        help=f"{', '.join(KINDS.values())}; or a model file, to go back under the released names",
     )
     verb.add_argument(
         "out",

@@ -46,8 +46,7 @@ def add(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument(
         "--least-score",
         type=number(Weight),
-        help="in JSON and pictures; the method's own: HOICLIP 1.0 (its scores are from 0 to 3), "
-        "GEN-VLKT 1.0 (0 to 2), CLIP distillation 0.1 (0 to 1)",
+        help="of rows in JSON and pictures; the method's own, which is printed",
     )
     verb.add_argument("--batch-size", type=number(BatchSize), default=8)
     verb.add_argument("--threads", type=number(Threads), default=2)
@@ -74,8 +73,8 @@ def add(verbs: argparse._SubParsersAction) -> None:
         default=[],
         type=_key_and_value,
         metavar="KEY=VALUE",
-        help="the method's own, may be repeated; HOICLIP: k (10; 0: without CLIP's enhancement), "
-        "weight (1), kind (cosine or sigmoid)",
+        help="how the model's method joins a score, may be repeated; what was used is printed, and "
+        "a KEY that it does not have is answered by those that it has",
     )
     scores.add_argument("--top-k", type=number(Count), help="rows per image before NMS, 100")
     scores.add_argument("--nms-threshold", type=number(Probability), help="0.7; 0: without NMS")
@@ -131,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(printable(passed_over), file=sys.stderr)
     for error in errors:
         fail(error)
+    print(printable(model.used(arguments.least_score)))
     print(printable(str(arguments.out)))
     return UNREADABLE_IMAGES if errors else 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -45,8 +44,9 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
     Names stay DETR's, which `hoiclip.model.detr_file` and `hoiclip.set_prediction.warm_start`
     map; all decoder layers are kept. The class head loses the rows of COCO ids without a class; the
     header's `objects` names the others in order, after which comes 'nothing'. Its `model_detector`
-    is the `model.detector` of params.yaml that fits. A head of other classes is left out, and the
-    queries with it: such a file starts a training, but detects nothing.
+    is what `model.detector` of params.yaml has to be, without settings of training. A head of other
+    classes is left out, and the queries with it: such a file starts a training, but detects
+    nothing.
 
     Args:
         checkpoint: of a DETR for boxes, e.g. DETR-R50 or DETR-R101 trained on COCO.
@@ -73,7 +73,7 @@ def convert_detr(checkpoint: Checkpoint, dst: str | Path) -> Conversion:
     provenance = {
         "source": path.name,
         "sha256": sha256_file(path),
-        "model_detector": dataclasses.asdict(config),
+        "model_detector": config.sizes(),
         "arguments": arguments.provenance(),
         "dropped": sorted(dropped),
         "fresh": dict(DETR_FRESH),
@@ -117,7 +117,7 @@ def check_detr_file(path: str | Path) -> None:
         raise WeightsError(f"{path}: {START_WEIGHTS}")
     strange = [name for name in state if not name.startswith(tuple(DETR_KEY_MAP))]
     if strange or not state:
-        what = "a HOICLIP model file" if HEADER_KEY in metadata else "no DETR"
+        what = "a model file of a method" if HEADER_KEY in metadata else "no DETR"
         raise WeightsError(
             f"{path}: {what} (tensor {min(strange, default=None)}). weights.detector names a DETR, "
             "as released or as `hoiclip convert` writes it"

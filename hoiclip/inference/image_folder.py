@@ -85,6 +85,17 @@ class Model:
         detector.method.to(device)
         return cls(replace(detector, scores={}), config, device)
 
+    def used(self, least_score: float | None) -> str:
+        """The method and its own settings of scores in one line, as the command line takes them.
+
+        Args:
+            least_score: as for `predict_photos`.
+        """
+        method = self.detector.method
+        scoring = [f"--scoring {key}={value}" for key, value in asdict(method.scoring).items()]
+        least = method.shown_score if least_score is None else least_score
+        return " ".join([f"{method.title}:", *scoring, f"--least-score {least}"])
+
     def predict(self, images: pa.Table, store: ImageStore, path: Path) -> pa.Table:
         """Predictions of `images` (rows of `schema.IMAGES`), which are written to `path` too."""
         (predictions,) = predict(self.detector, images, store, self.config, self.device)

@@ -128,8 +128,8 @@ def load_detector(path: str | Path, find: Callable[[str], type[Method]]) -> Dete
     state, metadata = read_safetensors(path)
     if HEADER_KEY not in metadata:
         raise WeightsError(
-            f"{path}: not a HOICLIP model file, as training and `hoiclip convert` of a released "
-            "checkpoint write them"
+            f"{path}: no model file of this project, as training and `hoiclip convert` of a "
+            "released checkpoint write them"
         )
     header = _read_header(path, metadata[HEADER_KEY])
     if header.get("format") not in (1, FORMAT):

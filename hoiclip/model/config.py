@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 from hoiclip.util.config import check
 from hoiclip.util.ranges import Config, Dropout, Layers, Range, Width
@@ -14,6 +14,9 @@ _WHY = "PyTorch's convolutions of fewer channels corrupt memory on processors wi
 Channels = Annotated[int, Range(8, 2048, why=_WHY)]
 TokenWidth = Annotated[int, Range(4, 4096)]
 Heads = Annotated[int, Range(1, 512)]
+
+OF_TRAINING = frozenset({"dropout", "checkpoint_encoder"})
+"""Settings of `DetectorConfig` on which no inference depends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,10 @@ class DetectorConfig(Config):
         super().__post_init__()
         check(self.width % 4 == 0, f"width: {self.width}, expected a multiple of 4")
         check(self.width % self.heads == 0, f"heads: {self.heads} do not divide width {self.width}")
+
+    def sizes(self) -> dict[str, Any]:
+        """What inference depends on, by field: all but `OF_TRAINING`; nested JSON."""
+        return {key: value for key, value in asdict(self).items() if key not in OF_TRAINING}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hoiclip.errors import WeightsError
-from hoiclip.model.config import DetectorConfig
+from hoiclip.model.config import OF_TRAINING, DetectorConfig
 from hoiclip.model.detr import DETR_PREFIXES, Detr
 from hoiclip.model.tensors import read_safetensors
 from hoiclip.util.ranges import told
@@ -99,9 +98,10 @@ def _read(path: Path, config: DetectorConfig) -> tuple[dict[str, Tensor], dict[s
         stated = dict(header.get("model_detector", {}))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path}: its header is not of a DETR ({error})") from None
-    ours = dataclasses.asdict(config)
+    ours = config.sizes()
     for key, value in stated.items():
-        if key != "dropout" and ours.get(key) != value:
+        # Files converted by earlier versions state settings of training, too.
+        if key not in OF_TRAINING and ours.get(key) != value:
             raise WeightsError(
                 f"{path}: a DETR with {key} {told(value)}, model.detector.{key} in params.yaml "
                 f"says {ours.get(key)}"

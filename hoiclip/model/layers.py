@@ -98,9 +98,9 @@ def sine_position_encoding(
         temperature: base of the geometric progression of wavelengths.
 
     Returns:
-        (B, H·W, width) float32.
+        (B, H·W, width), of PyTorch's default dtype.
     """
-    valid = (~padding_mask).float()
+    valid = (~padding_mask).to(torch.get_default_dtype())
     half = width // 2
     exponent = torch.arange(half, device=padding_mask.device).div(2, rounding_mode="floor")
     wavelengths = temperature ** (2 * exponent / half)

@@ -61,30 +61,6 @@ def enhancement(
     return (similarity * np.float32(weight)).astype(np.float32, copy=False)
 
 
-def fuse(
-    hoi_prob: np.ndarray,
-    object_prob: np.ndarray,
-    enhancement: np.ndarray | None,
-    object_of_hoi: np.ndarray,
-) -> np.ndarray:
-    """Fused score: HOI probability + (probability of the HOI class's object)² + enhancement.
-
-    Args:
-        hoi_prob: (B, Q, C) sigmoid of the HOI logits.
-        object_prob: (B, Q, O) sigmoid of the object logits; O > max(object_of_hoi).
-        enhancement: (B, C), or None for none.
-        object_of_hoi: (C,) object index of each HOI class.
-
-    Returns:
-        (B, Q, C) float32.
-    """
-    scores = np.take(np.square(object_prob, dtype=np.float32), object_of_hoi, axis=-1)
-    scores += hoi_prob
-    if enhancement is not None:
-        scores += enhancement[:, None]
-    return scores
-
-
 def postprocess(
     hoi_prob: np.ndarray,
     object_prob: np.ndarray,

@@ -5,28 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 
-def select_top_pairs(scores: np.ndarray, k: int = 100) -> np.ndarray:
-    """The k best (query, class) positions of each image, best first, ties by query, then class.
-
-    Args:
-        scores: (B, Q, C).
-        k: number of rows; at most Q * C are returned.
-
-    Returns:
-        (B, min(k, Q * C)) int64 of query * C + class.
-
-    Raises:
-        ValueError: a score is NaN.
-    """
-    flat = scores.reshape(len(scores), scores.shape[1] * scores.shape[2])
-    k = min(k, flat.shape[1])
-    top = np.empty((len(flat), k), np.int64)
-    for image, row in enumerate(flat):
-        candidates = np.flatnonzero(row >= _lower_bound(row, k))
-        top[image] = candidates[np.argsort(-row[candidates], kind="stable")[:k]]
-    return top
-
-
 def top_of_sweep(
     hoi_prob: np.ndarray,
     object_prob: np.ndarray,
@@ -34,10 +12,23 @@ def top_of_sweep(
     enhancements: np.ndarray,
     k: int,
 ) -> np.ndarray:
-    """`select_top_pairs(fuse(...))` of B images for each of S `enhancements` (S, B, C).
+    """The k best (query, class) pairs of each of B images, for each of S enhancements.
+
+    The score is HOI probability + (probability of the class's object)² + enhancement. Best come
+    first, ties by query, then class.
+
+    Args:
+        hoi_prob: (B, Q, C) float32, sigmoid of the HOI logits.
+        object_prob: (B, Q, O) sigmoid of the object logits; O > max(object_of_hoi).
+        object_of_hoi: (C,) object index of each HOI class.
+        enhancements: (S, B, C) float32.
+        k: number of pairs; at most Q * C are returned.
 
     Returns:
         (S, B, min(k, Q * C)) int64 of query * C + class.
+
+    Raises:
+        ValueError: a score is NaN.
     """
     num_images, num_queries, num_classes = hoi_prob.shape
     k = min(k, num_queries * num_classes)

@@ -13,15 +13,19 @@ PACKAGES = ("hoiclip", "stages")
 
 CANNOT_CHANGE_A_RESULT: Mapping[str, str] = {
     "hoiclip.ancestry": "ends a stage when its parent ends",
-    "hoiclip.util.stage_main": "begins and ends a stage; what it writes is what the stage returned",
-    "hoiclip.errors": "types and texts of errors",
+    # Of its texts one is ever written: what is wrong with an image, in the table of findings.
+    "hoiclip.errors": "types and texts of errors, with which a stage ends",
+    "hoiclip.inside": "refuses paths of params and changes none",
     "hoiclip.progress": "shows how far work is",
-    "hoiclip.util.ranges": "refuses numbers and alters none",
     "hoiclip.resume.source_code": "tells code apart",
     "hoiclip.resume.state_file": "gives back what was saved, or refuses it",
+    "hoiclip.util.ranges": "refuses numbers and alters none",
+    "hoiclip.util.renamed": "says what unknown keys of params are called now",
+    "hoiclip.util.stage_main": "begins and ends a stage; what it writes is what the stage returned",
 }
 """Modules of this project that decide whether a result comes and what a person is told, never what
-the result is; each with the reason."""
+the result is; each with the reason. No stage of a dvc.yaml depends on them, and no interrupted work
+begins anew for them."""
 
 
 def loaded_code() -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union
 
 from hoiclip.errors import ParamsError
 from hoiclip.util.ranges import told
+from hoiclip.util.renamed import unknown_key
 
 
 class _Dataclass(Protocol):
@@ -19,18 +20,6 @@ class _Dataclass(Protocol):
 
 
 T = TypeVar("T", bound=_Dataclass)
-RENAMED = {
-    "model.interaction": "hoiclip.interaction",
-    "model.verb": "hoiclip.verb",
-    "predict.enhancement_k": "hoiclip.enhancement.k",
-    "predict.sweep_k": "hoiclip.enhancement.sweep_k",
-    "predict.enhancement_weight": "hoiclip.enhancement.weight",
-    "predict.enhancement_kind": "hoiclip.enhancement.kind",
-    "gen_vlkt.text_classifiers": "gen_vlkt.classifier_start",
-    "train.keep": "select.weights",
-    "train.validate_every": "train.keep_every",
-}
-"""Keys of params.yaml of earlier versions, and what they are called now."""
 _MOST_BYTES = 2**20
 _MOST_DEPTH = 32
 # Folders bear it, so that it is no path.
@@ -102,10 +91,7 @@ def from_mapping(cls: type[T], value: Any, where: str) -> T:
     hints = typing.get_type_hints(cls)
     for key in value:
         if key not in fields:
-            name = key[:60] if isinstance(key, str) else told(key)
-            if now := RENAMED.get(f"{where.split()[-1]}.{name}"):
-                raise ParamsError(f"{where}.{name}: is called {now} now")
-            raise ParamsError(f"{where}.{name}: unknown key; known are {', '.join(fields)}")
+            raise unknown_key(key, where, fields)
     parsed = {key: _parse(item, hints[key], f"{where}.{key}") for key, item in value.items()}
     for name, f in fields.items():
         if name not in parsed and f.default is dataclasses.MISSING:

@@ -59,6 +59,31 @@ def test_both_networks_train_alike_without_dropout():
     np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=0)
 
 
+@pytest.fixture
+def float64():
+    """Numbers made in the test have twice the digits."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def narrow() -> network.Size:
+    """Without dropout, of a narrow backbone, so that a step takes little time."""
+    detector = WITHOUT_DROPOUT.model["detector"]
+    backbone = detector["backbone"] | {"channels": [8, 8, 8, 16]}
+    model = WITHOUT_DROPOUT.model | {"detector": detector | {"backbone": backbone, "width": 16}}
+    return dataclasses.replace(WITHOUT_DROPOUT, model=model, image=(64, 64))
+
+
+@pytest.mark.usefixtures("float64")
+def test_both_networks_train_alike_for_a_hundred_steps_in_float64():
+    steps = (network.work_of(name, "train", narrow()) for name in network.NETWORKS)
+    plain, ours = ([step()["total"] for _ in range(100)] for step in steps)
+    assert {loss.dtype for loss in (*plain, *ours)} == {np.dtype("float64")}
+    assert plain[-1] < 0.5 * plain[0]
+    np.testing.assert_allclose(ours, plain, rtol=1e-9, atol=0)
+
+
 def frozen(name: str) -> bool:
     """Stem, first stage, and norms of the backbone."""
     body = "encoder.backbone.body."

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from fake_checkpoint import REAL, Sizes, detr_shapes, random_state
+from safetensors.torch import save_file
 
 from hoiclip.convert.sniff import convert
 from hoiclip.datasets.toy import toy_vocabulary
@@ -15,7 +16,7 @@ from hoiclip.methods.hoiclip.network import HOICLIP, Tables
 from hoiclip.methods.hoiclip.warm_start import WARM_START
 from hoiclip.model.config import DetectorConfig
 from hoiclip.model.detector_encoder import DetectorEncoder
-from hoiclip.model.detr_file import load_detr, read_detr
+from hoiclip.model.detr_file import DETR_HEADER, load_detr, read_detr
 from hoiclip.model.tensors import read_safetensors
 from hoiclip.set_prediction.warm_start import (
     DETR_FRESH,
@@ -33,6 +34,11 @@ def small_detr():
     return random_state(detr_shapes(Sizes(heads=8), LAYERS))
 
 
+def detector_config(stated, **of_training):
+    """`model.detector` of what a header states."""
+    return from_mapping(DetectorConfig, {"dropout": 0.1, **stated, **of_training}, "model.detector")
+
+
 def test_keeps_names_and_values_of_all_that_is_used(tmp_path):
     state = small_detr()
     torch.save({"model": state}, tmp_path / "detr.pth")
@@ -44,7 +50,7 @@ def test_keeps_names_and_values_of_all_that_is_used(tmp_path):
     assert other == {"class_embed.weight", "class_embed.bias"}
     assert all(name.startswith(tuple(DETR_KEY_MAP)) for name in found)
     config = json.loads(metadata["provenance"])["model_detector"]
-    detector = from_mapping(DetectorConfig, config, "model.detector")
+    detector = detector_config(config)
     encoder = DetectorEncoder(detector)
     prefixes = {"backbone.0.": "backbone.", "input_proj.": "input_projection."}
     prefixes |= {"transformer.encoder.": "transformer."}
@@ -83,7 +89,7 @@ def test_a_head_of_unknown_classes_is_left_out_with_its_queries(tmp_path, rows):
     out = convert(tmp_path / "detr.pth", tmp_path / "detr.safetensors")
     assert set(out.dropped) == HEADS
     assert out.provenance["objects"] is None
-    detector = from_mapping(DetectorConfig, out.provenance["model_detector"], "model.detector")
+    detector = detector_config(out.provenance["model_detector"])
     with pytest.raises(WeightsError, match="a DETR without its own class_embed"):
         load_detr(out.path, detector, None)
 
@@ -92,7 +98,7 @@ def test_a_converted_detr_detects_what_the_released_one_would(tmp_path):
     state = small_detr()
     torch.save({"model": state}, tmp_path / "detr.pth")
     out = convert(tmp_path / "detr.pth", tmp_path / "detr.safetensors")
-    detector = from_mapping(DetectorConfig, out.provenance["model_detector"], "model.detector")
+    detector = detector_config(out.provenance["model_detector"])
     detr = load_detr(out.path, detector, None)
     assert list(detr.objects) == out.provenance["objects"]
     images = torch.randn(2, 3, 64, 96)
@@ -107,6 +113,30 @@ def test_a_converted_detr_detects_what_the_released_one_would(tmp_path):
     assert few.boxes_cxcywh.shape == (LAYERS, 2, 7, 4)
     with pytest.raises(WeightsError, match="a DETR of 100 queries, 101 are asked for"):
         load_detr(out.path, detector, 101)
+
+
+OF_TRAINING = {"dropout": 0.3, "checkpoint_encoder": True}
+
+
+def test_settings_of_training_are_free_of_what_a_file_states(tmp_path):
+    torch.save({"model": small_detr()}, tmp_path / "detr.pth")
+    out = convert(tmp_path / "detr.pth", tmp_path / "detr.safetensors")
+    stated = out.provenance["model_detector"]
+    assert not stated.keys() & OF_TRAINING.keys()
+    config = detector_config(stated, **OF_TRAINING)
+    read_detr(out.path, config)
+    load_detr(out.path, config, None)
+    # Earlier versions stated them.
+    tensors, metadata = read_safetensors(out.path)
+    provenance = json.loads(metadata[DETR_HEADER])
+    provenance["model_detector"] |= {"dropout": 0.1, "checkpoint_encoder": False}
+    old = tmp_path / "old.safetensors"
+    save_file(tensors, old, {DETR_HEADER: json.dumps(provenance)})
+    assert read_detr(old, config).keys() == tensors.keys()
+    provenance["model_detector"] |= {"width": 1, "dropout": 0.1}
+    save_file(tensors, old, {DETR_HEADER: json.dumps(provenance)})
+    with pytest.raises(WeightsError, match=r"a DETR with width 1, model\.detector\.width"):
+        read_detr(old, config)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +196,7 @@ def check_warm_start(state, path, detector, decoder_layers, queries, clip_width,
     config = ModelConfig(
         num_queries=queries,
         decoder_layers=decoder_layers,
-        detector=from_mapping(DetectorConfig, detector, "model.detector"),
+        detector=detector_config(detector),
         interaction=InteractionConfig(
             clip_attention="shared", mask_detector_memory=True, heads=8, feed_forward=32,
             dropout=0.1,
@@ -238,7 +268,7 @@ def test_detr_r50_at_its_real_size_is_what_training_starts_from(tmp_path):
             "block": "bottleneck", "layers": [3, 4, 6, 3], "channels": [64, 128, 256, 512],
             "stride": 32,
         },
-        "width": 256, "encoder_layers": 6, "heads": 8, "feed_forward": 2048, "dropout": 0.1,
+        "width": 256, "encoder_layers": 6, "heads": 8, "feed_forward": 2048,
     }  # fmt: skip
     dropped = check_warm_start(state, out.path, detector, 3, 64, 768, 512)
     assert {name.split(".")[3] for name in {*dropped} - HEADS} == {"3", "4", "5"}

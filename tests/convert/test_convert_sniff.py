@@ -292,7 +292,7 @@ def test_a_whole_detector_is_no_start_for_training(tmp_path):
     with pytest.raises(WeightsError, match=r"'official' \(a released HOICLIP.*\), not 'detr'"):
         convert(tmp_path / "a.pth", tmp_path / "b.safetensors", kind="detr")
     model = convert(tmp_path / "a.pth", tmp_path / "a.safetensors").path
-    with pytest.raises(WeightsError, match=r"a HOICLIP model file .*weights\.detector names"):
+    with pytest.raises(WeightsError, match=r"a model file of a method .*weights\.detector names"):
         check_detr_file(model)
     save_file({"fc.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match=r"no DETR \(tensor fc\.weight\)"):

@@ -141,6 +141,25 @@ def test_json_and_pictures_show_what_scores_enough(files, tmp_path):
     assert names == {"00000-0.jpg", "00001-1.jpg"}
 
 
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (
+            [],
+            "HOICLIP: --scoring k=10 --scoring weight=1.0 --scoring kind=cosine --least-score 1.0",
+        ),
+        (
+            ["--scoring", "k=0", "--least-score", "0.5"],
+            "HOICLIP: --scoring k=0 --scoring weight=1.0 --scoring kind=cosine --least-score 0.5",
+        ),
+    ],
+)
+def test_what_was_used_is_printed(files, tmp_path, capsys, options, line):
+    code, _ = run(files, tmp_path, "ours", "--no-pictures", *options)
+    assert code == 0
+    assert capsys.readouterr().out.splitlines() == [line, str(tmp_path)]
+
+
 def test_an_unreadable_image_is_listed_and_the_others_are_predicted(files, tmp_path, capsys):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")

@@ -152,7 +152,7 @@ def test_absent_and_foreign_files_are_named(tmp_path, saved):
     with pytest.raises(WeightsError, match="no such weight file"):
         load_detector(tmp_path / "nothing.safetensors", method_named)
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign")
-    with pytest.raises(WeightsError, match=r"not a HOICLIP model file, .* of a released "):
+    with pytest.raises(WeightsError, match=r"no model file of this project, .* of a released "):
         load_detector(tmp_path / "foreign", method_named)
     rewrite(saved, header=lambda content: content.update(format=FORMAT + 1))
     with pytest.raises(

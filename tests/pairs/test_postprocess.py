@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from hoiclip.iou import row_iou
 from hoiclip.pairs.pair_nms import PAPER_NMS, pair_nms
-from hoiclip.pairs.postprocess import enhancement, fuse, postprocess
-from hoiclip.pairs.top_pairs import select_top_pairs
+from hoiclip.pairs.postprocess import enhancement, postprocess
+from hoiclip.pairs.top_pairs import top_of_sweep
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -99,12 +99,30 @@ def test_enhancement_refuses():
         enhancement(similarity, -1, 1.0)
 
 
-def test_fuse_squares_the_score_of_the_classs_object():
-    hoi = np.array([[[0.5, 0.25]]])
-    objects = np.array([[[0.5, 1.0, 0.0]]])
-    scores = fuse(hoi, objects, np.array([[0.0, 0.125]]), np.array([0, 1]))
-    np.testing.assert_array_equal(scores, np.float32([[[0.75, 1.375]]]))
-    np.testing.assert_array_equal(fuse(hoi, objects, None, np.array([2, 2])), hoi)
+def fused(hoi, objects, added, object_of_hoi):
+    """(B, Q, C) scores, summed in float32 in the order of the formula."""
+    scores = np.square(objects, dtype=np.float32)[..., object_of_hoi] + hoi
+    return scores if added is None else scores + added[:, None]
+
+
+def test_the_score_squares_that_of_the_classs_object():
+    hoi = np.array([[[0.5, 0.25]]], np.float32)
+    objects = np.array([[[0.5, 1.0, 0.0]]], np.float32)
+    boxes = np.array([[[0.0, 0.0, 1.0, 1.0]]])
+    added = [np.array([[0.0, 0.125]]), None]
+    found = postprocess(hoi, objects, boxes, boxes, np.array([0, 1]), added)
+    assert [pairs.hoi.tolist() for pairs in found] == [[1, 0], [1, 0]]
+    assert [pairs.score.tolist() for pairs in found] == [[1.375, 0.75], [1.25, 0.75]]
+    (nothing,) = postprocess(hoi, objects, boxes, boxes, np.array([2, 2]), [None])
+    assert nothing.score.tolist() == [0.5, 0.25]
+
+
+def top_pairs(scores, k=100):
+    """Of `top_of_sweep`, with nothing but HOI scores."""
+    images, queries, classes = scores.shape
+    nothing = np.zeros((images, queries, 1), np.float32)
+    objects, added = np.zeros(classes, np.int64), np.zeros((1, images, classes), np.float32)
+    return top_of_sweep(scores, nothing, objects, added, k)[0]
 
 
 @given(
@@ -115,7 +133,7 @@ def test_fuse_squares_the_score_of_the_classs_object():
 @settings(deadline=None)
 def test_top_pairs_with_ties_equal_a_full_sort(seed, k, shape):
     scores = np.random.default_rng(seed).integers(-5, 5, shape).astype(np.float32)
-    top = select_top_pairs(scores, k)
+    top = top_pairs(scores, k)
     assert top.shape == (shape[0], min(k, shape[1] * shape[2]))
     assert top.tolist() == [slow_top(image, k) for image in scores]
 
@@ -126,7 +144,7 @@ def test_top_pairs_at_the_size_of_hico_det():
     scores[1] = np.round(scores[1], 2)
     scores[2] = 0.5
     expected = [np.argsort(-image.ravel(), kind="stable")[:100] for image in scores]
-    np.testing.assert_array_equal(select_top_pairs(scores), expected)
+    np.testing.assert_array_equal(top_pairs(scores), expected)
 
 
 @pytest.mark.parametrize("place", [(0, 0), (3, 68), (5, 69)])
@@ -134,7 +152,7 @@ def test_top_pairs_refuse_nan_wherever_it_stands(place):
     scores = np.zeros((1, 6, 70), np.float32)
     scores[0][place] = np.nan
     with pytest.raises(ValueError, match="NaN"):
-        select_top_pairs(scores, 10)
+        top_pairs(scores, 10)
 
 
 @given(
@@ -219,7 +237,7 @@ def test_the_pass_equals_its_parts_for_every_enhancement(seed, top_k, nms):
     num_classes = hoi.shape[2]
     for added, found in zip(wanted, together, strict=True):
         (alone,) = postprocess(*boxes_and_objects, [added], top_k=top_k, nms=settings_, threads=1)
-        scores = fuse(hoi, obj, added, objects)
+        scores = fused(hoi, obj, added, objects)
         rows = []
         for image, values in enumerate(scores):
             places = [divmod(flat, num_classes) for flat in slow_top(values, top_k)]

@@ -121,7 +121,7 @@ def detections_origin(paths: DistillPaths, settings: DistillSettings) -> dict[st
     del rule["max_pairs"]  # of pairs, not of detections
     return {
         "detector": sha256_file(paths.detector),
-        "detector size": asdict(settings.detector),
+        "detector size": settings.detector.sizes(),
         "image table": sha256_file(paths.image_table),
         "vocabulary": sha256_file(paths.vocabulary),
         "detection rule": rule,

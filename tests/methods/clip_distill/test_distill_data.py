@@ -90,7 +90,7 @@ def test_objects_whose_pairs_find_no_room_are_detected_all_the_same():
         for u in caches.unions
     ]
     whole, capped = (
-        data_of(each).collate([data_of(each)[index] for index in range(4)])
+        data_of(each).collate([data_of(each).sample(index, 0) for index in range(4)])
         for each in (caches, dataclasses.replace(caches, unions=kept))
     )
     assert len(capped.pairs.image) == 3 < len(whole.pairs.image)

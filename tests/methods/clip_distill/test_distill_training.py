@@ -162,7 +162,7 @@ def test_too_few_images_and_heads_that_do_not_fit_are_told(project, model_config
 
 
 def test_a_loss_that_is_not_finite_names_the_method_s_own_settings(project, monkeypatch):
-    def step(method, batch, features):
+    def step(method, batch, features, counts):
         return {"union": next(method.network.parameters()).sum() * float("nan")}
 
     monkeypatch.setattr(ClipDistillMethod, "training_step", step)

@@ -61,7 +61,7 @@ def shown(toy, params):
             data.train, data.store, data.vocabulary, transforms, max_boxes=6, seed=0,
             clip_view=method.training_view,
         )  # fmt: skip
-        return dataset.collate([dataset[index] for index in range(count)])
+        return dataset.collate([dataset.sample(index, 0) for index in range(count)])
 
     return make
 
