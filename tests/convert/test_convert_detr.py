@@ -8,7 +8,7 @@ import torch
 from fake_checkpoint import REAL, Sizes, detr_shapes, random_state
 from safetensors.torch import save_file
 
-from hoiclip.convert.sniff import convert
+from hoiclip.convert.dispatch import convert
 from hoiclip.datasets.toy import toy_vocabulary
 from hoiclip.errors import WeightsError
 from hoiclip.methods.hoiclip.config import InteractionConfig, ModelConfig, VerbConfig

@@ -52,8 +52,8 @@ from test_scoring_vcoco import write as write_vcoco
 
 from hoiclip.clip.encoder import build_clip
 from hoiclip.clip.weights import save_clip
+from hoiclip.convert.dispatch import convert
 from hoiclip.convert.released import RELEASED_TRANSFORMS
-from hoiclip.convert.sniff import convert
 from hoiclip.inference.model_file import Detector
 from hoiclip.model.tensors import HEADER_KEY, read_safetensors
 

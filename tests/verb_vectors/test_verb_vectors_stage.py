@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hoiclip import schema
-from hoiclip.convert.sniff import convert
+from hoiclip.convert.dispatch import convert
 from hoiclip.errors import InputError
 from hoiclip.formats.vocabularies import hico_det
 from hoiclip.resume import source_code

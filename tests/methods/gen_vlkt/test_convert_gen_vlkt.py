@@ -12,10 +12,10 @@ from gen_vlkt_reference import reference_outputs
 from test_gen_vlkt_network import compare
 
 from hoiclip.convert.checkpoint import Checkpoint
+from hoiclip.convert.dispatch import convert
 from hoiclip.convert.gen_vlkt import detect_gen_vlkt_setting
 from hoiclip.convert.gen_vlkt_back import released_state
 from hoiclip.convert.setting import setting_names
-from hoiclip.convert.sniff import convert
 from hoiclip.errors import WeightsError
 from hoiclip.formats.vocabularies import hico_det, vcoco
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig

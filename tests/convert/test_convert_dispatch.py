@@ -14,7 +14,7 @@ from hoiclip.clip.encoder import build_clip
 from hoiclip.clip.weights import load_clip
 from hoiclip.convert.detect import convert_file
 from hoiclip.convert.detr import check_detr_file
-from hoiclip.convert.sniff import convert
+from hoiclip.convert.dispatch import convert
 from hoiclip.errors import WeightsError
 from hoiclip.formats.vocabularies import COCO_IDS, hico_det, vcoco
 from hoiclip.model.tensors import read_safetensors
