@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.plain_network import PlainNetwork, our_name
 from hoiclip.methods.hoiclip.config import ModelConfig
-from hoiclip.methods.hoiclip.network import Tables
+from hoiclip.methods.hoiclip.network import ClassifierWeights
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.targets import Targets
 from hoiclip.util.config import from_mapping, read_params
@@ -93,11 +93,11 @@ def configs(size: Size) -> tuple[ModelConfig, TrainConfig]:
     return from_mapping(ModelConfig, model, "model"), from_mapping(TrainConfig, train, "train")
 
 
-def tables_of(size: Size) -> Tables:
+def tables_of(size: Size) -> ClassifierWeights:
     verbs, objects, hois = size.classes
     verb_to_hoi = torch.zeros(verbs, hois)
     verb_to_hoi[torch.arange(hois) % verbs, torch.arange(hois)] = 1
-    return Tables(
+    return ClassifierWeights(
         torch.randn(hois, size.embed_dim),
         torch.randn(objects + 1, size.embed_dim),
         verb_to_hoi,

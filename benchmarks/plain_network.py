@@ -28,7 +28,7 @@ from benchmarks.plain_layers import (
 )
 from hoiclip.clip.encoder import ClipVisual
 from hoiclip.methods.hoiclip.config import ModelConfig
-from hoiclip.methods.hoiclip.network import Tables
+from hoiclip.methods.hoiclip.network import ClassifierWeights
 from hoiclip.set_prediction.outputs import Outputs
 
 # Prefix of a tensor's name here → its prefix in HOICLIP.
@@ -91,7 +91,7 @@ class PlainNetwork(nn.Module):
     obj_table: Tensor
     verb_to_hoi: Tensor
 
-    def __init__(self, config: ModelConfig, tables: Tables, clip: ClipVisual) -> None:
+    def __init__(self, config: ModelConfig, tables: ClassifierWeights, clip: ClipVisual) -> None:
         super().__init__()
         if tables.verb_vectors is None:
             raise ValueError("tables without verb vectors: the verb classifier needs them")

@@ -80,7 +80,7 @@ def make_detector(model_config, clip_config):
     from hoiclip.datasets.toy import toy_vocabulary
     from hoiclip.inference.model_file import Detector
     from hoiclip.methods.hoiclip.method import HoiclipMethod
-    from hoiclip.methods.hoiclip.network import HOICLIP, Tables
+    from hoiclip.methods.hoiclip.network import HOICLIP, ClassifierWeights
     from hoiclip.util.config import from_mapping
 
     transforms = from_mapping(
@@ -99,7 +99,7 @@ def make_detector(model_config, clip_config):
         clip = ClipVisual(clip_config)
         model = HOICLIP(
             config,
-            Tables(
+            ClassifierWeights(
                 torch.randn(vocabulary.num_hois, EMBED_DIM),
                 torch.randn(vocabulary.num_objects + vocabulary.has_missing_objects + 1, EMBED_DIM),
                 torch.from_numpy(vocabulary.verb_to_hoi),

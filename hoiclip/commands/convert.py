@@ -35,7 +35,7 @@ def add(verbs: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Converts, and prints what became of the tensors."""
-    from hoiclip.convert.sniff import convert
+    from hoiclip.convert.dispatch import convert
 
     done = convert(
         arguments.source,

@@ -34,7 +34,7 @@ from hoiclip.errors import WeightsError
 from hoiclip.inference.model_file import Detector
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod
-from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
+from hoiclip.methods.gen_vlkt.network import ClassEmbeddings, GenVlkt
 
 MODEL = "model."
 _HEAD, _EVAL_HEAD, _OBJECT_HEAD = (
@@ -168,7 +168,9 @@ def _network(
     objects = vocabulary.num_objects + vocabulary.has_missing_objects + 1
     width = renamed[f"{MODEL}hoi_classifier.table"].shape[1]
     with torch.device("meta"):
-        tables = Tables(torch.empty(vocabulary.num_hois, width), torch.empty(objects, width))
+        tables = ClassEmbeddings(
+            torch.empty(vocabulary.num_hois, width), torch.empty(objects, width)
+        )
         network = GenVlkt(config, tables)
     check_fit(path, renamed, {MODEL + name: t for name, t in network.state_dict().items()})
     if config.gen_vlkt.classifiers == "frozen":

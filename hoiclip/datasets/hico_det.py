@@ -12,6 +12,7 @@ from hoiclip.formats.annotations.source import SourceOptions
 
 _UNPACKED = Path("hico_20160224_det")
 _VALID_PAIRS = Path("annotations/corre_hico.npy")
+# Formats of the registry, which are imported here so that `deps` list them: it imports by name.
 _FORMATS = {"mat": hico_mat, "hoia": hoia, "instances": hico_instances}
 _FILES = {
     "mat": dict.fromkeys(("train", "test"), _UNPACKED / "anno_bbox.mat"),

@@ -11,6 +11,7 @@ from hoiclip.datasets.partition import SourcePartition, provenance
 from hoiclip.formats.annotations import vcoco, vcoco_instances
 from hoiclip.formats.annotations.source import SourceOptions
 
+# Formats of the registry, which are imported here so that `deps` list them: it imports by name.
 _FORMATS = {"original": vcoco, "instances": vcoco_instances}
 _COCO_PART = {"train": "train2014", "test": "val2014"}
 _NAME = {"train": "trainval", "test": "test"}

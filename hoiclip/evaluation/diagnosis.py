@@ -1,6 +1,6 @@
 """Where the average precision of HICO-DET's protocols goes.
 
-The kinds of errors are those of `pair_errors`; what mending them does is said in `oracle`.
+The kinds of errors are those of `pair_errors`; what fixing them does is said in `oracle`.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def match_pairs(
     offset = offset_of(boxes, protocol.offset_xyxy)
     detections, scores = detections_of(predictions, index, vocabulary, offset)
     ground_truth = ground_truth_of(annotations, index, vocabulary, protocol.offset_xyxy)
-    # Mending may bring equally scored classes of one query into one class: by class then.
+    # Fixing may bring equally scored classes of one query into one class: by class then.
     rows = np.lexsort((detections.hoi, detections.pair, detections.image))
     detections, scores = detections.take(rows), scores[rows]
     order = order_by_class(detections.hoi, scores)

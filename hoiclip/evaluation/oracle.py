@@ -1,6 +1,6 @@
-"""What mending the errors of one kind would add to a mean average precision.
+"""What fixing the errors of one kind would add to a mean average precision.
 
-Mending, one kind at a time, where a detection belongs to one annotation:
+Fixing, one kind at a time, where a detection belongs to one annotation:
 
 - `verb`, `object`, `verb_and_object` of HICO-DET, `verb` of V-COCO: it takes the class of the
   annotation;
@@ -8,9 +8,9 @@ Mending, one kind at a time, where a detection belongs to one annotation:
 - `duplicate`, `background`: it is removed;
 - `missed`: the annotation is left out of the recall; a class with nothing left to find has AP 1.
 
-Where mending makes several detections find one annotation, the best scored one finds it and the
+Where fixing makes several detections find one annotation, the best scored one finds it and the
 others are removed. Everything else stays: an annotation keeps the detection that finds it unless a
-mended one has a better score.
+fixed one has a better score.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Errors:
 
     Attributes:
         kinds: names of the kinds of wrong detections, `duplicate` and `background` among them.
-        reclassed: those of them that mending the class mends.
+        reclassed: those of them that fixing the class fixes.
         kind: (N,) position in `kinds`; -1 for detections that are right or not counted.
         target: (N,) annotation the detection belongs to; -1 for none.
         missed: (M,) bool, annotations that no detection finds and no wrong one belongs to.
@@ -94,7 +94,7 @@ class Oracle:
 
         Returns:
             `protocol`; `map`, the mean AP of the classes with annotations, and `lost`, 100 minus
-            it; `delta_ap`, kind → what mending this kind alone would add to `map`; `share`, kind →
+            it; `delta_ap`, kind → what fixing this kind alone would add to `map`; `share`, kind →
             percent of the sum of all `delta_ap` (which is not `lost`: errors mask one another);
             `count`, kind → detections or, of `missed`, annotations; `pair_recall`, percent of the
             annotated pairs that some detection covers, whatever its class. All but counts are in
@@ -102,7 +102,7 @@ class Oracle:
         """
         before = self._mean_ap()
         kinds = (*self.errors.kinds, "missed")
-        delta = {kind: _minus(self._mended(kind), before) for kind in kinds}
+        delta = {kind: _minus(self._fixed(kind), before) for kind in kinds}
         total = sum(value or 0.0 for value in delta.values())
         return {
             "protocol": protocol,
@@ -146,7 +146,7 @@ class Oracle:
         values = self.average_precision(curves)[self._positives > 0]
         return float(np.nan_to_num(values, nan=1.0).mean()) * 100 if len(values) else None
 
-    def _mended(self, kind: str) -> float | None:
+    def _fixed(self, kind: str) -> float | None:
         """mAP in percent without the errors of a kind."""
         errors = self.errors
         if kind == "missed":

@@ -1,6 +1,6 @@
 """Where V-COCO's AP_role goes: scenario 1, without the role that published numbers leave out.
 
-The kinds of errors are those of `vcoco_errors`; what mending them does is said in `oracle`.
+The kinds of errors are those of `vcoco_errors`; what fixing them does is said in `oracle`.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ def ablation_chart(groups: Sequence[dict[str, Any]]) -> str:
 
 
 def error_bars(gains: Sequence[tuple[str, float]], measure: str) -> str:
-    """What mending each kind of error would add, as bars from the first on top.
+    """What fixing each kind of error would add, as bars from the first on top.
 
     Args:
         gains: name and points of AP each.

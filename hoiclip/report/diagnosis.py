@@ -40,7 +40,7 @@ class Kind:
 
     Attributes:
         name: in words.
-        gain: points of AP that mending this kind alone would add; None where undefined.
+        gain: points of AP that fixing this kind alone would add; None where undefined.
         share: percent of the sum of all gains; None where undefined.
         count: predictions or, of what is missed, annotations.
         meaning: empty for a kind without one.

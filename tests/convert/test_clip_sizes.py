@@ -15,7 +15,7 @@ from hoiclip.clip.weights import load_clip
 from hoiclip.convert.arguments import read_arguments
 from hoiclip.convert.official import clip_config, model_config
 from hoiclip.convert.released import RELEASED
-from hoiclip.methods.hoiclip.network import HOICLIP, Tables
+from hoiclip.methods.hoiclip.network import HOICLIP, ClassifierWeights
 
 # Width of the tokens, of the shared space, side of a patch, layers.
 TOWERS = {
@@ -53,7 +53,7 @@ def test_the_network_follows(name):
     config = model_config(checkpoint, read_arguments(checkpoint, {**RELEASED, "verb_weight": 0.5}))
     with torch.device("meta"):
         clip = ClipVisual(clip_config(checkpoint))
-        tables = Tables(
+        tables = ClassifierWeights(
             torch.empty(vocabulary.num_hois, embed),
             torch.empty(vocabulary.num_objects + 1, embed),
             torch.empty(vocabulary.num_verbs, vocabulary.num_hois),

@@ -8,11 +8,11 @@ import torch
 from fake_checkpoint import REAL, Sizes, detr_shapes, random_state
 from safetensors.torch import save_file
 
-from hoiclip.convert.sniff import convert
+from hoiclip.convert.dispatch import convert
 from hoiclip.datasets.toy import toy_vocabulary
 from hoiclip.errors import WeightsError
 from hoiclip.methods.hoiclip.config import InteractionConfig, ModelConfig, VerbConfig
-from hoiclip.methods.hoiclip.network import HOICLIP, Tables
+from hoiclip.methods.hoiclip.network import HOICLIP, ClassifierWeights
 from hoiclip.methods.hoiclip.warm_start import WARM_START
 from hoiclip.model.config import DetectorConfig
 from hoiclip.model.detector_encoder import DetectorEncoder
@@ -203,7 +203,7 @@ def check_warm_start(state, path, detector, decoder_layers, queries, clip_width,
         ),
         verb=VerbConfig(representation="none", weight=0.5, adapter_hidden=8),
     )  # fmt: skip
-    tables = Tables(
+    tables = ClassifierWeights(
         torch.randn(vocabulary.num_hois, embed),
         torch.randn(vocabulary.num_objects + 1, embed),
         torch.from_numpy(vocabulary.verb_to_hoi),

@@ -20,11 +20,11 @@ from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.clip.encoder import ClipVisual
 from hoiclip.convert.arguments import read_arguments
+from hoiclip.convert.dispatch import convert
 from hoiclip.convert.key_map import rename
 from hoiclip.convert.official import clip_config, model_config, official_key_map
 from hoiclip.convert.released import RELEASED
 from hoiclip.convert.setting import setting_names
-from hoiclip.convert.sniff import convert
 from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import WeightsError
@@ -469,7 +469,7 @@ def test_every_tensor_of_the_real_size_is_accounted_for():
 def test_the_real_size_converts_within_three_gigabytes(tmp_path):
     torch.save(official_file(REAL), tmp_path / "a.pth")
     code = (
-        "import resource, sys; from hoiclip.convert.sniff import convert; "
+        "import resource, sys; from hoiclip.convert.dispatch import convert; "
         "convert(sys.argv[1], sys.argv[2]); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )

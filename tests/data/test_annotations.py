@@ -103,7 +103,7 @@ def test_a_bad_row_is_named_with_file_row_and_key(table, row, columns, key, mess
     bad = annotations([(table, row, columns)])
     with pytest.raises(InputError, match=message) as info:
         bad.check("some/part", VOCABULARY)
-    # Of two rows that repeat one id, the later is the one to mend.
+    # Of two rows that repeat one id, the later is the one to fix.
     assert str(info.value).startswith(f"some/part/{table}.parquet, row {row}, {key}: ")
     assert (info.value.row, info.value.key) == (row, key)
     assert "\n" not in str(info.value)

@@ -36,7 +36,7 @@ def diagnosis_of(detections, annotations, kinds, reclassed, average):
             target (index of an annotation, or None), without those that do not count.
         annotations: their groups.
         kinds: of wrong detections.
-        reclassed: the kinds whose mending takes the annotation's group.
+        reclassed: the kinds whose fixing takes the annotation's group.
         average: flags in falling order of score, number of annotations → AP.
     """
     detections = sorted(detections, key=lambda d: d["rank"])

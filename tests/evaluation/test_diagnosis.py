@@ -37,7 +37,7 @@ def diagnosis(
 
 
 def only(result: dict, kind: str, delta: float, count: int = 1) -> None:
-    """Exactly one kind of error is there, and mending it gives `delta`."""
+    """Exactly one kind of error is there, and fixing it gives `delta`."""
     assert result["count"] == {k: count if k == kind else 0 for k in KINDS}
     assert result["delta_ap"] == pytest.approx({k: delta if k == kind else 0 for k in KINDS})
     assert result["share"] == pytest.approx({k: 100 if k == kind else 0 for k in KINDS})
@@ -128,17 +128,17 @@ def test_the_kind_is_the_first_that_fits():
     assert result["count"]["human_box"] == 0
 
 
-def test_mending_several_for_one_pair_keeps_the_best_scored():
+def test_fixing_several_for_one_pair_keeps_the_best_scored():
     wrong = [{"score": 0.9, "human": NEAR}, {"score": 0.8, "human": NEAR}]
     only(diagnosis(wrong, [{}]), "human_box", 100, count=2)
-    # The right detection comes second: mending lets the first find the pair and removes it.
+    # The right detection comes second: fixing lets the first find the pair and removes it.
     result = diagnosis([{"score": 0.9, "human": NEAR}, {"score": 0.8}], [{}])
     assert result["map"] == 50
     only(result, "human_box", 50)
 
 
-def test_a_mended_class_is_removed_from_its_own():
-    # Ahead of the right detection of `ride cup`, a wrong verb: mending helps both classes.
+def test_a_fixed_class_is_removed_from_its_own():
+    # Ahead of the right detection of `ride cup`, a wrong verb: fixing helps both classes.
     detections = [{"score": 0.9, "hoi": RIDE_CUP}, {"score": 0.8, "hoi": RIDE_CUP, "image": 1}]
     result = diagnosis(detections, [{}, {"image": 1, "hoi": RIDE_CUP}], num_images=2)
     assert result["map"] == 25
@@ -146,7 +146,7 @@ def test_a_mended_class_is_removed_from_its_own():
 
 
 def test_equally_scored_classes_of_a_query_are_taken_in_their_order():
-    # Mending the verb brings a right detection beside its query's duplicate, with the same score.
+    # Fixing the verb brings a right detection beside its query's duplicate, with the same score.
     near = (0.0, 0.0, 10.0, 9.0)
     found = {"score": 0.9, "query": 0}
     duplicate, verb = ({"score": 0.5, "query": 1, "hoi": hoi} for hoi in (HOLD_CUP, RIDE_CUP))

@@ -35,7 +35,7 @@ def diagnosis(detections: list[dict], people: list[list[dict]]) -> dict:
 
 
 def only(result: dict, kind: str, delta: float, count: int = 1) -> None:
-    """Exactly one kind of error is there, and mending it gives `delta`."""
+    """Exactly one kind of error is there, and fixing it gives `delta`."""
     assert result["count"] == {k: count if k == kind else 0 for k in KINDS}
     assert result["delta_ap"] == pytest.approx({k: delta if k == kind else 0 for k in KINDS})
     assert result["share"] == pytest.approx({k: 100 if k == kind else 0 for k in KINDS})

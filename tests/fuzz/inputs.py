@@ -6,6 +6,7 @@ Paths in a command are relative to the folder of the case; `../given/` holds sou
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import io
 import json
@@ -36,7 +37,9 @@ from damage import (
     dump,
     places,
 )
+from distill_method_world import make_method
 from fake_checkpoint import official_file
+from fake_gen_vlkt import gen_vlkt_file
 from hypothesis import strategies as st
 from layouts import SIZE, file_name, hoia_document, instances_document, mat_bytes
 from model_inputs import NUMBERS, headers, images
@@ -49,7 +52,9 @@ from test_scoring_vcoco import write as write_vcoco
 
 from hoiclip.clip.encoder import build_clip
 from hoiclip.clip.weights import save_clip
-from hoiclip.convert.sniff import convert
+from hoiclip.convert.dispatch import convert
+from hoiclip.convert.released import RELEASED_TRANSFORMS
+from hoiclip.inference.model_file import Detector
 from hoiclip.model.tensors import HEADER_KEY, read_safetensors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -242,11 +247,16 @@ def write_given(folder: Path) -> None:
         (folder / name).mkdir()
         write(folder / name, world)
     torch.save(official_file(), folder / "official.pth")
-    path = convert(folder / "official.pth", folder / "model.safetensors").path
-    tensors, metadata = load_file(path), read_safetensors(path)[1]
-    header = json.loads(metadata[HEADER_KEY])
-    header["transforms"]["test_scale"] = 32
-    save_file(tensors, path, metadata | {HEADER_KEY: json.dumps(header)})
-    torch.manual_seed(0)
+    torch.save(gen_vlkt_file(), folder / "gen_vlkt.pth")
+    sources = {"hoiclip": "official.pth", "gen_vlkt": "gen_vlkt.pth"}
+    for name, source in sources.items():
+        path = convert(folder / source, folder / f"{name}.safetensors").path
+        tensors, metadata = load_file(path), read_safetensors(path)[1]
+        header = json.loads(metadata[HEADER_KEY])
+        header["transforms"]["test_scale"] = 32
+        save_file(tensors, path, metadata | {HEADER_KEY: json.dumps(header)})
     config = {"model_cfg": CLIP}
+    sizes = dataclasses.replace(RELEASED_TRANSFORMS, test_scale=32)
+    Detector(make_method(config), sizes, {}, {}).save(folder / "clip_distill.safetensors")
+    torch.manual_seed(0)
     save_clip(folder / "clip.safetensors", config, build_clip(config).state_dict(), {})

@@ -22,9 +22,14 @@ NUMBERS = st.sampled_from(
 )
 
 
+MODEL_NAMES = st.sampled_from(["hoiclip", "gen_vlkt", "clip_distill"])
+SCORING = ("k", "weight", "kind", "detection_power", "global_power", "x", "")
+"""Keys of how the methods join scores, and others."""
+
+
 @cache
-def model_file():
-    return _read_given("model.safetensors")
+def model_file(name):
+    return _read_given(f"{name}.safetensors")
 
 
 @cache
@@ -48,7 +53,7 @@ def _safetensors(tensors, metadata):
 @st.composite
 def headers(draw):
     of_clip = draw(st.integers(0, 3)) == 0
-    tensors, metadata, whole = clip_file() if of_clip else model_file()
+    tensors, metadata, whole = clip_file() if of_clip else model_file(draw(MODEL_NAMES))
     key = "clip_config" if of_clip else HEADER_KEY
     kind = draw(st.sampled_from(["header", "header", "header", "tensors", "bytes"]))
     if kind == "header":
@@ -111,7 +116,9 @@ def images(draw):
     name = f"folder/{stem}.{suffix}"
     options = ["--no-pictures"] * draw(st.booleans())
     if draw(st.integers(0, 3)) == 0:
-        flags = ["--batch-size", "--least-score", "--top-k", "--nms-threshold", "--enhancement-k"]
+        flags = ["--batch-size", "--least-score", "--top-k", "--nms-threshold"]
+        flags += [f"--scoring={key}" for key in SCORING]
         options.append(f"{draw(st.sampled_from(flags))}={draw(NUMBERS)}")
-    arguments = predict("folder", *options, weights="../given/model.safetensors")
+    weights = f"../given/{draw(MODEL_NAMES)}.safetensors"
+    arguments = predict("folder", *options, weights=weights)
     return Case("images", "hoiclip", arguments, {name: data})

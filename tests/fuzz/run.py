@@ -33,6 +33,7 @@ MODULES = (
     "tests/convert",
     "tests/formats/annotations",
     "tests/formats/predictions",
+    "tests/methods/clip_distill",
     "tests/methods/gen_vlkt",
     "tests/evaluation",
     "tests/scoring",

@@ -56,6 +56,16 @@ def test_sine_positions_of_valid_cells_do_not_see_the_padding():
     torch.testing.assert_close(inside, alone)
 
 
+def test_sine_encoding_has_the_digits_of_the_default_type():
+    torch.set_default_dtype(torch.float64)
+    try:
+        fine = sine_position_encoding(torch.zeros(1, 1, 3, dtype=torch.bool), 8)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    # The third cell of three: 2π, but for the small number that keeps from dividing by zero.
+    assert fine[0, 2, 4].item() == pytest.approx(math.sin(3 / (3 + 1e-6) * 2 * math.pi), rel=1e-9)
+
+
 def test_frozen_batch_norm_equals_batch_norm_in_eval_mode():
     reference, frozen = nn.BatchNorm2d(6), FrozenBatchNorm2d(6)
     for name in ("weight", "bias", "running_mean", "running_var"):

@@ -23,7 +23,7 @@ from fake_checkpoint import Sizes, detr_shapes, random_state
 
 from hoiclip.clip.encoder import build_clip
 from hoiclip.clip.weights import save_clip
-from hoiclip.convert.sniff import convert
+from hoiclip.convert.dispatch import convert
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = ("metrics.json", "report", "runs")

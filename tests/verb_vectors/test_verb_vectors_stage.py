@@ -9,7 +9,7 @@ import torch
 
 from hoiclip import schema
 from hoiclip.catalog.vocabularies import hico_det
-from hoiclip.convert.sniff import convert
+from hoiclip.convert.dispatch import convert
 from hoiclip.errors import InputError
 from hoiclip.resume import source_code
 from hoiclip.resume.source_code import syntax_sha256

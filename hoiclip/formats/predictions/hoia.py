@@ -66,7 +66,7 @@ def read(
         path: the JSON file.
         images: the annotated images.
         vocabulary: the classes.
-        numbering: how the file numbers them; see `numbering.class_ids`.
+        numbering: how the file numbers them; see `hoia_numbering.class_ids`.
         annotated: how the annotations do, where these are HOIA.
 
     Returns:

@@ -13,7 +13,7 @@ from hoiclip.schema import numpy_to_fixed_lists
 
 UNKNOWN_HOI = -1
 
-_TO_MEND = "mend or drop the row"
+_TO_FIX = "fix or drop the row"
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,14 @@ class Places:
     def check_boxes(self, boxes_xyxy: np.ndarray, key: str) -> None:
         """Refuses (N, 4) boxes that are not finite, or not x1 <= x2, y1 <= y2."""
         finite = np.isfinite(boxes_xyxy).all(axis=1)
-        self.refuse(~finite, boxes_xyxy, key, f"is not finite: {_TO_MEND}")
+        self.refuse(~finite, boxes_xyxy, key, f"is not finite: {_TO_FIX}")
         turned = np.any(boxes_xyxy[:, 2:] < boxes_xyxy[:, :2], axis=1)
         problem = "is not x1 <= x2, y1 <= y2 (is it x, y, width, height, from corner or centre?): "
-        self.refuse(turned, boxes_xyxy, key, problem + _TO_MEND)
+        self.refuse(turned, boxes_xyxy, key, problem + _TO_FIX)
 
     def check_scores(self, scores: np.ndarray, key: str = "score") -> None:
         """Refuses (N,) scores that are not finite."""
-        self.refuse(~np.isfinite(scores), scores, key, f"is not finite: {_TO_MEND}")
+        self.refuse(~np.isfinite(scores), scores, key, f"is not finite: {_TO_FIX}")
 
 
 def number_by_first(keys: np.ndarray) -> np.ndarray:

@@ -156,7 +156,7 @@ def _check(
     for keys, scores in ((agents, detections.agent_scores), (roles, detections.role_scores)):
         for group, key in enumerate(keys):
             column = scores[:, group]
-            everybody.refuse(np.isinf(column), column, key, "is infinite: mend or drop the row")
+            everybody.refuse(np.isinf(column), column, key, "is infinite: fix or drop the row")
     for group, role in enumerate(roles):
         boxes = detections.object_boxes_xyxy[:, group]
         given = ~np.isnan(boxes).all(axis=1) & ~np.isnan(detections.role_scores[:, group])

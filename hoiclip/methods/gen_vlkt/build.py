@@ -11,7 +11,7 @@ from hoiclip.clip.text_embeddings import read_text_embeddings
 from hoiclip.clip.weights import load_clip
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod
-from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
+from hoiclip.methods.gen_vlkt.network import ClassEmbeddings, GenVlkt
 from hoiclip.methods.gen_vlkt.training import WARM_START, starting_tables
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.model.detr_file import read_detr
@@ -46,7 +46,7 @@ def build_gen_vlkt(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> G
             "for zero-shot set gen_vlkt.classifiers: frozen and classifier_bias: false"
         )
     text = read_text_embeddings(paths.text_embeddings, vocabulary)
-    tables = Tables(torch.from_numpy(text.hoi), torch.from_numpy(text.object_classifier))
+    tables = ClassEmbeddings(torch.from_numpy(text.hoi), torch.from_numpy(text.object_classifier))
     network = GenVlkt(config, starting_tables(tables, switches))
     if load(TrainConfig, "train", params).warm_start:
         detr = read_detr(paths.detector, config.detector)

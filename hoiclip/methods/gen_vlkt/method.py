@@ -16,7 +16,7 @@ from hoiclip.data.batch import Batch, ClipView
 from hoiclip.methods.contract import BatchCounts, FrozenFeatures
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.mimic import mimic_loss
-from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
+from hoiclip.methods.gen_vlkt.network import ClassEmbeddings, GenVlkt
 from hoiclip.methods.gen_vlkt.training import gen_vlkt_groups
 from hoiclip.model.restore import check_classes, restore_module
 from hoiclip.set_prediction.batch import LabelledBatch
@@ -74,7 +74,7 @@ class GenVlktMethod(SetPrediction[Scoring]):
         """See `Method.restore`."""
         config = from_mapping(GenVlktModelConfig, header["config"], "config")
         scoring = from_mapping(Scoring, header["scoring"], "scoring")
-        tables = Tables.of_state(state["model"])
+        tables = ClassEmbeddings.of_state(state["model"])
         check_classes(vocabulary, tables.hoi_embeddings, tables.object_embeddings)
         network = restore_module(lambda: GenVlkt(config, tables), state["model"])
         return cls(network, vocabulary, config, scoring=scoring)

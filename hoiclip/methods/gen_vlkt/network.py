@@ -20,7 +20,7 @@ from hoiclip.util.config import check
 
 
 @dataclass(frozen=True)
-class Tables:
+class ClassEmbeddings:
     """What the classifiers start from.
 
     Attributes:
@@ -54,7 +54,7 @@ class GenVlkt(nn.Module):
         tables: text embeddings; their rows are L2-normalised here.
     """
 
-    def __init__(self, config: GenVlktModelConfig, tables: Tables) -> None:
+    def __init__(self, config: GenVlktModelConfig, tables: ClassEmbeddings) -> None:
         super().__init__()
         detector, layers, switches = config.detector, config.decoder_layers, config.gen_vlkt
         width, embed_width = detector.width, tables.hoi_embeddings.shape[1]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig
-from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
+from hoiclip.methods.gen_vlkt.network import ClassEmbeddings, GenVlkt
 from hoiclip.set_prediction.parameter_groups import DetectorRates, parameter_groups
 from hoiclip.set_prediction.warm_start import DETR_FRESH, DETR_KEY_MAP, WarmStart
 
@@ -25,11 +25,11 @@ WARM_START = WarmStart(
 """Both decoders start from DETR's, encoder and box heads from its own."""
 
 
-def starting_tables(texts: Tables, config: GenVlktConfig) -> Tables:
+def starting_tables(texts: ClassEmbeddings, config: GenVlktConfig) -> ClassEmbeddings:
     """What a fresh network's classifiers start from: CLIP's embeddings, or random directions."""
     if config.classifier_start == "text":
         return texts
-    return Tables(*(torch.randn_like(table) for table in vars(texts).values()))
+    return ClassEmbeddings(*(torch.randn_like(table) for table in vars(texts).values()))
 
 
 def gen_vlkt_groups(

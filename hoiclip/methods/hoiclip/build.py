@@ -10,7 +10,7 @@ from hoiclip.clip.text_embeddings import read_text_embeddings
 from hoiclip.clip.weights import load_clip
 from hoiclip.methods.hoiclip.config import HoiclipConfig, ModelConfig
 from hoiclip.methods.hoiclip.method import HoiclipMethod
-from hoiclip.methods.hoiclip.network import HOICLIP, Tables
+from hoiclip.methods.hoiclip.network import HOICLIP, ClassifierWeights
 from hoiclip.methods.hoiclip.warm_start import WARM_START
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.model.detr_file import read_detr
@@ -48,7 +48,7 @@ def build_hoiclip(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> Ho
             paths.verb_vectors, config.verb.representation, vocabulary.num_verbs
         )
         verb_vectors = torch.from_numpy(vectors)
-    tables = Tables(
+    tables = ClassifierWeights(
         torch.from_numpy(text.hoi),
         torch.from_numpy(text.object_classifier),
         torch.from_numpy(vocabulary.verb_to_hoi),

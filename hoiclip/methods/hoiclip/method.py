@@ -16,7 +16,7 @@ from hoiclip.clip.encoder import ClipFeatures, ClipVisual
 from hoiclip.data.batch import Batch, ClipView
 from hoiclip.methods.contract import FrozenFeatures
 from hoiclip.methods.hoiclip.config import HoiclipConfig, ModelConfig, Scoring
-from hoiclip.methods.hoiclip.network import HOICLIP, Tables
+from hoiclip.methods.hoiclip.network import HOICLIP, ClassifierWeights
 from hoiclip.model.restore import check_classes, restore_module
 from hoiclip.pairs import postprocess
 from hoiclip.set_prediction.method import SetPrediction
@@ -125,9 +125,9 @@ class HoiclipMethod(SetPrediction[Scoring]):
         return load(HoiclipConfig, "hoiclip", params).enhancement.scorings()
 
 
-def tables_of_state(state: Mapping[str, Tensor]) -> Tables:
+def tables_of_state(state: Mapping[str, Tensor]) -> ClassifierWeights:
     """The classifiers' tables that a network's state dict carries."""
-    return Tables(
+    return ClassifierWeights(
         hoi_embeddings=state["hoi_classifier.table"],
         object_embeddings=state["object_classifier.classifier.table"],
         verb_to_hoi=state.get("verb_classifier.verb_to_hoi", torch.empty(0)),

@@ -19,7 +19,7 @@ from hoiclip.set_prediction.outputs import Outputs
 
 
 @dataclass(frozen=True)
-class Tables:
+class ClassifierWeights:
     """What the network's classifiers are made from.
 
     Attributes:
@@ -50,7 +50,9 @@ class HOICLIP(nn.Module):
         visual_projection: (W, E) CLIP's map from token width to the shared space; fixed.
     """
 
-    def __init__(self, config: ModelConfig, tables: Tables, visual_projection: Tensor) -> None:
+    def __init__(
+        self, config: ModelConfig, tables: ClassifierWeights, visual_projection: Tensor
+    ) -> None:
         super().__init__()
         width, layers = config.detector.width, config.decoder_layers
         self.mask_detector_memory = config.interaction.mask_detector_memory

@@ -181,6 +181,15 @@ def test_params_without_a_detectors_sizes(project):
         DistillSettings.read(Path("params.yaml"))
 
 
+def test_settings_of_training_are_no_part_of_detections(project):
+    paths, settings = DistillPaths.of_project(), DistillSettings.read(Path("params.yaml"))
+    trained = replace(settings.detector, checkpoint_encoder=True, dropout=0.5)
+    other = replace(settings, detector=trained)
+    assert scores_origin(paths, settings) == scores_origin(paths, other)
+    narrow = replace(settings, detector=replace(settings.detector, feed_forward=3))
+    assert scores_origin(paths, settings) != scores_origin(paths, narrow)
+
+
 def test_the_largest_number_of_pairs_is_no_part_of_detections(project):
     paths, settings = DistillPaths.of_project(), DistillSettings.read(Path("params.yaml"))
     method = settings.method

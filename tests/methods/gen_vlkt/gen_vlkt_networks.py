@@ -11,7 +11,7 @@ from fake_gen_vlkt import SMALL
 from hoiclip.convert.gen_vlkt import gen_vlkt_key_map
 from hoiclip.convert.key_map import rename
 from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
-from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
+from hoiclip.methods.gen_vlkt.network import ClassEmbeddings, GenVlkt
 from hoiclip.model.config import BackboneConfig, DetectorConfig
 
 PATH = Path("a.pth")
@@ -45,14 +45,14 @@ def renamed(state, zero_shot=False):
 def network_of(state, sizes=SMALL, **switches) -> GenVlkt:
     """The network in eval mode with a released state dict in it."""
     ours = renamed(state, "eval_visual_projection.weight" in state)
-    network = GenVlkt(config_of(sizes, **switches), Tables.of_state(ours))
+    network = GenVlkt(config_of(sizes, **switches), ClassEmbeddings.of_state(ours))
     network.load_state_dict(ours)
     return network.eval()
 
 
 def fresh(seed=0, sizes=SMALL, hois=7, objects=4, **switches) -> GenVlkt:
     torch.manual_seed(seed)
-    tables = Tables(torch.randn(hois, sizes.embed), torch.randn(objects, sizes.embed))
+    tables = ClassEmbeddings(torch.randn(hois, sizes.embed), torch.randn(objects, sizes.embed))
     return GenVlkt(config_of(sizes, **switches), tables)
 
 

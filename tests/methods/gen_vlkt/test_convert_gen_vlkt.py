@@ -13,13 +13,13 @@ from test_gen_vlkt_network import compare
 
 from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.checkpoints.pytorch import Checkpoint
+from hoiclip.convert.dispatch import convert
 from hoiclip.convert.gen_vlkt import detect_gen_vlkt_setting
 from hoiclip.convert.gen_vlkt_back import released_state
 from hoiclip.convert.setting import setting_names
-from hoiclip.convert.sniff import convert
 from hoiclip.errors import WeightsError
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
-from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
+from hoiclip.methods.gen_vlkt.network import ClassEmbeddings, GenVlkt
 from hoiclip.model.tensors import read_safetensors
 from hoiclip.util.config import from_mapping
 
@@ -46,7 +46,7 @@ def test_the_converted_network_says_what_the_released_one_says(tmp_path, setting
     content = gen_vlkt_file(setting=setting)
     header, config, state = read(convert_content(tmp_path, content).path)
     assert (header["method"], header["provenance"]["setting"]) == ("gen_vlkt", setting)
-    network = GenVlkt(config, Tables.of_state(state))
+    network = GenVlkt(config, ClassEmbeddings.of_state(state))
     network.load_state_dict(state)
     images, mask = batch()
     compare(network.eval()(images, mask), reference_outputs(content["model"], 2, images, mask))
@@ -84,7 +84,7 @@ def test_zero_shot_keeps_the_head_over_all_classes_and_its_own_bias(tmp_path):
     for ours, theirs in (("table", "weight"), ("bias", "bias")):
         expected = content["model"][f"eval_visual_projection.{theirs}"]
         assert torch.equal(state[f"hoi_classifier.{ours}"], expected)
-    network = GenVlkt(config, Tables.of_state(state))
+    network = GenVlkt(config, ClassEmbeddings.of_state(state))
     assert "hoi_classifier.table" not in dict(network.named_parameters())
 
 
@@ -277,7 +277,7 @@ def test_names_and_shapes_at_the_real_size():
 def test_the_real_size_says_the_same(tmp_path):
     content = gen_vlkt_file(REAL)
     _, config, state = read(convert_content(tmp_path, content).path)
-    network = GenVlkt(config, Tables.of_state(state))
+    network = GenVlkt(config, ClassEmbeddings.of_state(state))
     network.load_state_dict(state)
     images, mask = batch()
     found = network.eval()(images, mask)

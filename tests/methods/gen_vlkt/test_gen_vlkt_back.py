@@ -13,7 +13,7 @@ from PIL import Image
 from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.checkpoints.pytorch import checkpoint_of, load_pickle
 from hoiclip.cli import main
-from hoiclip.convert.sniff import convert
+from hoiclip.convert.dispatch import convert
 from hoiclip.data.transforms import TransformsConfig
 from hoiclip.datasets.toy import toy_vocabulary
 from hoiclip.errors import WeightsError

@@ -14,7 +14,7 @@ from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.convert.gen_vlkt import gen_vlkt_key_map
 from hoiclip.convert.key_map import inverted
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
-from hoiclip.methods.gen_vlkt.network import GenVlkt, Tables
+from hoiclip.methods.gen_vlkt.network import ClassEmbeddings, GenVlkt
 from hoiclip.methods.gen_vlkt.training import gen_vlkt_groups, starting_tables
 from hoiclip.set_prediction.criterion import focal_loss
 from hoiclip.util.config import from_mapping
@@ -152,7 +152,7 @@ def test_parameters_of_the_published_small_model():
     with torch.device("meta"):
         hois = torch.empty(vocabulary.num_hois, width)
         objects = torch.empty(vocabulary.num_objects + 1, width)
-        network = GenVlkt(config, Tables(hois, objects))
+        network = GenVlkt(config, ClassEmbeddings(hois, objects))
     gen_vlkt_groups(network, RATES, config.gen_vlkt)
     numbers = [(p.numel(), p.requires_grad) for p in network.parameters()]
     assert sum(number for number, _ in numbers) == 42_272_371
@@ -183,7 +183,7 @@ def test_trained_tables_are_not_normalised_again():
 
 
 def test_tables_start_from_texts_or_from_random_directions():
-    tables = Tables(torch.ones(5, 3), torch.ones(2, 3))
+    tables = ClassEmbeddings(torch.ones(5, 3), torch.ones(2, 3))
     assert starting_tables(tables, PAPER) is tables
     torch.manual_seed(0)
     drawn = starting_tables(tables, dataclasses.replace(PAPER, classifier_start="random"))

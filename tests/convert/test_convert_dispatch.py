@@ -15,7 +15,7 @@ from hoiclip.clip.encoder import build_clip
 from hoiclip.clip.weights import load_clip
 from hoiclip.convert.detect import convert_file
 from hoiclip.convert.detr import check_detr_file
-from hoiclip.convert.sniff import convert
+from hoiclip.convert.dispatch import convert
 from hoiclip.errors import WeightsError
 from hoiclip.model.tensors import read_safetensors
 from hoiclip.verb_vectors.table import read_verb_vectors
