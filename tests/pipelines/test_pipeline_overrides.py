@@ -27,13 +27,15 @@ NEITHER = {
     "dataset.vcoco.annotations", "weights.clip_sha256", "weights.detector_sha256",
     "splits.zero_shot", "text_embeddings.*", "verb_vectors.accumulation", "verb_vectors.device",
     "model.detector.backbone.block", "hoiclip.interaction.clip_attention",
-    "hoiclip.verb.representation", "train.device", "select.weights", "train.loss.box_normaliser",
+    "hoiclip.verb.representation", "train.device", "train.precision", "select.weights",
+    "train.loss.box_normaliser",
     "train.matching.missing_object_giou", "predict.device", "hoiclip.enhancement.k",
     "hoiclip.enhancement.kind", "evaluate.protocol", "evaluate.recall_steps", "report.published",
     "gen_vlkt.classifiers", "gen_vlkt.classifier_start", "gen_vlkt.mimic_layers",
     "gen_vlkt.guidance", "clip_distill.caches.device", "clip_distill.teacher.view",
     "clip_distill.teacher.global_scope", "clip_distill.teacher.filter",
     "clip_distill.model.relatedness", "clip_distill.train.device",
+    "clip_distill.train.precision",
 }  # fmt: skip
 
 
