@@ -21,8 +21,14 @@ def in_float32(method: Callable[..., ReturnT]) -> Callable[..., ReturnT]:
 
     @wraps(method)
     def run(module: Any, first: Tensor, *others: Any) -> ReturnT:
-        given = [each.float() if torch.is_tensor(each) else each for each in (first, *others)]
+        given = [each.float() if _is_half(each) else each for each in (first, *others)]
+        if not torch.amp.is_autocast_available(first.device.type):
+            return method(module, *given)
         with torch.autocast(first.device.type, enabled=False):
             return method(module, *given)
 
     return run
+
+
+def _is_half(value: Any) -> bool:
+    return torch.is_tensor(value) and value.dtype in (torch.bfloat16, torch.float16)
