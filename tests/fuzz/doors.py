@@ -137,7 +137,10 @@ def call_state(case) -> int:
 
     def training() -> None:
         parts = state_inputs.training()
-        progress = ResumeFolder(*work).load(*parts)
+        folder = ResumeFolder(*work)
+        if (state := folder.read()) is None:
+            return
+        progress = folder.restore(state, *parts)
         state_inputs.step(*parts)
         list(zip(*progress.history, strict=True))
         range(progress.epoch, progress.step, int(progress.seconds) or 1)

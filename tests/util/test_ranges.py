@@ -32,7 +32,7 @@ from hoiclip.report.published import ReportConfig
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.splits.splits import SplitsConfig
 from hoiclip.util.config import from_mapping, read_params
-from hoiclip.util.ranges import Config, Range, Threads, Weight, number, told
+from hoiclip.util.ranges import Config, Device, Range, Threads, Weight, number, told
 from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +95,7 @@ NUMBERS = [
     (name, path, hint, none)
     for name, (cls, _) in roots().items()
     for path, hint, none in leaves(cls, ())
-    if typing.get_origin(hint) is not Literal and hint not in (str, bool)
+    if typing.get_origin(hint) is not Literal and hint not in (str, bool, Device)
 ]
 
 
@@ -240,3 +240,17 @@ def test_ends_that_are_left_out():
     assert {0, 1} <= {value for value in (0, 1, 2) if value in Range(0, 1)}
     assert str(Range(0, 1, above=True, below=True)) == "above 0 and below 1"
     assert str(Range(8, 9, why="so")) == "at least 8 and at most 9: so"
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto", "cuda", "cuda:0", "cuda:12"])
+def test_devices_are_taken(device):
+    assert number(Device)(device) == device
+
+
+@pytest.mark.parametrize("device", ["", "mps", "cuda:", "cuda:x", "cuda:1234", "gpu", "CPU"])
+def test_other_devices_are_refused_with_what_there_is(device):
+    with pytest.raises(argparse.ArgumentTypeError, match="cpu, cuda, cuda:NUMBER or auto; mps has"):
+        number(Device)(device)
+    mapping = {"device": device, "threads": 1, "batch_size": 1, "workers": 0}
+    with pytest.raises(ParamsError, match=r"verb_vectors\.device: .*, expected cpu, cuda"):
+        from_mapping(VerbVectorsConfig, mapping | {"accumulation": "correct"}, "verb_vectors")

@@ -275,6 +275,7 @@ def test_going_on_equals_never_having_stopped(tmp_path, after):
     data = bytearray(left.read_bytes())
     data[-200] ^= 1
     left.write_bytes(data)
+    left.with_name("older.pt").write_bytes(data)
     with pytest.raises(InputError, match="damaged"):
         total(partition, batch_size=4, resume=resume())
     resume().delete()
