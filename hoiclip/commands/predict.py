@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Predicts; 3 where some images could not be read."""
     from hoiclip.data.images import Limits
     from hoiclip.errors import ParamsError
-    from hoiclip.inference.image_folder import Model, predict_partition, predict_photos
+    from hoiclip.inference.image_folder import Model, predict_image_files, predict_partition
     from hoiclip.inference.predict import PredictConfig
     from hoiclip.pairs.pair_nms import PAPER_NMS
     from hoiclip.printable import printable
@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.partition is not None:
         predict_partition(model, arguments.images[0], arguments.partition, arguments.out, limits)
     else:
-        errors, passed_over = predict_photos(
+        errors, passed_over = predict_image_files(
             model,
             arguments.images,
             arguments.out,

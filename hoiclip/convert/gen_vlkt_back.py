@@ -131,10 +131,10 @@ def _not_held(
         {"test_scale": made.test_scale, "max_side": made.max_side}
         for made in (detector.transforms, RELEASED_TRANSFORMS)
     )
-    photos = detector.photo_transforms.test_scale
-    if (here, photos) != (there, RELEASED_TRANSFORMS.test_scale):
+    of_files = detector.image_file_transforms.test_scale
+    if (here, of_files) != (there, RELEASED_TRANSFORMS.test_scale):
         notes.append(
-            f"sizes of images: {here | {'inference_scale': photos}} here, come back as {there}"
+            f"sizes of images: {here | {'inference_scale': of_files}} here, come back as {there}"
         )
     if not switches.classifier_bias:
         notes.append("classifier_bias: False here, comes back as True, with biases of zero")

@@ -80,7 +80,7 @@ def find_images(paths: Sequence[Path], results: Sequence[Path] = ()) -> Found:
     return found
 
 
-def read_photo(
+def read_image_file(
     path: Path, limits: Limits, least: Callable[[Size], Size]
 ) -> tuple[Image.Image, Size]:
     """The photo in a file, perhaps at a part of its size, and its full size.

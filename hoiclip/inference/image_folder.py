@@ -22,7 +22,7 @@ from hoiclip.inference.image_files import (
     earlier_results,
     find_images,
     picture_name,
-    read_photo,
+    read_image_file,
     text_of,
 )
 from hoiclip.inference.model_file import Detector, load_detector
@@ -89,7 +89,7 @@ class Model:
         """The method and its own settings of scores in one line, as the command line takes them.
 
         Args:
-            least_score: as for `predict_photos`.
+            least_score: as for `predict_image_files`.
         """
         method = self.detector.method
         scoring = [f"--scoring {key}={value}" for key, value in asdict(method.scoring).items()]
@@ -102,16 +102,16 @@ class Model:
         self._write(path, predictions)
         return predictions
 
-    def predict_photos(self, photos: Photos, path: Path) -> pa.Table:
-        """Predictions of `photos` that can be read, which are written to `path` too."""
-        steps = -(-len(photos.paths) // self.config.batch_size)
-        batches = track(photos.batches(self.config.batch_size), "predict", steps)
+    def predict_image_files(self, image_files: ImageFiles, path: Path) -> pa.Table:
+        """Predictions of `image_files` that can be read, which are written to `path` too."""
+        steps = -(-len(image_files.paths) // self.config.batch_size)
+        batches = track(image_files.batches(self.config.batch_size), "predict", steps)
         (predictions,) = predict_batches(
             self.detector.method,
             batches,
-            np.arange(len(photos.paths)),
+            np.arange(len(image_files.paths)),
             self.config,
-            lambda index: str(photos.rows[index]["path"]),
+            lambda index: str(image_files.rows[index]["path"]),
         )
         self._write(path, predictions)
         return predictions
@@ -128,8 +128,8 @@ class Model:
         schema.write_table(path, predictions, schema.PREDICTIONS, provenance)
 
 
-class Photos:
-    """Images of any size and origin, as `detector` sees photographs.
+class ImageFiles:
+    """Images of any size and origin, as `detector` sees them.
 
     Attributes:
         paths: where they are.
@@ -147,7 +147,7 @@ class Photos:
         self.paths, self.limits = paths, limits
         self.rows: list[dict[str, Any]] = []
         self.errors: list[InputError] = []
-        self._transforms = detector.photo_transforms
+        self._transforms = detector.image_file_transforms
         self._view, self._source = detector.method.clip_view, detector.method.clip_source
 
     def batches(self, size: int) -> Iterator[Batch]:
@@ -159,7 +159,7 @@ class Photos:
     def _samples(self) -> Iterator[Sample]:
         for path in self.paths:
             try:
-                image, size = read_photo(path, self.limits, partial(self._needed, path=path))
+                image, size = read_image_file(path, self.limits, partial(self._needed, path=path))
             except InputError as error:
                 self.errors.append(error)
                 continue
@@ -203,7 +203,7 @@ def predict_partition(
     vocabulary.write(out / "vocabulary.parquet", {"model": model.detector.provenance})
 
 
-def predict_photos(
+def predict_image_files(
     model: Model,
     paths: Sequence[Path],
     out: Path,
@@ -237,39 +237,39 @@ def predict_photos(
     if least_score is None:
         least_score = model.detector.method.shown_score
     found = find_images(paths, earlier_results(out, pictures=pictures))
-    photos = Photos(found.images, model.detector, limits)
-    predictions = model.predict_photos(photos, out / "predictions.parquet")
-    described = _described(photos, predictions, model.detector, least_score)
+    image_files = ImageFiles(found.images, model.detector, limits)
+    predictions = model.predict_image_files(image_files, out / "predictions.parquet")
+    described = _described(image_files, predictions, model.detector, least_score)
     provenance = model.detector.provenance
     write_json(out / "predictions.json", {"images": described, "model": provenance})
-    errors = [*found.errors, *photos.errors]
+    errors = [*found.errors, *image_files.errors]
     if pictures:
         with atomic_folder(out / "pictures") as aside:
-            drawn = zip(photos.rows, described, strict=True)
-            for number, (photo, row) in enumerate(track(drawn, "draw", len(described))):
+            drawn = zip(image_files.rows, described, strict=True)
+            for number, (file, row) in enumerate(track(drawn, "draw", len(described))):
                 try:
-                    picture = _picture(photo["path"], limits, row["interactions"])
+                    picture = _picture(file["path"], limits, row["interactions"])
                 except InputError as error:  # for somebody changed the file meanwhile
                     errors.append(error)
                     continue
-                (aside / picture_name(number, photo["path"])).write_bytes(picture)
+                (aside / picture_name(number, file["path"])).write_bytes(picture)
     return errors, found.passed_over_text() if found.passed_over else ""
 
 
 def _described(
-    photos: Photos, predictions: pa.Table, detector: Detector, least_score: float
+    image_files: ImageFiles, predictions: pa.Table, detector: Detector, least_score: float
 ) -> list[dict[str, Any]]:
     rows_of: dict[int, list[dict[str, Any]]] = {}
     for row in predictions.filter(pa.array(_at_least(predictions, least_score))).to_pylist():
         rows_of.setdefault(row["image_id"], []).append(_named(row, detector.vocabulary))
     return [
         {
-            "file_name": text_of(photo["path"]),
-            "width": photo["width"],
-            "height": photo["height"],
+            "file_name": text_of(file["path"]),
+            "width": file["width"],
+            "height": file["height"],
             "interactions": rows_of.get(image_id, []),
         }
-        for image_id, photo in enumerate(photos.rows)
+        for image_id, file in enumerate(image_files.rows)
     ]
 
 
@@ -296,5 +296,5 @@ def _picture(path: Path, limits: Limits, interactions: list[dict[str, Any]]) -> 
         )
         for index, found in enumerate(interactions)
     ]
-    image, size = read_photo(path, limits, lambda full: display_size(*full))
+    image, size = read_image_file(path, limits, lambda full: display_size(*full))
     return jpeg(draw_pairs(image, pairs, size))

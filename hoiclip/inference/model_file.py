@@ -67,7 +67,7 @@ class Detector:
         return self.method.vocabulary
 
     @property
-    def photo_transforms(self) -> TransformsConfig:
+    def image_file_transforms(self) -> TransformsConfig:
         """`transforms` with a scale for photographs, which may be of any size."""
         scale = self.transforms.test_scale or self.inference_scale
         return dataclasses.replace(
@@ -90,7 +90,7 @@ class Detector:
             "transforms": dataclasses.asdict(self.transforms),
             "scores": self.scores,
             "provenance": self.provenance,
-            "inference_scale": self.photo_transforms.test_scale,
+            "inference_scale": self.image_file_transforms.test_scale,
         }
         tensors = {k: v.detach().cpu().clone().contiguous() for k, v in state.items()}
         with atomic_file(path) as aside:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from hoiclip.data.images import ImageStore, Limits, decode
 from hoiclip.data.transforms import inference_view, resized_size
-from hoiclip.inference.image_folder import Photos
+from hoiclip.inference.image_folder import ImageFiles
 from hoiclip.inference.model_file import Detector
 from hoiclip.inference.predict import predict
 from hoiclip.methods.clip_distill.data import DistillData
@@ -81,9 +81,9 @@ def of_partition(detector, images, folder, predict_config) -> torch.Tensor:
 def of_photos(detector, images, folder) -> torch.Tensor:
     """CLIP's pixels of all images, as `hoiclip predict` makes them."""
     paths = [folder / name for name in images["file_name"].to_pylist()]
-    photos = Photos(paths, detector, Limits())
-    (batch,) = photos.batches(len(paths))
-    assert [(row["width"], row["height"]) for row in photos.rows] == SIZES == batch.sizes
+    image_files = ImageFiles(paths, detector, Limits())
+    (batch,) = image_files.batches(len(paths))
+    assert [(row["width"], row["height"]) for row in image_files.rows] == SIZES == batch.sizes
     return batch.clip_pixels
 
 
@@ -102,7 +102,7 @@ def test_the_student_sees_in_inference_what_it_saw_in_training(
 
 def test_the_detector_sees_the_student_s_images_resized(distilled, images, folder):
     paths = [folder / name for name in images["file_name"].to_pylist()]
-    (batch,) = Photos(paths, distilled, Limits()).batches(len(paths))
+    (batch,) = ImageFiles(paths, distilled, Limits()).batches(len(paths))
     assert min(batch.images.shape[2:]) < 2 * SCALE
 
 

@@ -17,7 +17,7 @@ from hoiclip.inference.image_files import (
     earlier_results,
     find_images,
     picture_name,
-    read_photo,
+    read_image_file,
     text_of,
 )
 
@@ -31,7 +31,7 @@ def png(size=(6, 4)):
 
 
 def read(path, limits=LIMITS):
-    return read_photo(path, limits, lambda size: size)
+    return read_image_file(path, limits, lambda size: size)
 
 
 def problem(path, limits=LIMITS):
@@ -182,8 +182,10 @@ def test_a_reduced_photo_has_its_full_size(tmp_path, kind, orientation):
     exif[0x0112] = orientation
     ramp = np.tile(np.linspace(0, 255, 1201).astype(np.uint8), (803, 1))
     Image.fromarray(ramp).convert("RGB").save(tmp_path / "a", kind, exif=exif)
-    whole, size = read_photo(tmp_path / "a", LIMITS, lambda full: full)
-    reduced, again = read_photo(tmp_path / "a", LIMITS, lambda full: (full[0] // 5, full[1] // 5))
+    whole, size = read_image_file(tmp_path / "a", LIMITS, lambda full: full)
+    reduced, again = read_image_file(
+        tmp_path / "a", LIMITS, lambda full: (full[0] // 5, full[1] // 5)
+    )
     assert size == again == whole.size == ((1201, 803) if orientation == 1 else (803, 1201))
     assert reduced.size == (whole.size if kind == "PNG" else tuple(-(-s // 4) for s in size))
     enlarged = np.asarray(reduced.resize(size)).astype(int)

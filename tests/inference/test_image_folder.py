@@ -16,7 +16,7 @@ from hoiclip.cli import main
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
 from hoiclip.inference import image_folder
-from hoiclip.inference.image_files import read_photo
+from hoiclip.inference.image_files import read_image_file
 from hoiclip.inference.predict import as_stated, predict
 from hoiclip.methods.hoiclip.config import Scoring
 from hoiclip.vocabulary import Vocabulary
@@ -364,9 +364,9 @@ def test_an_image_that_changes_before_it_is_drawn_is_listed(
         # Drawing needs more pixels than the network.
         if path.name == "a.png" and least((128, 128)) != (128, 128):
             path.write_bytes(b"no image")
-        return read_photo(path, limits, least)
+        return read_image_file(path, limits, least)
 
-    monkeypatch.setattr(image_folder, "read_photo", late)
+    monkeypatch.setattr(image_folder, "read_image_file", late)
     code, _, images = predicted(toy_weights, tmp_path / "out", tmp_path)
     assert code == 3
     assert len(images) == 2

@@ -256,7 +256,9 @@ def test_a_file_without_scale_still_loads(without_scale):
     assert detector.inference_scale is None
     assert detector.transforms.test_scale == 0
     # Its vocabulary is the toy world's, whose images have 128 px.
-    assert detector.photo_transforms == dataclasses.replace(detector.transforms, test_scale=128)
+    assert detector.image_file_transforms == dataclasses.replace(
+        detector.transforms, test_scale=128
+    )
     images = torch.zeros(1, 3, 64, 64)
     features = detector.method.clip.encode_image_tokens(torch.zeros(1, 3, 16, 16))
     assert torch.isfinite(detector.method.network(images, None, *features).hoi_logits).all()
@@ -264,7 +266,7 @@ def test_a_file_without_scale_still_loads(without_scale):
 
 def test_a_file_without_scale_of_other_classes_is_taken_for_the_usual_one(without_scale):
     rewrite(without_scale, header=lambda h: h["vocabulary"]["objects"].__setitem__(1, "zebra"))
-    assert load_detector(without_scale, method_named).photo_transforms.test_scale == 800
+    assert load_detector(without_scale, method_named).image_file_transforms.test_scale == 800
 
 
 @pytest.mark.parametrize(
@@ -279,7 +281,7 @@ def test_files_state_the_scale_of_photographs(tmp_path, make_detector, test_scal
     header = json.loads(read_safetensors(path)[1][HEADER_KEY])
     assert header["inference_scale"] == stated
     loaded = load_detector(path, method_named)
-    assert loaded.inference_scale == loaded.photo_transforms.test_scale == stated
+    assert loaded.inference_scale == loaded.image_file_transforms.test_scale == stated
     # What the pipeline infers at is as it was.
     assert loaded.transforms == transforms
 

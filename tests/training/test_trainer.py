@@ -155,7 +155,7 @@ def test_outputs_say_what_was_done(trainer, tmp_path):
     assert {key: detector.provenance[key] for key in ("epoch", "steps")} == {"epoch": 2, "steps": 4}
     assert detector.provenance["training"]["method"] == "hoiclip"
     assert "workers" not in detector.provenance["training"]["optimization"]
-    assert detector.photo_transforms.test_scale == 128
+    assert detector.image_file_transforms.test_scale == 128
     last = load_file(out / "weights" / weights_name(2))
     assert_equal_weights(last, dict(detector.method.network.state_dict()))
 
