@@ -20,7 +20,7 @@ from hoiclip.methods.contract import Method
 from hoiclip.model.tensors import HEADER_KEY, read_safetensors
 from hoiclip.util.config import check, from_mapping
 from hoiclip.util.files import atomic_file
-from hoiclip.util.ranges import told
+from hoiclip.util.ranges import quoted
 from hoiclip.vocabulary import Vocabulary
 
 FORMAT = 2
@@ -107,7 +107,7 @@ def only(method: type[Method]) -> Callable[[str], type[Method]]:
     """For `load_detector`: takes files of one method alone."""
 
     def find(name: str) -> type[Method]:
-        check(name == method.name, f"method: {told(name)}, expected {method.name}")
+        check(name == method.name, f"method: {quoted(name)}, expected {method.name}")
         return method
 
     return find
@@ -133,7 +133,7 @@ def load_detector(path: str | Path, find: Callable[[str], type[Method]]) -> Dete
         )
     header = _read_header(path, metadata[HEADER_KEY])
     if header.get("format") not in (1, FORMAT):
-        stated = told(header.get("format"))
+        stated = quoted(header.get("format"))
         raise WeightsError(f"{path}: format {stated}, this version reads 1 and {FORMAT}")
     try:
         if header["format"] == 1:
@@ -160,10 +160,10 @@ def _detector(
         header.get("inference_scale"),
     )
     for name, section in (("provenance", provenance), ("scores", scores)):
-        check(isinstance(section, dict), f"{name}: {told(section)}, expected a section with keys")
+        check(isinstance(section, dict), f"{name}: {quoted(section)}, expected a section with keys")
     check(
         scale is None or (type(scale) is int and 1 <= scale <= LARGEST_SCALE),
-        f"inference_scale: {told(scale)}, expected a whole number from 1 to {LARGEST_SCALE}",
+        f"inference_scale: {quoted(scale)}, expected a whole number from 1 to {LARGEST_SCALE}",
     )
     parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, tensor in state.items():
@@ -172,7 +172,7 @@ def _detector(
     try:
         method = find(header["method"])
     except KeyError:
-        raise ValueError(f"method: {told(header['method'])} is none that is known") from None
+        raise ValueError(f"method: {quoted(header['method'])} is none that is known") from None
     restored = method.restore(header, vocabulary, parts)
     # Fails for NaN, infinities and halves of characters, which no result can be written with.
     json.dumps(header, allow_nan=False, ensure_ascii=False).encode()
@@ -196,5 +196,5 @@ def _read_header(path: str | Path, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: its header is not valid JSON ({error})") from None
     if not isinstance(header, dict):
-        raise WeightsError(f"{path}: its header is {told(header)}, expected keys and values")
+        raise WeightsError(f"{path}: its header is {quoted(header)}, expected keys and values")
     return header

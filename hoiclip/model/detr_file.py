@@ -14,7 +14,7 @@ from hoiclip.errors import WeightsError
 from hoiclip.model.config import OF_TRAINING, DetectorConfig
 from hoiclip.model.detr import DETR_PREFIXES, Detr
 from hoiclip.model.tensors import read_safetensors
-from hoiclip.util.ranges import told
+from hoiclip.util.ranges import quoted
 
 DETR_HEADER = "provenance"
 """Entry of a converted DETR's header: JSON, with its sizes under `model_detector` and the names of
@@ -103,7 +103,7 @@ def _read(path: Path, config: DetectorConfig) -> tuple[dict[str, Tensor], dict[s
         # Files converted by earlier versions state settings of training, too.
         if key not in OF_TRAINING and ours.get(key) != value:
             raise WeightsError(
-                f"{path}: a DETR with {key} {told(value)}, model.detector.{key} in params.yaml "
+                f"{path}: a DETR with {key} {quoted(value)}, model.detector.{key} in params.yaml "
                 f"says {ours.get(key)}"
             )
     return {name: tensor.float() for name, tensor in state.items()}, header

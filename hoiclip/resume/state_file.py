@@ -25,7 +25,7 @@ from hoiclip.errors import InputError
 from hoiclip.progress import say
 from hoiclip.resume.source_code import changed_files
 from hoiclip.util.files import atomic_file, read_json, write_json
-from hoiclip.util.ranges import Config, told
+from hoiclip.util.ranges import Config, quoted
 
 VERSION = 4
 ACCEPT_CODE = "HOICLIP_ACCEPT_CODE"
@@ -259,7 +259,7 @@ def _leaves(key: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _shown(value: Any) -> str:
     """A value as it stands in a line; all hashes alike, for nobody compares them by eye."""
-    return "another file" if isinstance(value, str) and _SHA256.fullmatch(value) else told(value)
+    return "another file" if isinstance(value, str) and _SHA256.fullmatch(value) else quoted(value)
 
 
 def _some(names: list[str]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union
 
 from hoiclip.errors import ParamsError
-from hoiclip.util.ranges import told
+from hoiclip.util.ranges import quoted
 from hoiclip.util.renamed import unknown_key
 
 
@@ -44,7 +44,7 @@ def _parse(value: Any, expected: Any, where: str) -> Any:
         choices = typing.get_args(expected)
         if value not in choices:
             raise ParamsError(
-                f"{where}: {told(value)}, expected one of {', '.join(map(repr, choices))}"
+                f"{where}: {quoted(value)}, expected one of {', '.join(map(repr, choices))}"
             )
         return value
     if origin in (Union, types.UnionType):
@@ -54,21 +54,21 @@ def _parse(value: Any, expected: Any, where: str) -> Any:
         return _parse(value, inner, where)
     if origin in (list, tuple):
         if not isinstance(value, list):
-            raise ParamsError(f"{where}: {told(value)}, expected a list")
+            raise ParamsError(f"{where}: {quoted(value)}, expected a list")
         inner = typing.get_args(expected)[0]
         return origin(_parse(item, inner, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
-            raise ParamsError(f"{where}: {told(value)}, expected a mapping")
+            raise ParamsError(f"{where}: {quoted(value)}, expected a mapping")
         _, inner = typing.get_args(expected)
         return {str(key): _parse(item, inner, f"{where}.{key}") for key, item in value.items()}
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             value = float(value)
         except OverflowError:
-            raise ParamsError(f"{where}: {told(value)}, expected a smaller number") from None
+            raise ParamsError(f"{where}: {quoted(value)}, expected a smaller number") from None
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise ParamsError(f"{where}: {told(value)}, expected {expected.__name__}")
+        raise ParamsError(f"{where}: {quoted(value)}, expected {expected.__name__}")
     if expected is float and not math.isfinite(value):
         raise ParamsError(f"{where}: {value}, expected a finite number")
     return value
@@ -86,7 +86,7 @@ def from_mapping(cls: type[T], value: Any, where: str) -> T:
         ParamsError: names the key, its value and what was expected.
     """
     if not isinstance(value, dict):
-        raise ParamsError(f"{where}: {told(value)}, expected a section with keys")
+        raise ParamsError(f"{where}: {quoted(value)}, expected a section with keys")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     for key in value:
@@ -167,5 +167,5 @@ def chosen_method(path: str | Path) -> str:
     """
     method = read_params(path).get("method")
     if not isinstance(method, str) or not _METHOD.fullmatch(method):
-        raise ParamsError(f"{path}: method: {told(method)}, expected the name of a method")
+        raise ParamsError(f"{path}: method: {quoted(method)}, expected the name of a method")
     return method

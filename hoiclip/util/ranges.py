@@ -17,7 +17,7 @@ _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 
 
-def told(value: Any) -> str:
+def quoted(value: Any) -> str:
     """`repr` for a message: short, also of what is endless or an integer without end."""
     try:
         return _REPR.repr(value)
@@ -127,15 +127,15 @@ def _check(value: Any, hint: Any, name: str) -> None:
         kind, limits = inner
         if kind is str:
             if value not in limits:
-                raise ValueError(f"{name}: {told(value)}, expected {limits}")
+                raise ValueError(f"{name}: {quoted(value)}, expected {limits}")
             return
         whole = kind is int
         if isinstance(value, bool) or not isinstance(
             value, numbers.Integral if whole else numbers.Real
         ):
-            raise ValueError(f"{name}: {told(value)}, expected {kind.__name__}")
+            raise ValueError(f"{name}: {quoted(value)}, expected {kind.__name__}")
         if value not in limits:
-            raise ValueError(f"{name}: {told(value)}, expected {limits}")
+            raise ValueError(f"{name}: {quoted(value)}, expected {limits}")
     elif origin in (Union, types.UnionType):
         if value is not None:
             _check(value, next(part for part in inner if part is not type(None)), name)
@@ -152,9 +152,9 @@ def number(annotated: Any) -> Callable[[str], float]:
         try:
             value: float = kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{told(text)}, expected {kind.__name__}") from None
+            raise argparse.ArgumentTypeError(f"{quoted(text)}, expected {kind.__name__}") from None
         if value not in limits:
-            raise argparse.ArgumentTypeError(f"{told(text)}, expected {limits}")
+            raise argparse.ArgumentTypeError(f"{quoted(text)}, expected {limits}")
         return value
 
     return parse

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hoiclip.errors import ParamsError
-from hoiclip.util.ranges import told
+from hoiclip.util.ranges import quoted
 
 RENAMED = {
     "model.interaction": "hoiclip.interaction",
@@ -30,7 +30,7 @@ def unknown_key(key: Any, where: str, known: Iterable[str]) -> ParamsError:
         where: dotted path of the section, perhaps after the name of its file.
         known: the keys that the section has.
     """
-    name = key[:60] if isinstance(key, str) else told(key)
+    name = key[:60] if isinstance(key, str) else quoted(key)
     if now := RENAMED.get(f"{where.split()[-1]}.{name}"):
         return ParamsError(f"{where}.{name}: is called {now} now")
     return ParamsError(f"{where}.{name}: unknown key; known are {', '.join(known)}")

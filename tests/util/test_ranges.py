@@ -32,7 +32,7 @@ from hoiclip.report.published import ReportConfig
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.splits.splits import SplitsConfig
 from hoiclip.util.config import from_mapping, read_params
-from hoiclip.util.ranges import Config, Device, Range, Threads, Weight, number, told
+from hoiclip.util.ranges import Config, Device, Range, Threads, Weight, number, quoted
 from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig
 
 ROOT = Path(__file__).parents[2]
@@ -201,9 +201,9 @@ def test_a_number_is_taken_in_its_range_alone(name, path, hint, none):
             assert len(text) < 500
             if not fits:
                 assert text.startswith(f"{name}{where}"), text
-                assert any(told(form) in text for form in forms(value)), text
+                assert any(quoted(form) in text for form in forms(value)), text
         else:
-            assert fits, f"{name}{where}: {told(value)} was taken"
+            assert fits, f"{name}{where}: {quoted(value)} was taken"
             assert value is None or value in limits
 
 
