@@ -103,15 +103,26 @@ pretrain-toy: $(STAMP) ## train the toy CLIP and the toy detector anew, into wei
 	python -m hoiclip.pretraining.clip --out $(TOY)/clip.safetensors
 	python -m hoiclip.pretraining.detector --out $(TOY)/detector.safetensors
 
+# Results that are known are not computed again; ARGS="--jobs 1", ARGS="--only row=base", ARGS=--dry.
+SWEEP := python -m pipelines.run_sweep
+
 .PHONY: ablation
-ablation: $(STAMP) ## the rows of the paper's ablation
-	hoiclip ablation
+ablation: $(STAMP) ## the rows of the paper's ablation over seeds, results/ablation.json
+	$(SWEEP) ablation $(ARGS)
 
 .PHONY: seeds
-seeds: $(STAMP) ## the pipeline's result over training seeds
-	hoiclip seeds
+seeds: $(STAMP) ## the pipeline's result over training seeds, results/seeds.json
+	$(SWEEP) seeds $(ARGS)
 
+.PHONY: honesty
+honesty: $(STAMP) ## what the toy world gives without CLIP, to CLIP alone, and with more time
+	$(SWEEP) honesty $(ARGS)
+
+.PHONY: distillation
+distillation: $(STAMP) ## label-free distillation beside its teacher, results/distillation.json
+	$(SWEEP) distillation $(ARGS)
+
+# One at a time: of stages side by side the CPU time would not be their own.
 .PHONY: methods
 methods: $(STAMP) ## train each method anew: what it reaches and its CPU time, results/methods.json
-	dvc repro splits text_embeddings
-	python -m pipelines.compare_methods
+	$(SWEEP) methods --jobs 1 $(ARGS)

@@ -1,12 +1,10 @@
-"""The rows of the paper's ablation (table 5), each with what it switches over params.yaml."""
+"""The rows of the paper's ablation (table 5); what each switches stands in sweeps/ablation.yaml."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-
-_ATTENTION, _VERB = "hoiclip.interaction.clip_attention", "hoiclip.verb.representation"
 
 
 @dataclass(frozen=True)
@@ -17,39 +15,21 @@ class AblationRow:
         label: as the report prints it.
         what: in words.
         published: row of `report.published.ROWS` with the paper's figures.
-        overrides: dotted keys of params.yaml and their values; None for a row without a training
-            of its own.
     """
 
     label: str
     what: str
     published: str
-    overrides: Mapping[str, str] | None = None
 
 
 ABLATION_ROWS: Mapping[str, AblationRow] = MappingProxyType(
     {
-        "base": AblationRow(
-            "Base", "no CLIP features", "hico-base", {_ATTENTION: "none", _VERB: "none"}
-        ),
-        "clip": AblationRow(
-            "+ CLIP",
-            "second cross-attention, weights of its own",
-            "hico-clip",
-            {_ATTENTION: "separate", _VERB: "none"},
-        ),
+        "base": AblationRow("Base", "no CLIP features", "hico-base"),
+        "clip": AblationRow("+ CLIP", "second cross-attention, weights of its own", "hico-clip"),
         "integration": AblationRow(
-            "+ integration",
-            "both cross-attentions share weights",
-            "hico-integration",
-            {_ATTENTION: "shared", _VERB: "none"},
+            "+ integration", "both cross-attentions share weights", "hico-integration"
         ),
-        "verb": AblationRow(
-            "+ verb",
-            "verb classifier from CLIP's arithmetic",
-            "hico-verb",
-            {_ATTENTION: "shared", _VERB: "arithmetic"},
-        ),
+        "verb": AblationRow("+ verb", "verb classifier from CLIP's arithmetic", "hico-verb"),
         # The training of `verb`, predicted with the enhancement.
         "free": AblationRow("+ free", "training-free enhancement", "hico"),
     }

@@ -9,6 +9,10 @@ class PipelineError(Exception):
     """A run, profile or override cannot go on; the first line of its text says why."""
 
 
+class TransientError(PipelineError):
+    """A stage failed for a reason that may be gone at the next try; it said so by its exit code."""
+
+
 def fail(error: PipelineError | OSError) -> int:
     """Prints the error on one line; exit code 2 for bad input, 1 where the machine refuses."""
     if isinstance(error, PipelineError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import networkx as nx
@@ -36,9 +37,9 @@ def stage_graph(root: str | Path) -> nx.DiGraph:
         with Repo(str(root)) as repo:
             index = repo.index.graph
             files = {stage: os.path.relpath(stage.path, repo.root_dir) for stage in index}
+            names = {stage: stage_name(stage, repo.root_dir) for stage in index}
     except DvcException as error:
         raise PipelineError(f"{root}: no DVC graph to read: {error}") from error
-    names = {stage: _name(stage, file) for stage, file in files.items()}
     graph = nx.DiGraph()
     # DVC's edges point from a stage to the ones it depends on.
     for stage in index:
@@ -52,27 +53,34 @@ def stage_graph(root: str | Path) -> nx.DiGraph:
     return graph
 
 
-def _name(stage: Stage, file: str) -> str:
-    """The stage as `dvc repro` takes it in the project's folder, in which `file` is given."""
+def stage_name(stage: Stage, root: str) -> str:
+    """The stage as `dvc repro` takes it in the project's folder `root`."""
+    file = os.path.relpath(stage.path, root)
     if not isinstance(stage, PipelineStage):
         return file
     return stage.name if file == _ROOT_FILE else f"{file}:{stage.name}"
 
 
-def needed_for(graph: nx.DiGraph, target: str | None, method: str | None = None) -> nx.DiGraph:
+def needed_for(
+    graph: nx.DiGraph, target: str | Sequence[str] | None, method: str | None = None
+) -> nx.DiGraph:
     """Cuts a stage graph down to a target and everything upstream of it.
 
     Args:
         graph: as from `stage_graph`.
-        target: a stage, the name of a matrix (then all its stages), a dvc.yaml (likewise), or None
-            for what `dvc repro` without a name runs: the stages of the root's dvc.yaml. A name
-            that the root's dvc.yaml does not have is looked for in the method's, then in all.
+        target: one or several, each a stage, the name of a matrix (then all its stages) or a
+            dvc.yaml (likewise); none for what `dvc repro` without a name runs: the stages of the
+            root's dvc.yaml. A name that the root's dvc.yaml does not have is looked for in the
+            method's, then in all.
         method: the chosen one.
 
     Raises:
         PipelineError: there is no such stage, or there are several.
     """
-    wanted = _wanted(graph, target, method)
+    targets: Sequence[str | None] = (
+        [target or None] if isinstance(target, str) else target or [None]
+    )
+    wanted = set().union(*(_wanted(graph, each, method) for each in targets))
     upstream = set().union(*(nx.ancestors(graph, node) for node in wanted))
     return graph.subgraph(wanted | upstream)
 

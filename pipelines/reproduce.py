@@ -12,21 +12,23 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 from uuid import uuid4
 
-import networkx as nx
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture
 from prefect.runtime import deployment, flow_run
+from pydantic import Field
 
 from pipelines.errors import PipelineError, fail
 from pipelines.graph import needed_for, stage_graph
+from pipelines.keys import result_key
 from pipelines.methods import chosen_method
 from pipelines.output import outlive_reader
-from pipelines.overrides import apply_overrides
 from pipelines.processes import ProcessGroups
+from pipelines.request import Name, Overrides, Request, apply_request, check_request
+from pipelines.results import published_name, write_result
+from pipelines.stages import StageTimes, own_stages, run_graph
 from pipelines.workspace import (
     check_publishing,
     cloned,
@@ -46,8 +48,14 @@ _LAST_WORDS_SECONDS = 60
 
 @flow(name="reproduce", persist_result=False)
 def reproduce(
-    overrides: list[str] | None = None,
-    target: str | None = None,
+    overrides: Overrides | None = None,
+    profile: Name | None = None,
+    method: Name | None = None,
+    seed: Annotated[int, Field(ge=0)] | None = None,
+    target: str | list[str] | None = None,
+    plan: Name | None = None,
+    row: Name | None = None,
+    key: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None,
     retries: int = 1,
     parallel: int = 1,
     publish: bool = False,
@@ -59,14 +67,22 @@ def reproduce(
         overrides: changes to params.yaml, as `train.epochs=4`; only in a workspace of the run's
             own (`pipelines.workspace`), never in a checkout that someone works in. Where files
             come from (`dataset.raw`, `weights.raw`, addresses) is not theirs to change.
-        target: a stage, of the chosen method if several have one of its name; by default all of the
-            root's dvc.yaml and what they need, which is what `dvc repro` runs.
-        retries: how often a failed stage is tried again.
+        profile: a committed profile, applied before the overrides.
+        method: the method whose stages run.
+        seed: of the training.
+        target: one or several stages, of the chosen method if several have one of its name; by
+            default all of the root's dvc.yaml and what they need, which is what `dvc repro` runs.
+        plan: a plan of `sweeps/`, whose row is to run.
+        row: its labels, joined by `-`.
+        key: what the result is to be known by; set by the flow `sweep`. The run ends at once where
+            this commit would give another result.
+        retries: how often a stage is tried again that failed for a reason that may pass.
         parallel: how many stages may run at the same time.
-        publish: save the outcome as the DVC experiment `run-<flow run>` and push its reference to
-            `origin`, where `dvc exp show` lists it. Of a target, what it ran is saved.
+        publish: save the outcome as the DVC experiment `run-<flow run>`, or the name of the result
+            with its key, and push its reference to `origin`, where `dvc exp show` lists it. Of a
+            target, what it ran is saved.
         stage_timeout_minutes: how long a try of a stage may take; then its processes are ended, and
-            the try has failed. None: for ever.
+            the stage has failed. None: for ever.
 
     Raises:
         PipelineError: an override, the target or the project is wrong, or a stage failed.
@@ -77,24 +93,48 @@ def reproduce(
         outlive_reader()
     _check_numbers(retries, parallel, stage_timeout_minutes)
     root = Path.cwd()
-    if overrides or publish:
-        if not is_workspace(root):
-            raise PipelineError(
-                f"{root} is not a workspace of the run's own, so it is not changed. "
-                "Use `python -m pipelines.reproduce` or the deployment, which make one"
-            )
-        for line in apply_overrides(root, overrides or []):
-            get_run_logger().info("params.yaml: %s", line)
-    # After the overrides, by which another method may have been chosen.
-    graph = needed_for(stage_graph(root), target, chosen_method(root))
+    request = Request(profile, tuple(overrides or ()), plan, row, method, seed)
+    if (request != Request() or publish) and not is_workspace(root):
+        raise PipelineError(
+            f"{root} is not a workspace of the run's own, so it is not changed. "
+            "Use `python -m pipelines.reproduce` or the deployment, which make one"
+        )
+    experiment, lines = apply_request(root, request)
+    for line in lines:
+        get_run_logger().info("params.yaml: %s", line)
+    # After the request, by which another method may have been chosen.
+    chosen = chosen_method(root)
+    graph = needed_for(stage_graph(root), target or experiment.switches.target, chosen)
+    if key is not None and key != result_key(root, graph, experiment.switches):
+        raise PipelineError(
+            f"{experiment.name}: the origin has moved on since this was planned, so that its key "
+            "is another. Start the sweep again"
+        )
     if publish:
         check_publishing(root)
     groups = ProcessGroups(parallel)
+    name = f"run-{str(flow_run.id or uuid4())[:8]}"
     try:
-        _run_graph(groups, root, graph, retries, stage_timeout_minutes)
+        fresh = own_stages(graph, chosen) if experiment.switches.fresh else ()
+        times = StageTimes(exact=parallel == 1)
+        run_graph(groups, root, graph, times, retries, stage_timeout_minutes, fresh)
+        if experiment.switches.then:
+            groups.run(
+                experiment.switches.then,
+                cwd=root,
+                env=environment(root),
+                on_line=get_run_logger().info,
+                limit_minutes=stage_timeout_minutes,
+            )
+        if key is not None:
+            write_result(
+                root, experiment, key, method=chosen, overrides=request.overrides,
+                times=times.of(own_stages(graph, chosen)),
+            )  # fmt: skip
+            name = published_name(experiment, key)
         # First, because it needs no server.
         if publish:
-            _publish(groups, root, list(graph))
+            _publish(groups, root, list(graph), name)
         _describe(groups, root)
     # A cancelled run ends by a signal, which Prefect raises here as a BaseException.
     except BaseException:
@@ -124,53 +164,6 @@ def _check_numbers(retries: int, parallel: int, stage_timeout_minutes: float | N
             raise PipelineError(f"{name}: {value}, expected {least}")
 
 
-def _run_graph(
-    groups: ProcessGroups,
-    root: Path,
-    graph: nx.DiGraph,
-    retries: int,
-    stage_timeout_minutes: float | None,
-) -> None:
-    env = environment(root)
-
-    # DVC caches results; Prefect's own cache would only hide that a stage is stale.
-    @task(
-        retries=retries,
-        retry_condition_fn=lambda *_: not groups.stopped,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        task_run_name="{stage}",
-    )
-    def run_stage(stage: str, tracked_file: bool) -> None:
-        # A tracked file has no command: in a fresh clone it only has to come from the cache.
-        command = (
-            dvc("--wait-for-lock", "checkout", stage)
-            if tracked_file
-            else dvc("--wait-for-lock", "repro", "--single-item", stage)
-        )
-        groups.run(
-            command,
-            cwd=root,
-            env=env,
-            on_line=get_run_logger().info,
-            limit_minutes=stage_timeout_minutes,
-        )
-
-    futures: dict[str, PrefectFuture[None]] = {}
-    for stage in nx.lexicographical_topological_sort(graph):
-        futures[stage] = run_stage.with_options(name=stage).submit(
-            stage,
-            graph.nodes[stage]["tracked_file"],
-            return_state=False,
-            wait_for=[futures[upstream] for upstream in graph.predecessors(stage)],
-        )
-    for future in futures.values():
-        future.wait()
-    failed = {stage: future.state for stage, future in futures.items() if future.state.is_failed()}
-    for stage, state in failed.items():
-        raise PipelineError(f"stage '{stage}' failed: {state.message}")
-
-
 def _read(groups: ProcessGroups, root: Path, command: Sequence[str]) -> str:
     lines: list[str] = []
     groups.run(command, cwd=root, env=environment(root), on_line=lines.append)
@@ -189,9 +182,8 @@ def _describe(groups: ProcessGroups, root: Path) -> None:
     )
 
 
-def _publish(groups: ProcessGroups, root: Path, stages: Sequence[str]) -> None:
+def _publish(groups: ProcessGroups, root: Path, stages: Sequence[str], name: str) -> None:
     """Saves and pushes an experiment of `stages`."""
-    name = f"run-{str(flow_run.id or uuid4())[:8]}"
     ensure_identity(root)
     log = get_run_logger().info
     for command in (
@@ -209,8 +201,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the flow in a clone of the current folder; returns the exit code, 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.reproduce", description=__doc__)
     parser.add_argument("target", nargs="?", help="a stage; by default all")
+    parser.add_argument("--profile", metavar="NAME", help="of params/, applied first")
+    parser.add_argument("--method", metavar="NAME", help="whose stages run")
+    parser.add_argument("--seed", type=int, help="of the training")
     parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--retries", type=int, default=1, help="per stage (default 1)")
+    parser.add_argument(
+        "--retries", type=int, default=1, help="per stage, of failures that may pass (default 1)"
+    )
     parser.add_argument("--parallel", type=int, default=1, help="stages at a time (default 1)")
     parser.add_argument(
         "--stage-timeout-minutes", type=float, metavar="MINUTES",
@@ -226,10 +223,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_numbers(options.retries, options.parallel, options.stage_timeout_minutes)
         if has_uncommitted_changes(source):
             print("note: uncommitted changes are not part of the run", file=sys.stderr)
+        request = Request(options.profile, options.override, None, None, options.method,
+                          options.seed)  # fmt: skip
+        # Before anything is cloned or a server starts: a typing error ends here, in a second.
+        for line in check_request(source, request):
+            print(f"params.yaml: {line}")
         with cloned(source, options.workspace) as workspace:
-            # Before a Prefect server starts: a typing error ends here, in a second.
-            for line in apply_overrides(workspace, options.override):
-                print(f"params.yaml: {line}")
             needed_for(stage_graph(workspace), options.target, chosen_method(workspace))
             if options.publish:
                 check_publishing(workspace)
@@ -237,6 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 reproduce(
                     overrides=options.override,
+                    profile=options.profile,
+                    method=options.method,
+                    seed=options.seed,
                     target=options.target,
                     retries=options.retries,
                     parallel=options.parallel,

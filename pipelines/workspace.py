@@ -35,6 +35,15 @@ def _output(command: Sequence[str], cwd: str | Path) -> str:
     return done.stdout.strip()
 
 
+def git_output(root: str | Path, *arguments: str) -> str:
+    """What a git command in a repository prints, without the last line break.
+
+    Raises:
+        PipelineError: it fails.
+    """
+    return _output(["git", *arguments], root)
+
+
 def dvc(*arguments: str) -> list[str]:
     """The command that runs DVC by this interpreter."""
     return [sys.executable, "-m", "dvc", *arguments]
@@ -102,12 +111,21 @@ def cloned(source: str | Path, keep: str | Path | None = None) -> Iterator[Path]
     Raises:
         PipelineError: `source` is no git and DVC project, or `keep` is a folder with files.
     """
-    cache = _output(dvc("cache", "dir"), source)
+    cache = cache_folder(source)
     with TemporaryDirectory(prefix="reproduce-", ignore_cleanup_errors=True) as temporary:
         folder = Path(keep or Path(temporary, "workspace")).resolve()
         _output(["git", "clone", "--quiet", str(Path(source).resolve()), str(folder)], source)
-        make_workspace(folder, Path(source, cache).resolve())
+        make_workspace(folder, cache)
         yield folder
+
+
+def cache_folder(root: str | Path) -> Path:
+    """The folder of a project's DVC cache.
+
+    Raises:
+        PipelineError: `root` is no DVC project.
+    """
+    return Path(root, _output(dvc("cache", "dir"), root)).resolve()
 
 
 def ensure_identity(root: str | Path) -> None:

@@ -1,71 +1,48 @@
-"""`hoiclip seeds`, `ablation`, `honesty`, `distillation`: comparisons of several trainings."""
+"""`hoiclip measure` and `hoiclip gather`: what the plans in `sweeps/` ask of the package."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from hoiclip.util.ranges import Threads, number
 from hoiclip.util.stage_main import named_path
 
-EXPERIMENTS = {
-    "seeds": "the default over three seeds",
-    "ablation": "the rows of the paper's ablation over three seeds",
-    "honesty": "what the toy world gives without CLIP, to CLIP alone, and with more time",
-}
+MEASUREMENTS = ("crops", "teacher")
+GATHERED = ("ablation", "seeds", "honesty", "methods", "distillation")
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
     """Adds the verbs to the parser."""
-    for name, text in EXPERIMENTS.items():
-        verb = verbs.add_parser(name, help=text, description=f"Runs {text}; resumable.")
-        verb.add_argument("--params", type=named_path, default=Path("params.yaml"))
-        verb.add_argument("--results", type=named_path, default=Path("results"))
-        verb.add_argument("--jobs", type=number(Threads), default=2, help="trainings side by side")
-        verb.set_defaults(run=run)
-    text = "label-free distillation of the toy world beside its teacher and CLIP on crops"
-    verb = verbs.add_parser("distillation", help=text, description=f"Runs {text}; resumable.")
+    text = "what CLIP on crops, or the teacher of distillation, reaches without training"
+    verb = verbs.add_parser("measure", help=text, description=f"Measures {text}.")
+    verb.add_argument("what", choices=MEASUREMENTS)
     verb.add_argument("--params", type=named_path, default=Path("params.yaml"))
+    verb.add_argument("--out", type=named_path, required=True, help="JSON")
+    verb.set_defaults(run=measure)
+    text = "results of a plan's experiments into the file that the report reads"
+    verb = verbs.add_parser("gather", help=text, description=f"Gathers {text}.")
+    verb.add_argument("plan", choices=GATHERED)
+    verb.add_argument("files", nargs="+", type=named_path, help="of results/runs/")
     verb.add_argument("--results", type=named_path, default=Path("results"))
-    verb.add_argument("--students", nargs="*", help="those to train; all")
-    verb.set_defaults(run=run_distillation)
+    verb.set_defaults(run=gather)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Runs what has no result yet and gathers the results into one file."""
-    from hoiclip.experiments.collect import (
-        gather_ablation,
-        gather_honesty,
-        gather_seeds,
-        plan_of,
-        run_plan,
-    )
-    from hoiclip.experiments.crops_alone import score_crops_alone
-    from hoiclip.experiments.run import PATHS
-    from hoiclip.model.config import SetPredictionConfig
-    from hoiclip.util.config import load
-    from hoiclip.util.files import check_output_folder
+def measure(arguments: argparse.Namespace) -> None:
+    """Measures, in the project's folder, and writes the figures."""
+    from hoiclip.experiments.measure import measure_crops, measure_teacher
+    from hoiclip.util.files import write_json
 
-    check_output_folder(arguments.results)
-    experiments = plan_of(arguments.verb, arguments.params)
-    runs, out = arguments.results / "runs", arguments.results / f"{arguments.verb}.json"
-    run_plan(experiments, runs, arguments.params, arguments.jobs)
-    if arguments.verb == "ablation":
-        gather_ablation(experiments, runs, out)
-    elif arguments.verb == "seeds":
-        gather_seeds(experiments, runs, out)
-    else:
-        model = load(SetPredictionConfig, "model", arguments.params)
-        gather_honesty(experiments, score_crops_alone(PATHS, model, Path("data")), runs, out)
-    print(out)
+    run = measure_crops if arguments.what == "crops" else measure_teacher
+    write_json(arguments.out, run(arguments.params))
+    print(arguments.out)
 
 
-def run_distillation(arguments: argparse.Namespace) -> None:
-    """Runs what has no result yet and gathers the rows into one file."""
-    from hoiclip.experiments import distillation
-    from hoiclip.util.files import check_output_folder
+def gather(arguments: argparse.Namespace) -> None:
+    """Gathers the files into `results/<plan>.json`."""
+    from hoiclip.experiments.collect import GATHERERS, read_results
+    from hoiclip.util.files import check_output_folder, write_json
 
     check_output_folder(arguments.results)
-    runs, out = arguments.results / "runs", arguments.results / "distillation.json"
-    distillation.run_distillation(arguments.params, runs, out, arguments.students)
+    out = arguments.results / f"{arguments.plan}.json"
+    write_json(out, GATHERERS[arguments.plan](read_results(arguments.files)))
     print(out)

@@ -1,1 +1,1 @@
-"""Comparisons beyond one run: ablation, seeds, and how hard the toy world is."""
+"""What the plans in `sweeps/` ask of the package: measurements without training, and gathering."""

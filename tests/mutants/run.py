@@ -18,7 +18,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("hoiclip", "stages", "pipelines", "methods", "tests", "docs", "weights", "params")
+COPIED = (
+    "hoiclip", "stages", "pipelines", "methods", "tests", "docs", "weights", "params", "sweeps",
+    "deploy",
+)  # fmt: skip
 FILES = ("params.yaml", "dvc.yaml", "pyproject.toml")
 
 

@@ -1,6 +1,7 @@
 """Two small made-up DVC projects.
 
-`project`: numbers -> double (a matrix) -> score, plus a tracked file. `two_methods`: numbers, then
+`project`: numbers -> double (a matrix) -> score, plus a tracked file; `planned`: the same with
+a plan of a sweep. `two_methods`: numbers, then
 train -> predict of the chosen method, then score.
 """
 
@@ -36,6 +37,7 @@ elif sys.argv[1] == "double":
     print("double runs as", os.getpid(), flush=True)
     time.sleep(params["double"]["sleep"])
     value = len(open("numbers.txt").read().split()) * params["double"]["factor"]
+    value += params.get("train", {}).get("seed", 0)
     pathlib.Path(f"double{sys.argv[2]}.txt").write_text(str(value + int(sys.argv[2])))
 else:
     values = [float(open(f"double{i}.txt").read()) for i in range(2)]
@@ -164,6 +166,42 @@ def two_methods(tmp_path: Path) -> Path:
     sh(root, "git", "add", "--all")
     sh(root, "git", "commit", "--quiet", "--message", "Start")
     return root
+
+
+PLAN = """\
+about: Factors over seeds
+seeds: [0, 1]
+shared:
+  target: score
+  set: {double.sleep: 0}
+  keep: {metrics: metrics.json}
+axes:
+  factor:
+    one: {title: One, set: {double.factor: 1.0}}
+    two: {title: Two, scale: {double.factor: 1}}
+  count:
+    few: {}
+    many: {scale: {numbers.count: 2}}
+cases:
+  - {count: [few]}
+  - {factor: [two], count: [many]}
+"""
+
+
+@pytest.fixture
+def planned(project: Path) -> Path:
+    """The project with a training seed and the plan `tiny`; committed."""
+    params = project / "params.yaml"
+    params.write_text(params.read_text() + "train:\n  seed: 0\n")
+    (project / "sweeps").mkdir()
+    (project / "sweeps" / "tiny.yaml").write_text(PLAN)
+    dvc = project / "dvc.yaml"
+    dvc.write_text(dvc.read_text().replace("params: [double]", "params: [double, train.seed]"))
+    deps = "deps: [numbers.txt, stages/stage.py]"
+    dvc.write_text(dvc.read_text().replace("deps: [numbers.txt]", deps))
+    sh(project, "git", "add", "--all")
+    sh(project, "git", "commit", "--quiet", "--message", "Plan")
+    return project
 
 
 @pytest.fixture
