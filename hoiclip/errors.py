@@ -67,3 +67,10 @@ class InputError(HoiclipError):
 
     def __reduce__(self) -> tuple[Callable[[], InputError], tuple[()]]:
         return self._rebuild, ()
+
+
+class NetworkError(InputError):
+    """The network or a server failed in a way that may be gone at the next try."""
+
+    exit_code = 75
+    """Of a stage that it ends (EX_TEMPFAIL of sysexits.h), so that who runs it may try again."""

@@ -6,6 +6,7 @@ import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.datasets import prepare
 from hoiclip.datasets.config import DatasetConfig
 from hoiclip.datasets.summary import summary_lines
+from hoiclip.fetch.stage_exit import exits_by_network
 from hoiclip.util.config import load
 from hoiclip.util.stage_main import run_stage
 
@@ -23,4 +24,4 @@ def main(params: Path) -> dict:
 
 
 if __name__ == "__main__":
-    run_stage("dataset", main, plan)
+    run_stage("dataset", exits_by_network(main), plan)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
+from hoiclip.fetch.stage_exit import exits_by_network
 from hoiclip.fetch.weights import WeightsConfig
 from hoiclip.util.config import load
 from hoiclip.util.stage_main import run_stage
@@ -25,4 +26,4 @@ def main(params: Path) -> dict:
 
 
 if __name__ == "__main__":
-    run_stage("weights", main, plan)
+    run_stage("weights", exits_by_network(main), plan)

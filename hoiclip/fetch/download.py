@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from hoiclip.errors import InputError
+from hoiclip.errors import InputError, NetworkError
 from hoiclip.fetch.addresses import check_address, is_http, open_address, told_address, told_text
 from hoiclip.fetch.archives import unpack
 from hoiclip.progress import say
@@ -30,6 +30,8 @@ _SHA256_DIGITS = 64
 _LEAST_DIGITS = 8
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 60
+# Of clients' errors those that the same request need not meet again.
+_MAY_PASS = {http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS}
 # Of the disk, where those of a connection are the server's or the network's.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EISDIR}
 
@@ -205,6 +207,7 @@ def download(
         InputError: not an http address, no answer, a redirect to one that is none or from https to
             http, a transfer cut short (the next call goes on), or another hash than `sha256`
             (nothing is kept).
+        NetworkError: no answer in time, a server's own fault, or a transfer cut short.
     """
     path = Path(path)
     if not is_http(url):
@@ -242,14 +245,20 @@ def _errors_of(url: str) -> Iterator[None]:
         yield
     except urllib.error.HTTPError as error:
         told = f"the server says {error.code} {told_text(error.reason)}"
+        if error.code in _MAY_PASS or error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise NetworkError(told_address(url), told, fix="Run again to go on") from None
         raise InputError(told_address(url), told) from None
     except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             problem = f"cannot be kept on this disk ({error.strerror})"
             fix = "Mend that and run again to go on"
             raise InputError(told_address(url), problem, fix=fix) from None
-        told = f"cannot be read ({told_text(str(getattr(error, 'reason', error)))})"
-        raise InputError(told_address(url), told, fix="Run again to go on") from None
+        reason = getattr(error, "reason", error)
+        told = f"cannot be read ({told_text(str(reason))})"
+        # A reason in words is a rule's, such as that of redirects; the network's is an exception.
+        passes = isinstance(reason, OSError | http.client.HTTPException)
+        kind = NetworkError if passes else InputError
+        raise kind(told_address(url), told, fix="Run again to go on") from None
 
 
 def _transfer(url: str, part: Path, state_file: Path, progress: bool) -> None:
@@ -283,7 +292,7 @@ def _transfer(url: str, part: Path, state_file: Path, progress: bool) -> None:
             end = file.tell()
     if total is not None and end != total:
         told = f"ended after {end} of {total} bytes"
-        raise InputError(told_address(url), told, fix="Run again to go on")
+        raise NetworkError(told_address(url), told, fix="Run again to go on")
 
 
 def _validator(state_file: Path) -> str | None:

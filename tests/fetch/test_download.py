@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from hoiclip.errors import InputError
+from hoiclip.errors import InputError, NetworkError
 from hoiclip.fetch.download import RECORD, Source, State, download, fetch, plan
 
 DATA = bytes(range(256)) * 5000
@@ -255,3 +255,34 @@ def test_two_at_once_fetch_a_file_once(tmp_path, server):
         thread.join(60)
     assert len(server.requests) == 1
     assert (tmp_path / "a.bin").read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("code", "passes"),
+    [(404, False), (401, False), (408, True), (429, True), (500, True), (503, True)],
+)
+def test_what_may_pass_is_an_error_of_its_own(tmp_path, server, monkeypatch, code, passes):
+    monkeypatch.setattr(Handler, "do_GET", lambda self: self.send_error(code))
+    with pytest.raises(InputError, match=f"the server says {code}") as error:
+        download(server.url, tmp_path / "a.bin")
+    assert isinstance(error.value, NetworkError) == passes
+
+
+def test_a_transfer_cut_short_and_no_answer_may_pass(tmp_path, server):
+    server.cut_after = 1000
+    with pytest.raises(NetworkError):
+        download(server.url, tmp_path / "a.bin")
+    with pytest.raises(NetworkError, match="cannot be read"):
+        download("http://127.0.0.1:9/file", tmp_path / "b.bin")
+
+
+def test_a_redirect_that_is_not_allowed_does_not_pass(tmp_path, server, monkeypatch):
+    def redirect(self):
+        self.send_response(302)
+        self.send_header("Location", "file:///etc/hostname")
+        self.end_headers()
+
+    monkeypatch.setattr(Handler, "do_GET", redirect)
+    with pytest.raises(InputError) as error:
+        download(server.url, tmp_path / "a.bin")
+    assert not isinstance(error.value, NetworkError)

@@ -222,6 +222,7 @@ def test_a_run_succeeds_and_a_cancelled_one_ends_its_stage(deployed: Deployed) -
     (live,) = _ask("/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
     _prefect(project, "flow-run", "cancel", live["id"])
     _until(lambda: not Path("/proc", stage).exists(), 20, log)
+    assert deployed.ended(live["id"]) == "CANCELLED"
 
 
 def _gone(stage: str) -> bool:

@@ -150,7 +150,7 @@ def test_a_target_of_a_project_never_run_is_published(project: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_stage_that_hangs_is_tried_again_and_named(project: Path) -> None:
+def test_a_stage_that_hangs_is_ended_and_named(project: Path) -> None:
     done = _reproduce(
         project, "--override", "double.sleep=300", "--stage-timeout-minutes", "0.1", "double"
     )
@@ -159,8 +159,31 @@ def test_a_stage_that_hangs_is_tried_again_and_named(project: Path) -> None:
     assert "error: stage 'double@0' failed" in done.stderr
     assert "is not done after 0.1 minutes, its limit, and was ended" in done.stderr
     started = re.findall(r"double runs as (\d+)", said)
-    assert len(set(started)) == 4  # two stages, one retry each
+    assert len(set(started)) == 2  # two stages; nothing says that another try may help
     assert not any(Path("/proc", process).exists() for process in started)
+
+
+@pytest.mark.slow
+def test_only_what_may_pass_is_tried_again(project: Path) -> None:
+    stage = project / "stages" / "stage.py"
+    fails = (
+        "import os, sys\n"
+        'tried = os.environ["TRIED"]\n'
+        'open(tried, "a").write(sys.argv[1])\n'
+        'if sys.argv[1] == "numbers" and os.path.getsize(tried) < 10:\n'
+        '    sys.exit(int(os.environ["CODE"]))\n'
+    )
+    stage.write_text(fails + stage.read_text())
+    _git(project, "commit", "--quiet", "--all", "--message", "Fails at first")
+    tried = project.parent / "tried"
+    for code, tries in ((1, 1), (75, 2)):
+        tried.unlink(missing_ok=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TRIED", str(tried))
+            patch.setenv("CODE", str(code))
+            done = _reproduce(project, "numbers")
+        assert done.returncode == (0 if tries == 2 else 2), done.stdout + done.stderr
+        assert tried.read_text() == "numbers" * tries
 
 
 @pytest.mark.parametrize(

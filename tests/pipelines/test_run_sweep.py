@@ -69,9 +69,8 @@ def test_a_sweep_compares_and_computes_nothing_twice(sweepable: Path) -> None:
     assert result["labels"] == {"factor": "two", "count": "few"}
     assert result["seed"] == 1
     assert result["seconds"] > 0
-    # Both workers had some.
-    workers = re.findall(r"Worker 'ProcessWorker (\w+)'|worker (n\d)", _log(sweepable))
-    assert workers
+    took = re.findall(r"Worker '(n\d)' submitting flow run", _log(sweepable))
+    assert sorted(took) in (["n0", "n0", "n1", "n1"], ["n0", "n1", "n1", "n1"], ["n0"] * 3 + ["n1"])
     shown = sh(sweepable, sys.executable, "-m", "dvc", "exp", "show", "--csv")
     for name in ("one-few-0", "one-few-1", "two-few-0", "two-few-1"):
         assert re.search(rf"tiny-{name}-[0-9a-f]{{8}}", shown), shown
