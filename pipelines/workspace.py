@@ -53,16 +53,24 @@ def environment(root: str | Path) -> dict[str, str]:
     """Environment in which a stage uses this interpreter and the sources under `root`.
 
     An installed (editable) copy of the project points at another checkout, so `root` goes first.
+    A folder that `HOICLIP_STAGE_PATH` names stands before the interpreter's: its `python` may start
+    a stage in another way, on several nodes say, by the interpreter that `HOICLIP_PYTHON` is.
     """
-    before = {
-        "PATH": Path(sys.executable).parent,
-        "PYTHONPATH": Path(root).resolve(),
+    before: dict[str, list[str | None]] = {
+        "PATH": [os.environ.get("HOICLIP_STAGE_PATH"), str(Path(sys.executable).parent)],
+        "PYTHONPATH": [str(Path(root).resolve())],
     }
     joined = {
-        name: os.pathsep.join([str(first), *filter(None, [os.environ.get(name)])])
+        name: os.pathsep.join(filter(None, [*first, os.environ.get(name)]))
         for name, first in before.items()
     }
-    return {**os.environ, **joined, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+    return {
+        **os.environ,
+        **joined,
+        "HOICLIP_PYTHON": sys.executable,
+        "PYTHONUNBUFFERED": "1",
+        "DVC_NO_ANALYTICS": "1",
+    }
 
 
 def make_workspace(root: str | Path, cache: str | Path) -> None:

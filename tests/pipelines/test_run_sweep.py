@@ -68,7 +68,9 @@ def test_a_sweep_compares_and_computes_nothing_twice(sweepable: Path) -> None:
     assert result["metrics"] == {"default": {"full": 15.0}}
     assert result["labels"] == {"factor": "two", "count": "few"}
     assert result["seed"] == 1
-    assert result["seconds"] > 0
+    # Of stages that another run had done there is no time.
+    runs = (sweepable / "results" / "runs").glob("*.json")
+    assert any((json.loads(file.read_text())["seconds"] or 0) > 0 for file in runs)
     took = re.findall(r"Worker '(n\d)' submitting flow run", _log(sweepable))
     assert sorted(took) in (["n0", "n0", "n1", "n1"], ["n0", "n1", "n1", "n1"], ["n0"] * 3 + ["n1"])
     shown = sh(sweepable, sys.executable, "-m", "dvc", "exp", "show", "--csv")
