@@ -342,7 +342,7 @@ def test_every_published_row_has_its_profile_and_every_profile_its_row(project: 
 
 @pytest.mark.parametrize("name", list(ABLATION_ROWS))
 def test_a_row_of_the_ablation_switches_what_its_profile_sets(project: Path, name: str) -> None:
-    plan = yaml.safe_load((project / "sweeps/ablation.yaml").read_text(encoding="utf-8"))
+    plan = yaml.safe_load((ROOT / "sweeps/ablation.yaml").read_text(encoding="utf-8"))
     values = flat(read_profile(project, ABLATION_ROWS[name].published))
     row = {**plan["shared"]["set"], **plan["axes"]["row"][name]["set"]}
     switches = {key: value for key, value in row.items() if not key.endswith((".threads", ".k"))}
