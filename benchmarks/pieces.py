@@ -24,20 +24,18 @@ highest resident memory above what the process held before.
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks import handmade
+from benchmarks.machine import machine
 from benchmarks.network import Process, build
 from benchmarks.network_inputs import SIZES, Batch, Size, configs
 from hoiclip.methods.hoiclip import interaction_decoder
@@ -185,19 +183,6 @@ def compare(piece: str, size: str, threads: int, repeat: int) -> dict[str, dict[
     for row in rows.values():
         row["x peak"] = row["peak MB"] / rows["plain"]["peak MB"]
     return rows
-
-
-def machine() -> dict[str, Any]:
-    """What the figures are of, and the load before the first of them."""
-    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    processor = re.search(r"model name\s*: (.+)", text)
-    return {
-        "processor": processor[1] if processor else "unknown",
-        "vectors": "AVX-512" if "avx512f" in text else "AVX2" if "avx2" in text else "none known",
-        "cores": os.cpu_count(),
-        "load": [round(load, 1) for load in os.getloadavg()],
-        "torch": torch.__version__,
-    }
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 # Sums depend on the number of threads; set before PyTorch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pyarrow as pa

@@ -124,7 +124,15 @@ def test_evaluation_formats_and_postprocessing_need_no_torch(module):
 def test_packages_import_nothing():
     for path in source_files(*PACKAGES):
         if path.name == "__init__.py":
-            assert not imports(path), path
+            # The environment has to be set before anything loads PyTorch.
+            assert imports(path) == ({"os"} if path == ROOT / "hoiclip/__init__.py" else set()), (
+                path
+            )
+
+
+def test_the_package_is_imported_before_pytorch():
+    """So that what it sets holds: a stage's own module imports PyTorch through it alone."""
+    assert [path for path in source_files("stages") if "torch" in imports(path)] == []
 
 
 def test_no_module_imports_itself_in_a_circle():

@@ -1,5 +1,8 @@
 """What an installed copy of the package consists of, without building one."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +37,19 @@ def test_types_are_told_and_every_file_of_the_package_is_packaged(packaged):
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert packaged == there
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_sleep_unless_the_environment_says_otherwise(before, after):
+    code = (
+        "import os, sys, hoiclip\n"
+        "assert 'torch' not in sys.modules\n"
+        "print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    if before is not None:
+        env["OMP_WAIT_POLICY"] = before
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [after]
