@@ -96,13 +96,13 @@ def test_students_are_held_against_the_best_row_without_one(gathered):
     rows = gathered(
         "distillation",
         full(71.0, labels={"row": "union"}, title="Union", agreement=0.5),
-        teacher(20.0, 20.0, 70.0, 30.0),
+        teacher(20.0, 20.0, 70.0, 30.0, 25.0),
         full(69.0, labels={"row": "global"}, title="Global", agreement=0.4),
     )["rows"]
-    assert [row["name"] for row in rows] == ["0", "1", "2", "3", "Union", "Global"]
-    assert [row.get("beats_teacher") for row in rows] == [None] * 4 + [True, False]
-    assert [row["seconds"] for row in rows] == [3, None, None, None, 7, 7]
-    assert rows[4]["agreement"] == 0.5
+    assert [row["name"] for row in rows] == ["0", "1", "2", "3", "4", "Union", "Global"]
+    assert [row.get("beats_teacher") for row in rows] == [None] * 5 + [True, False]
+    assert [row["seconds"] for row in rows] == [3, None, None, None, None, 7, 7]
+    assert rows[5]["agreement"] == 0.5
     assert "cpu_seconds" not in rows[0]
 
 

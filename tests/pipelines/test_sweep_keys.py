@@ -144,6 +144,7 @@ def test_a_result_is_found_in_files_and_in_the_origin(planned: Path) -> None:
         assert known_results(workspace) == {}
         assert origin_results(workspace, []) == {}
         assert set(origin_results(workspace, [key, other, "c" * 64])) == {key}
+        assert origin_results(workspace, ["a" * 8 + "d" * 56]) == {}
         # Another plan's experiment with the same key is the same result.
         keys = {one.name: "c" * 64, two.name: key}
         assert take_known(workspace, plan_of(plan, one, two), keys) == [one.name]

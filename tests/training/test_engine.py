@@ -61,6 +61,8 @@ def trained(toy, params, model_config, tmp_path_factory):
         start(out / "what.json", processes, at_once)
         rows = pq.read_table(out / "out/history.parquet").to_pylist()
         history = [(row["step"], row["name"], row["value"]) for row in rows]
+        norms = json.loads((out / "out/norms.json").read_text())
+        history += [(step, "gradients", norm) for step, norm in enumerate(norms)]
         return history, load_file(out / "out/model.safetensors")
 
     return train

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
+from unittest.mock import patch
+
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
 
 from hoiclip.methods.gen_vlkt.build import build_gen_vlkt
 from hoiclip.methods.hoiclip.build import build_hoiclip
@@ -15,6 +20,20 @@ BUILDS = {"hoiclip": build_hoiclip, "gen_vlkt": build_gen_vlkt}
 
 
 def main(what: dict) -> None:
+    """Trains, and writes the norm of each step's gradients: AdamW takes the same steps by gradients
+    that are all too large or too small."""
+    norms: list[float] = []
+
+    def clip(*arguments):
+        norms.append(float(clip_grad_norm_(*arguments)))
+
+    with patch.object(nn.utils, "clip_grad_norm_", clip):
+        _train(what)
+    if os.environ.get("RANK", "0") == "0":
+        Path(what["out"], "norms.json").write_text(json.dumps(norms))
+
+
+def _train(what: dict) -> None:
     paths = TrainPaths(**{name: Path(path) for name, path in what["paths"].items() if path})
     training.train(
         BUILDS[what["method"]], Path(what["params"]), paths, Path(what["out"]),
