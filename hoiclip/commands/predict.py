@@ -17,6 +17,7 @@ from hoiclip.util.ranges import (
     Range,
     Threads,
     Weight,
+    Workers,
     number,
 )
 from hoiclip.util.stage_main import fail, named_path
@@ -50,6 +51,12 @@ def add(verbs: argparse._SubParsersAction) -> None:
     )
     verb.add_argument("--batch-size", type=number(BatchSize), default=8)
     verb.add_argument("--threads", type=number(Threads), default=2)
+    verb.add_argument(
+        "--workers",
+        type=number(Workers),
+        default=0,
+        help="processes that read images beside the one that computes; 0 reads in it",
+    )
     verb.add_argument("--device", type=number(Device), default="auto")
     verb.add_argument("--no-pictures", action="store_true")
     verb.add_argument(
@@ -105,6 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         threads=arguments.threads,
         batch_size=arguments.batch_size,
+        workers=arguments.workers,
         top_k=100,
         nms=PAPER_NMS,
     )

@@ -13,7 +13,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hoiclip.data.images import ImageStore
-from hoiclip.data.transforms import TransformsConfig, inference_view, to_tensor
+from hoiclip.data.tensors import Tensors
+from hoiclip.data.transforms import (
+    TransformsConfig,
+    inference_size,
+    inference_view,
+    normalised,
+    to_pixels,
+)
 
 ClipView = Callable[[Image.Image], Tensor]
 """Makes an image CLIP's input, (3, R, R)."""
@@ -23,11 +30,11 @@ sees, which `TransformsConfig.test_scale` has resized."""
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Tensors):
     """B images.
 
     Attributes:
-        images: (B, 3, H, W) float32, normalised, zero-padded right and bottom.
+        images: (B, 3, H, W) uint8, padded right and bottom; `inputs` normalises them.
         padding_mask: (B, H, W) bool, true where padded; None where nothing is.
         clip_pixels: (B, 3, R, R); None where CLIP's features come from a cache or are not needed.
         indices: row of each image in its table.
@@ -41,6 +48,13 @@ class Batch:
     indices: list[int]
     flipped: list[bool]
     sizes: list[tuple[int, int]]
+
+    def inputs(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """What a detector takes: images (B, 3, H, W) float32, normalised and zero where padded, and
+        the padding mask, both on its device."""
+        images, mask = self.images.to(device, non_blocking=True), self.padding_mask
+        mask = None if mask is None else mask.to(device, non_blocking=True)
+        return normalised(images, mask), mask
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,9 @@ class Sample:
 
 class InferenceDataset(Dataset[Sample]):
     """Images as inference sees them.
+
+    Attributes:
+        sizes: (width, height) of each, px, as the detector sees it.
 
     Args:
         images: rows of `schema.IMAGES`.
@@ -74,6 +91,10 @@ class InferenceDataset(Dataset[Sample]):
         clip_source: ClipSource = "resized",
     ) -> None:
         self.file_names = images["file_name"].to_pylist()
+        widths, heights = images["width"].to_pylist(), images["height"].to_pylist()
+        self.sizes = [
+            inference_size(*size, config=transforms) for size in zip(widths, heights, strict=True)
+        ]
         self.store = store
         self.transforms = transforms
         self.clip_view, self.clip_source = clip_view, clip_source
@@ -111,15 +132,17 @@ def inference_sample(
     clip_pixels = None
     if clip_view is not None:
         clip_pixels = clip_view(image if clip_source == "original" else view.image)
-    return Sample(to_tensor(view.image), clip_pixels, index, False, size)
+    return Sample(to_pixels(view.image), clip_pixels, index, False, size)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Zero-pads images right and bottom to the largest height and width of the batch."""
+    """Pads images right and bottom to the largest height and width of the batch."""
     height = max(sample.image.shape[1] for sample in samples)
     width = max(sample.image.shape[2] for sample in samples)
     padded = any(sample.image.shape[1:] != (height, width) for sample in samples)
-    images = torch.zeros(len(samples), 3, height, width)
+    # Channels last, as an image's rows lie in memory and as convolutions take them.
+    pixels = torch.zeros(len(samples), height, width, 3, dtype=torch.uint8)
+    images = pixels.permute(0, 3, 1, 2)
     mask = torch.ones(len(samples), height, width, dtype=torch.bool)
     for row, sample in enumerate(samples):
         _, h, w = sample.image.shape

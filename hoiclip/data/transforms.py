@@ -146,6 +146,13 @@ def augment(view: View, config: TransformsConfig, rng: np.random.Generator) -> V
     return view
 
 
+def inference_size(width: int, height: int, config: TransformsConfig) -> tuple[int, int]:
+    """Width and height that inference resizes an image to."""
+    if not config.test_scale:
+        return width, height
+    return resized_size(width, height, config.test_scale, config.max_side)
+
+
 def inference_view(image: Image.Image, config: TransformsConfig) -> View:
     """The view that inference sees, without pairs."""
     none = np.zeros((0, 4))
@@ -153,10 +160,27 @@ def inference_view(image: Image.Image, config: TransformsConfig) -> View:
     return view.resized(config.test_scale, config.max_side) if config.test_scale else view
 
 
-def to_tensor(image: Image.Image) -> Tensor:
-    """RGB image → (3, H, W) float32, normalised with ImageNet's mean and deviation."""
-    pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
-    return (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+def to_pixels(image: Image.Image) -> Tensor:
+    """RGB image → (3, H, W) uint8, whose channels are last in memory."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def normalised(pixels: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+    """Pixels as networks take them: float32, by ImageNet's mean and deviation, 0 where padded.
+
+    Workers hand on a quarter of the bytes, and the device does the arithmetic, where it is.
+
+    Args:
+        pixels: (..., 3, H, W) uint8, on any device.
+        padding_mask: (..., H, W) bool, true where padded; None where nothing is.
+    """
+    mean, std = (
+        torch.tensor(values, device=pixels.device)[:, None, None] for values in (MEAN, STD)
+    )
+    images = pixels.float().div_(255).sub_(mean).div_(std)
+    if padding_mask is not None:
+        images.masked_fill_(padding_mask.unsqueeze(-3), 0)
+    return images
 
 
 def _color_jitter(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:

@@ -17,7 +17,7 @@ from hoiclip.clip.text_embeddings import read_text_embeddings
 from hoiclip.clip.weights import load_clip
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
-from hoiclip.data.transforms import to_tensor
+from hoiclip.data.transforms import normalised, to_pixels
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.model.boxes import cxcywh_to_xyxy
@@ -53,7 +53,7 @@ def predict_by_crops(
         "CLIP on crops",
     ):
         image = store.read(name)
-        outputs = detector(to_tensor(image)[None])
+        outputs = detector(normalised(to_pixels(image))[None])
         scores, classes = outputs.logits[-1, 0].softmax(-1)[:, :-1].max(-1)
         size = torch.tensor([*image.size] * 2)
         boxes = (cxcywh_to_xyxy(outputs.boxes_cxcywh[-1, 0]) * size).numpy()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,9 @@ import pyarrow as pa
 import torch
 
 from hoiclip import schema
-from hoiclip.data.batch import Batch, Sample, collate, inference_sample
-from hoiclip.data.images import ImageStore, Limits, Size
-from hoiclip.data.transforms import resized_size
+from hoiclip.data.images import ImageStore, Limits
 from hoiclip.errors import InputError
+from hoiclip.inference.image_batches import ImageFiles
 from hoiclip.inference.image_files import (
     earlier_results,
     find_images,
@@ -105,7 +102,8 @@ class Model:
     def predict_image_files(self, image_files: ImageFiles, path: Path) -> pa.Table:
         """Predictions of `image_files` that can be read, which are written to `path` too."""
         steps = -(-len(image_files.paths) // self.config.batch_size)
-        batches = track(image_files.batches(self.config.batch_size), "predict", steps)
+        batches = image_files.batches(self.config.batch_size, self.config.workers)
+        batches = track(batches, "predict", steps)
         (predictions,) = predict_batches(
             self.detector.method,
             batches,
@@ -126,56 +124,6 @@ class Model:
             "scores": scores,
         }
         schema.write_table(path, predictions, schema.PREDICTIONS, provenance)
-
-
-class ImageFiles:
-    """Images of any size and origin, as `detector` sees them.
-
-    Attributes:
-        paths: where they are.
-        rows: one per image that could be read so far: `path`, full `width` and `height`; its index
-            is the image's.
-        errors: one per image that could not.
-
-    Args:
-        paths: the files.
-        detector: whose scale and view for CLIP they are made for.
-        limits: of the files.
-    """
-
-    def __init__(self, paths: Sequence[Path], detector: Detector, limits: Limits) -> None:
-        self.paths, self.limits = paths, limits
-        self.rows: list[dict[str, Any]] = []
-        self.errors: list[InputError] = []
-        self._transforms = detector.image_file_transforms
-        self._view, self._source = detector.method.clip_view, detector.method.clip_source
-
-    def batches(self, size: int) -> Iterator[Batch]:
-        """Batches of the images that can be read, one after another."""
-        samples = self._samples()
-        while some := list(islice(samples, size)):
-            yield collate(some)
-
-    def _samples(self) -> Iterator[Sample]:
-        for path in self.paths:
-            try:
-                image, size = read_image_file(path, self.limits, partial(self._needed, path=path))
-            except InputError as error:
-                self.errors.append(error)
-                continue
-            index = len(self.rows)
-            self.rows.append({"path": path, "width": size[0], "height": size[1]})
-            yield inference_sample(image, size, index, self._transforms, self._view, self._source)
-
-    def _needed(self, size: Size, path: Path) -> Size:
-        longest = self._transforms.max_side
-        if min(size) * longest < max(size):
-            problem = f"{size[0]} x {size[1]} pixels are too narrow to be made {longest} long"
-            raise InputError(path, problem)
-        if self._source == "original":
-            # CLIP sees in training what a JPEG decoded in full shows.
-            return size
-        return resized_size(*size, self._transforms.test_scale, longest)
 
 
 def predict_partition(

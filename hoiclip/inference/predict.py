@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from torch.utils.data import DataLoader
 
 from hoiclip import schema
-from hoiclip.data.batch import Batch, InferenceDataset, collate
+from hoiclip.data.batch import Batch, InferenceDataset
 from hoiclip.data.images import ImageStore
+from hoiclip.data.loading import inference_batches
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.inference.model_file import Detector
 from hoiclip.methods.contract import Method, NotFiniteError, RankSettings
@@ -21,7 +21,7 @@ from hoiclip.pairs.pair_nms import PairNms
 from hoiclip.pairs.scored_pairs import ScoredPairs
 from hoiclip.progress import track
 from hoiclip.util.config import from_mapping
-from hoiclip.util.ranges import BatchSize, Config, Count, Device, Threads
+from hoiclip.util.ranges import BatchSize, Config, Count, Device, Threads, Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class PredictConfig(Config):
         device: `cpu`, `cuda` or `auto`.
         threads: CPU threads.
         batch_size: images per step; padding makes results depend on it in their last digits.
+        workers: processes that load images beside the predicting one; 0 loads in it.
         top_k: (pair, HOI class) rows kept per image before NMS (100).
         nms: pair NMS.
         inclusive_boxes: whether the network's boxes end at the last pixel inside, as those of a
@@ -43,6 +44,7 @@ class PredictConfig(Config):
     batch_size: BatchSize
     top_k: Count
     nms: PairNms
+    workers: Workers = 0
     inclusive_boxes: bool = False
 
     @property
@@ -134,7 +136,7 @@ def predict(
     dataset = InferenceDataset(
         images, store, detector.transforms, method.clip_view, method.clip_source
     )
-    loader = DataLoader(dataset, config.batch_size, collate_fn=collate)
+    loader = inference_batches(dataset, config.batch_size, config.workers, device)
     batches = track(loader, "predict", len(loader))
     names, ids = images["file_name"], images["image_id"].to_numpy()
     return predict_batches(
@@ -160,14 +162,15 @@ def predict_batches(
     Args:
         method: on the device to compute on.
         batches: as `hoiclip.data.batch.collate` makes them, with the method's `clip_view` of its
-            `clip_source`.
+            `clip_source`; rows come in the order of their indices.
         image_ids: (I,) int64 id of the image of each index of the batches.
         config: as for `predict`; what the model file states about scores is in it.
         name_of: what messages call the image of an index.
         scorings: as for `predict`.
     """
     scorings = [method.scoring] if scorings is None else scorings
-    tables: list[list[pa.Table]] = [[] for _ in scorings]
+    tables: list[list[pa.Table]] = [[schema.PREDICTIONS.empty_table()] for _ in scorings]
+    images: list[list[np.ndarray]] = [[np.zeros(0, int)] for _ in scorings]
     method.eval()
     for batch in batches:
         try:
@@ -176,10 +179,14 @@ def predict_batches(
             problem = "the model gives scores or boxes that are not finite: its weights are unsound"
             name = name_of(batch.indices[error.image])
             raise WeightsError(f"{name}: {problem}") from None
-        for table, pairs in zip(tables, found, strict=True):
+        for table, indices, pairs in zip(tables, images, found, strict=True):
             table.append(_rows(pairs, image_ids[batch.indices], float(config.inclusive_boxes)))
-    empty = schema.PREDICTIONS.empty_table()
-    return [pa.concat_tables([empty, *parts]).combine_chunks() for parts in tables]
+            indices.append(np.asarray(batch.indices, int)[pairs.image])
+    orders = [np.argsort(np.concatenate(indices), kind="stable") for indices in images]
+    return [
+        pa.concat_tables(parts).take(order).combine_chunks()
+        for parts, order in zip(tables, orders, strict=True)
+    ]
 
 
 def _rows(pairs: ScoredPairs, image_ids: np.ndarray, further: float) -> pa.Table:

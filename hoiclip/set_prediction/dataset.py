@@ -12,7 +12,7 @@ import torch
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.batch import ClipView, Sample, collate
 from hoiclip.data.images import ImageStore
-from hoiclip.data.transforms import TransformsConfig, View, augment, to_tensor
+from hoiclip.data.transforms import TransformsConfig, View, augment, to_pixels
 from hoiclip.model.boxes import xyxy_to_cxcywh
 from hoiclip.set_prediction.batch import LabelledBatch
 from hoiclip.set_prediction.targets import Targets
@@ -80,7 +80,7 @@ class TrainingDataset:
         clip_pixels = None if self.clip_view is None else self.clip_view(view.image)
         targets = self._targets(view, rows)
         return LabelledSample(
-            to_tensor(view.image), clip_pixels, index, view.flipped, image.size, targets
+            to_pixels(view.image), clip_pixels, index, view.flipped, image.size, targets
         )
 
     def _targets(self, view: View, rows: np.ndarray) -> Targets:

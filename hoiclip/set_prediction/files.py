@@ -70,6 +70,11 @@ class TrainData:
         """(C,) bool: HOI classes that training may see."""
         return self.classes["seen"].to_numpy()
 
+    def aspects(self) -> np.ndarray:
+        """(I,) width by height of the images to learn from."""
+        width, height = (self.train.images[key].to_numpy() for key in ("width", "height"))
+        return width / height
+
     def median_shorter_side(self, most: int) -> int | None:
         """Of the images to learn from, px, at most `most`; None without images."""
         sides = np.minimum(*(self.train.images[key].to_numpy() for key in ("width", "height")))

@@ -132,12 +132,6 @@ class SetPrediction(Method[LabelledBatch, DetectorRates, ScoringT]):
             threads=settings.threads,
         )
 
-    def inputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Images and padding mask of a batch on the network's device."""
-        device, mask = self.device, batch.padding_mask
-        images = batch.images.to(device, non_blocking=True)
-        return images, None if mask is None else mask.to(device)
-
 
 def _boxes_in_pixels(
     outputs: Outputs, sizes: Sequence[tuple[int, int]]

@@ -8,9 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hoiclip.data.tensors import Tensors
+
 
 @dataclass(frozen=True)
-class Targets:
+class Targets(Tensors):
     """Annotated pairs of a batch, images one after another; T pairs in all.
 
     Attributes:
@@ -28,22 +30,6 @@ class Targets:
     human_boxes_cxcywh: Tensor
     object_boxes_cxcywh: Tensor
     has_object: Tensor
-
-    def to(self, device: torch.device) -> Targets:
-        """The same targets on `device`."""
-        return Targets(
-            self.counts,
-            *(
-                tensor.to(device, non_blocking=True)
-                for tensor in (
-                    self.hoi_labels,
-                    self.objects,
-                    self.human_boxes_cxcywh,
-                    self.object_boxes_cxcywh,
-                    self.has_object,
-                )
-            ),
-        )
 
 
 class TargetCounts(NamedTuple):

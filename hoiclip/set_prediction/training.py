@@ -14,6 +14,7 @@ from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.set_prediction.files import TrainData, TrainPaths
 from hoiclip.set_prediction.matcher import HungarianMatcher
 from hoiclip.set_prediction.method import SetPrediction
+from hoiclip.training.batches import Aspects
 from hoiclip.training.engine import Features
 from hoiclip.training.features import CachedFeatures, ComputedFeatures
 from hoiclip.training.trainer import Log, Trainer, start
@@ -63,7 +64,10 @@ def train(
         torch.from_numpy(data.seen),
     ).to(place.device)
     dataset, features = _shown(method, data, config, place.device)
-    trainer = Trainer(method, dataset, features, config, place, paths.files(), resume_root, log)
+    aspects = Aspects(data.aspects(), config.aspect_window) if config.aspect_window else None
+    trainer = Trainer(
+        method, dataset, features, config, place, paths.files(), resume_root, log, aspects
+    )
     trained = trainer.run(out)
     detector = Detector(
         method,

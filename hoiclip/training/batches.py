@@ -12,6 +12,35 @@ Part = list[int]
 
 
 @dataclass(frozen=True)
+class Aspects:
+    """Makes batches of images of like shapes, so that less of them is padding.
+
+    Attributes:
+        of_images: (I,) width by height of each.
+        window: images, in random order, among which batches are made.
+    """
+
+    of_images: np.ndarray
+    window: int
+
+    def grouped(self, order: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+        """`order`, whole batches, sorted by aspect within windows, whose batches are then shuffled.
+
+        Args:
+            order: indices of images.
+            batch_size: of a step.
+            rng: of the shuffling.
+        """
+        most = max(1, self.window // batch_size) * batch_size
+        windows = []
+        for start in range(0, len(order), most):
+            window = order[start : start + most]
+            alike = window[np.argsort(self.of_images[window], kind="stable")]
+            windows.append(rng.permutation(alike.reshape(-1, batch_size)).ravel())
+        return np.concatenate([order[:0], *windows])
+
+
+@dataclass(frozen=True)
 class BatchOrder:
     """The order of images, which depends on the seed and the epoch alone.
 
@@ -26,6 +55,7 @@ class BatchOrder:
         processes: how many share a batch.
         most: images that a process takes at once; more go through one part after another. None for
             all of its share.
+        aspects: makes batches of images of like shapes; None makes them at random.
     """
 
     images: int
@@ -34,6 +64,7 @@ class BatchOrder:
     rank: int = 0
     processes: int = 1
     most: int | None = None
+    aspects: Aspects | None = None
 
     @property
     def steps(self) -> int:
@@ -48,7 +79,10 @@ class BatchOrder:
 
     def epoch(self, epoch: int, done: int = 0) -> Iterator[list[Part]]:
         """This process's parts of each batch of an epoch, after the `done` first ones."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.images)
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(self.images)[: self.steps * self.batch_size]
+        if self.aspects is not None:
+            order = self.aspects.grouped(order, self.batch_size, rng)
         for step in range(done, self.steps):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             share = batch[self.rank :: self.processes]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from hoiclip.data.loading import default_signals
 from hoiclip.methods.contract import TrainingBatch, TrainingData
 from hoiclip.training.batches import BatchOrder
 from hoiclip.training.config import OptimizationConfig
@@ -52,7 +52,7 @@ class Batches(Generic[BatchT]):
             num_workers=config.workers,
             collate_fn=data.collate,
             pin_memory=device.type == "cuda",
-            worker_init_fn=_default_signals,
+            worker_init_fn=default_signals,
         )
         self._loaded = iter(loader)
 
@@ -69,11 +69,6 @@ def _keys(order: BatchOrder, epochs: int, first: int, done: int) -> Iterator[lis
         for parts in order.epoch(epoch, done if epoch == first else 0):
             for part in parts:
                 yield [(epoch, index) for index in part]
-
-
-def _default_signals(worker: int) -> None:
-    """A worker ends at SIGTERM, which the training itself heeds after its step."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _Samples(Dataset[Any]):

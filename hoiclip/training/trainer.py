@@ -19,7 +19,7 @@ from hoiclip.progress import say, track
 from hoiclip.resume.source_code import loaded_code
 from hoiclip.resume.state_file import settings
 from hoiclip.runtime import prepare
-from hoiclip.training.batches import BatchOrder
+from hoiclip.training.batches import Aspects, BatchOrder
 from hoiclip.training.config import OptimizationConfig
 from hoiclip.training.engine import Engine, Features
 from hoiclip.training.interruption import Interruption, most_per_process, seconds_between_saves
@@ -106,6 +106,7 @@ class Trainer(Generic[BatchT, ConfigT]):
         inputs: files whose content decides the result.
         resume_root: where the state of an interrupted training is kept.
         log: called after each epoch, in the main process, with its number and figures by name.
+        aspects: makes batches of images of like shapes; None makes them at random.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Trainer(Generic[BatchT, ConfigT]):
         inputs: list[Path],
         resume_root: Path,
         log: Log,
+        aspects: Aspects | None = None,
     ) -> None:
         self.method, self.data, self.features = method, data, features
         self.network = method.network
@@ -131,6 +133,7 @@ class Trainer(Generic[BatchT, ConfigT]):
             self.world.rank,
             self.world.size,
             most_per_process(),
+            aspects,
         )
         self.key = {
             "method": method.name,

@@ -16,8 +16,9 @@ from hoiclip.data.transforms import (
     View,
     augment,
     inference_view,
+    normalised,
     resized_size,
-    to_tensor,
+    to_pixels,
 )
 
 PAPER = TransformsConfig(
@@ -299,10 +300,29 @@ def test_inference_resizes_and_does_nothing_else(scale, size):
     assert not found.flipped
 
 
-def test_to_tensor_normalises_channels_first():
+def test_pixels_are_the_images_channels_first_and_their_own():
+    image = noise(5, 3)
+    pixels = to_pixels(image)
+    assert (pixels.dtype, pixels.shape) == (torch.uint8, (3, 3, 5))
+    np.testing.assert_array_equal(pixels.permute(1, 2, 0).numpy(), np.asarray(image))
+    pixels.zero_()
+    assert np.asarray(image).any()
+
+
+def test_networks_see_zero_where_a_batch_is_padded():
+    pixels = torch.full((2, 3, 2, 2), 255, dtype=torch.uint8)
+    mask = torch.tensor([[[False, True], [False, True]], [[False, False], [True, True]]])
+    found = normalised(pixels, mask)
+    white = normalised(pixels[0, :, 0, 0].view(3, 1, 1)).flatten()
+    assert (found[mask[:, None].expand_as(found)] == 0).all()
+    assert torch.equal(found[1, :, 0, 1], white)
+    torch.testing.assert_close(white, (1 - torch.tensor(MEAN)) / torch.tensor(STD))
+
+
+def test_pixels_are_normalised_by_imagenets_mean_and_deviation():
     image = noise(5, 3)
     expected = (np.asarray(image) / 255 - MEAN) / STD
-    found = to_tensor(image)
+    found = normalised(to_pixels(image))
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found.permute(1, 2, 0).numpy(), expected, rtol=1e-5, atol=1e-6)
     assert MEAN == (0.485, 0.456, 0.406)
@@ -321,7 +341,7 @@ def test_inference_equals_torchvision(size):
     w, h = detr_size(*size, 800, 1333)
     expected = TF.to_tensor(TF.resize(image, [h, w]))
     expected = TF.normalize(expected, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    assert torch.equal(to_tensor(inference_view(image, PAPER).image), expected)
+    assert torch.equal(normalised(to_pixels(inference_view(image, PAPER).image)), expected)
 
 
 @pytest.mark.parametrize("size", [(640, 427), (333, 500), (224, 224), (1333, 311), (90, 61)])

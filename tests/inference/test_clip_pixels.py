@@ -14,7 +14,7 @@ from PIL import Image
 
 from hoiclip.data.images import ImageStore, Limits, decode
 from hoiclip.data.transforms import inference_view, resized_size
-from hoiclip.inference.image_folder import ImageFiles
+from hoiclip.inference.image_batches import ImageFiles
 from hoiclip.inference.model_file import Detector
 from hoiclip.inference.predict import predict
 from hoiclip.methods.clip_distill.data import DistillData
@@ -75,7 +75,8 @@ def of_partition(detector, images, folder, predict_config) -> torch.Tensor:
     detector.method.score_pairs = types.MethodType(score_pairs, detector.method)
     with pytest.raises(SeenError) as seen:
         predict(detector, images, ImageStore(folder), predict_config, torch.device("cpu"))
-    return seen.value.args[0].clip_pixels
+    batch = seen.value.args[0]
+    return batch.clip_pixels[np.argsort(batch.indices)]
 
 
 def of_photos(detector, images, folder) -> torch.Tensor:

@@ -15,7 +15,7 @@ from hoiclip import schema
 from hoiclip.cli import main
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
-from hoiclip.inference import image_folder
+from hoiclip.inference import image_batches, image_folder
 from hoiclip.inference.image_files import read_image_file
 from hoiclip.inference.predict import as_stated, predict
 from hoiclip.methods.hoiclip.config import Scoring
@@ -310,9 +310,9 @@ def test_a_large_photo_is_predicted_as_its_small_version_in_pixels_of_its_own(
 
 def test_the_network_never_sees_more_than_the_scale(toy_weights, tmp_path, monkeypatch):
     seen = []
-    collate = image_folder.collate
+    collate = image_batches.collate
     monkeypatch.setattr(
-        image_folder, "collate", lambda some: seen.append(some[0].image.shape) or collate(some)
+        image_batches, "collate", lambda some: seen.append(some[0].image.shape) or collate(some)
     )
     Image.new("RGB", (4000, 3000), "gray").save(tmp_path / "a.jpg")
     predicted(toy_weights, tmp_path / "out", tmp_path / "a.jpg", "--no-pictures")

@@ -302,3 +302,34 @@ def test_damaged_weights_are_an_error_and_no_scores(
         damaged.method.network.hoi_classifier.table.fill_(value)
     with pytest.raises(WeightsError, match="the model gives scores or boxes that are not finite"):
         predict(damaged, toy.train.images.slice(0, 1), store, predict_config, CPU, [Scoring(k=0)])
+
+
+@pytest.fixture
+def sizes_mixed(toy, store, tmp_path):
+    """Eight images, every other one a quarter of its size, in a folder; the table of all."""
+    images = toy.train.images.slice(0, 8)
+    rows = images.to_pylist()
+    for number, row in enumerate(rows):
+        image = store.read(row["file_name"])
+        if number % 2:
+            image = image.resize((image.width // 2, image.height // 2))
+        image.save(tmp_path / row["file_name"])
+        row["width"], row["height"] = image.size
+    return pa.Table.from_pylist(rows, images.schema), ImageStore(tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_rows_come_in_the_order_of_the_images_whatever_their_sizes(
+    sizes_mixed, detector, predict_config, workers
+):
+    images, store = sizes_mixed
+    config = dataclasses.replace(predict_config, batch_size=2, workers=workers)
+    (found,) = predict(detector, images, store, config, CPU)
+    one_by_one = [
+        predict(detector, images.slice(row, 1), store, predict_config, CPU)[0] for row in range(8)
+    ]
+    assert list(dict.fromkeys(found["image_id"].to_pylist())) == images["image_id"].to_pylist()
+    # Batches are of one size: nothing is padded, so that images are as they are alone.
+    expected = pa.concat_tables(one_by_one)
+    assert found["image_id"].equals(expected["image_id"])
+    np.testing.assert_allclose(found["score"].to_numpy(), expected["score"].to_numpy(), rtol=1e-4)

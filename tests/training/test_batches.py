@@ -2,11 +2,12 @@
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoiclip.training.batches import BatchOrder
+from hoiclip.training.batches import Aspects, BatchOrder
 
 
 def batches(order: BatchOrder, epoch: int = 0, done: int = 0) -> list[list[int]]:
@@ -58,3 +59,36 @@ def test_a_process_with_a_smaller_share_may_have_fewer_parts(rank, parts):
     order = BatchOrder(10, 5, 0, rank, 2, 2)
     assert order.parts == parts
     assert [len(part) for part in next(order.epoch(0))] == ([2, 1] if rank == 0 else [2])
+
+
+@given(images=st.integers(4, 60), batch_size=st.integers(1, 4), window=st.integers(1, 20))
+def test_batches_of_like_shapes_hold_the_images_of_random_ones(images, batch_size, window):
+    aspects = Aspects(np.random.default_rng(0).random(images), window)
+    alike = batches(BatchOrder(images, batch_size, 7, aspects=aspects), 1)
+    random = batches(BatchOrder(images, batch_size, 7), 1)
+    assert [len(batch) for batch in alike] == [len(batch) for batch in random]
+    per = max(1, window // batch_size)
+    for start in range(0, len(random), per):
+        some, others = random[start : start + per], alike[start : start + per]
+        assert sorted(itertools.chain(*some)) == sorted(itertools.chain(*others))
+        # In order of their aspects, the batches of a window do not overlap.
+        spans = sorted(sorted(aspects.of_images[batch]) for batch in others)
+        assert all(a[-1] <= b[0] for a, b in itertools.pairwise(spans))
+
+
+def test_batches_of_like_shapes_come_in_random_order():
+    aspects = Aspects(np.arange(64.0), 64)
+    first = [batch[0] for batch in batches(BatchOrder(64, 2, 0, aspects=aspects))]
+    assert sorted(first) != first
+    assert first == [batch[0] for batch in batches(BatchOrder(64, 2, 0, aspects=aspects))]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_processes_share_batches_of_like_shapes(processes):
+    aspects = Aspects(np.arange(12.0) % 5, 8)
+    whole = batches(BatchOrder(12, 4, 0, aspects=aspects))
+    shares = [
+        batches(BatchOrder(12, 4, 0, rank, processes, aspects=aspects)) for rank in range(processes)
+    ]
+    for step, batch in enumerate(whole):
+        assert sorted(batch) == sorted(itertools.chain(*(share[step] for share in shares)))

@@ -8,24 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Self
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class _Tensors:
-    """Base of dataclasses of tensors."""
-
-    def to(self, device: torch.device) -> Self:
-        """The same on `device`."""
-        tensors = (getattr(self, field.name) for field in fields(self))
-        return type(self)(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+from hoiclip.data.tensors import Tensors
 
 
 @dataclass(frozen=True)
-class PairBatch(_Tensors):
+class PairBatch(Tensors):
     """The detected pairs of B images, one after another.
 
     Boxes are in [0, 1] of the square view that CLIP has of the image. A pair without an object has
@@ -69,7 +60,7 @@ def join_pairs(images: Sequence[PairBatch]) -> PairBatch:
 
 
 @dataclass(frozen=True)
-class TeacherTargets(_Tensors):
+class TeacherTargets(Tensors):
     """What CLIP says of the pairs and images of a batch; soft targets in [0, 1].
 
     Attributes:

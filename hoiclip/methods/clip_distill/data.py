@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hoiclip.data.batch import ClipView
 from hoiclip.data.images import ImageStore
+from hoiclip.data.tensors import Tensors
 from hoiclip.methods.clip_distill.batch import PairBatch, TeacherTargets, join_pairs
 from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
 from hoiclip.methods.clip_distill.config import TeacherConfig
@@ -38,7 +39,7 @@ class DistillSample:
 
 
 @dataclass(frozen=True)
-class DistillBatch:
+class DistillBatch(Tensors):
     """B images to learn from.
 
     Attributes:

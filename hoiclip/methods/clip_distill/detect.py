@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from torch.utils.data import DataLoader
 
-from hoiclip.data.batch import Batch, InferenceDataset, collate
+from hoiclip.data.batch import Batch, InferenceDataset
 from hoiclip.data.images import ImageStore
+from hoiclip.data.loading import inference_batches
 from hoiclip.errors import WeightsError
 from hoiclip.methods.clip_distill.config import DetectionsConfig, PassConfig
 from hoiclip.methods.clip_distill.detections import Detections, keep_detections
@@ -101,8 +101,7 @@ def detect(detector: ObjectDetector, batch: Batch, config: DetectionsConfig) -> 
         config: which detections are kept.
     """
     device = detector.model.queries.weight.device
-    mask = None if batch.padding_mask is None else batch.padding_mask.to(device)
-    outputs = detector.model(batch.images.to(device), mask)
+    outputs = detector.model(*batch.inputs(device))
     columns = torch.tensor(detector.columns, device=device)
     scores, classes = outputs.logits[-1].softmax(-1)[..., columns].max(-1)
     sizes = torch.tensor([[*size, *size] for size in batch.sizes])
@@ -140,11 +139,9 @@ def detect_images(
         InputError: an image cannot be read.
     """
     dataset = InferenceDataset(images, store, config.transforms, None)
-    loader = DataLoader(
-        dataset, settings.batch_size, collate_fn=collate, num_workers=settings.workers
-    )
-    return [
-        found
-        for batch in track(loader, "detections", len(loader))
-        for found in detect(detector, batch, config)
-    ]
+    device = detector.model.queries.weight.device
+    loader = inference_batches(dataset, settings.batch_size, settings.workers, device)
+    found: dict[int, Detections] = {}
+    for batch in track(loader, "detections", len(loader)):
+        found.update(zip(batch.indices, detect(detector, batch, config), strict=True))
+    return [found[index] for index in range(len(dataset))]

@@ -107,7 +107,7 @@ class GenVlktMethod(SetPrediction[Scoring]):
 
     def outputs(self, batch: Batch, features: FrozenFeatures | None) -> Outputs:
         """See `SetPrediction.outputs`; `features` are for the loss alone."""
-        return self.network(*self.inputs(batch))
+        return self.network(*batch.inputs(self.device))
 
     def losses(
         self,

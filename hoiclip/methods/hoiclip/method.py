@@ -101,7 +101,7 @@ class HoiclipMethod(SetPrediction[Scoring]):
         if features is None:
             raise ValueError("HOICLIP takes CLIP's view of each image")
         tokens, global_feature = features
-        return self.network(*self.inputs(batch), tokens, global_feature)
+        return self.network(*batch.inputs(self.device), tokens, global_feature)
 
     def enhancement(self, outputs: Outputs, scoring: Scoring) -> np.ndarray:
         """CLIP's view of the whole image, see `hoiclip.pairs.postprocess.enhancement`.

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from hoiclip import schema
 from hoiclip.data.images import ImageStore
-from hoiclip.data.transforms import to_tensor
+from hoiclip.data.transforms import normalised, to_pixels
 from hoiclip.methods.registry import METHODS, method_named
 from hoiclip.model.detr import DETR_PREFIXES, Detr
 from hoiclip.util.files import write_json
@@ -36,7 +36,7 @@ def save_detector(path: Path, config, toy, seed: int = 0) -> None:
     objects = toy.vocabulary.objects
     model = Detr(config, 2, len(objects), GROUPS * QUERIES).eval()
     store = ImageStore(toy.folder / "images/test")
-    images = torch.stack([to_tensor(store.read(name)) for name in store.names()[:12]])
+    images = normalised(torch.stack([to_pixels(store.read(n)) for n in store.names()[:12]]))
     with torch.no_grad():
         model.queries.weight *= 3
         alone = Detr(config, 2, len(objects), QUERIES).eval()

@@ -32,10 +32,19 @@ def detr(model_config) -> PretrainedDetr:
     return PretrainedDetr(Detr(model_config.detector, 2, len(NAMES), 6).eval(), NAMES)
 
 
+CPU = torch.device("cpu")
+
+
 def batch_of(*sizes: tuple[int, int]):
     torch.manual_seed(1)
     samples = [
-        Sample(torch.randn(3, height, width), None, i, False, (2 * width, 2 * height))
+        Sample(
+            torch.randint(256, (3, height, width), dtype=torch.uint8),
+            None,
+            i,
+            False,
+            (2 * width, 2 * height),
+        )
         for i, (width, height) in enumerate(sizes)
     ]
     return collate(samples)
@@ -68,7 +77,7 @@ def test_cocos_names_are_those_of_the_published_vocabularies(detr, vocabulary):
 def test_scores_are_of_the_vocabularys_objects_with_all_others_in_the_denominator(detr):
     detector, batch = ObjectDetector.of(detr, VOCABULARY), batch_of((64, 96))
     with torch.no_grad():
-        outputs = detr.model(batch.images, batch.padding_mask)
+        outputs = detr.model(*batch.inputs(CPU))
     (found,) = detect(detector, batch, EVERYTHING)
     numbers = outputs.logits[-1, 0].double().exp().numpy()
     columns, objects = [1, 2, 3], np.array([2, 0, 1])
@@ -87,8 +96,8 @@ def test_padding_is_masked_and_each_image_has_its_own_size(detr):
     detector, batch = ObjectDetector.of(detr, VOCABULARY), batch_of((64, 96), (96, 64))
     found = detect(detector, batch, EVERYTHING)
     with torch.no_grad():
-        outputs = detr.model(batch.images, batch.padding_mask)
-        unmasked = detr.model(batch.images)
+        outputs = detr.model(*batch.inputs(CPU))
+        unmasked = detr.model(batch.inputs(CPU)[0])
     assert not torch.allclose(outputs.boxes_cxcywh, unmasked.boxes_cxcywh, atol=1e-6)
     boxes = cxcywh_to_xyxy(outputs.boxes_cxcywh[-1])
     for each, box, size in zip(found, boxes, [[128, 192] * 2, [192, 128] * 2], strict=True):
