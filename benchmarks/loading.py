@@ -31,9 +31,9 @@ from torchvision.transforms.functional import to_tensor
 from torchvision.transforms.v2 import functional as F
 
 from benchmarks.machine import machine
-from hoiclip.data.batch import Sample, collate
+from hoiclip.batches.batch import Sample, collate
+from hoiclip.batches.transforms import MEAN, STD, TransformsConfig, View, augment, to_pixels
 from hoiclip.data.images import decode
-from hoiclip.data.transforms import MEAN, STD, TransformsConfig, View, augment, to_pixels
 from hoiclip.util.files import write_json
 from hoiclip.util.ranges import Count, number
 

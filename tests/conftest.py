@@ -76,8 +76,8 @@ def make_detector(model_config, clip_config):
     """Builds a fresh detector in eval mode: `make_detector(config, vocabulary, seed)`."""
     import torch
 
+    from hoiclip.batches.transforms import TransformsConfig
     from hoiclip.clip.encoder import ClipVisual
-    from hoiclip.data.transforms import TransformsConfig
     from hoiclip.datasets.toy import toy_vocabulary
     from hoiclip.inference.model_file import Detector
     from hoiclip.methods.hoiclip.method import HoiclipMethod

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
+from hoiclip.batches.transforms import TransformsConfig
 from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.convert.arguments import DETR, Arguments
 from hoiclip.convert.key_map import KeyMap
 from hoiclip.convert.setting import Setting
-from hoiclip.data.transforms import TransformsConfig
 from hoiclip.errors import WeightsError
 from hoiclip.util.files import sha256_file
 

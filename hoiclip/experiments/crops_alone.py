@@ -11,13 +11,13 @@ import pyarrow as pa
 import torch
 
 from hoiclip import schema
+from hoiclip.batches.transforms import normalised, to_pixels
 from hoiclip.clip.crops import crop, enclosing_box
 from hoiclip.clip.encoder import ClipVisual
 from hoiclip.clip.text_embeddings import read_text_embeddings
 from hoiclip.clip.weights import load_clip
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
-from hoiclip.data.transforms import normalised, to_pixels
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.model.boxes import cxcywh_to_xyxy

@@ -11,10 +11,10 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from hoiclip.data.batch import Batch, Sample, collate, inference_sample
+from hoiclip.batches.batch import Batch, Sample, collate, inference_sample
+from hoiclip.batches.loading import default_signals
+from hoiclip.batches.transforms import resized_size
 from hoiclip.data.images import Limits, Size
-from hoiclip.data.loading import default_signals
-from hoiclip.data.transforms import resized_size
 from hoiclip.errors import InputError
 from hoiclip.inference.image_files import read_image_file
 from hoiclip.inference.model_file import Detector

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hoiclip.data.transforms import TransformsConfig
+from hoiclip.batches.transforms import TransformsConfig
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.methods.contract import Method
 from hoiclip.model.tensors import HEADER_KEY, read_safetensors

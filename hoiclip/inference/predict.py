@@ -11,9 +11,9 @@ import pyarrow as pa
 import torch
 
 from hoiclip import schema
-from hoiclip.data.batch import Batch, InferenceDataset
+from hoiclip.batches.batch import Batch, InferenceDataset
+from hoiclip.batches.loading import inference_batches
 from hoiclip.data.images import ImageStore
-from hoiclip.data.loading import inference_batches
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.inference.model_file import Detector
 from hoiclip.methods.contract import Method, NotFiniteError, RankSettings
@@ -161,7 +161,7 @@ def predict_batches(
 
     Args:
         method: on the device to compute on.
-        batches: as `hoiclip.data.batch.collate` makes them, with the method's `clip_view` of its
+        batches: as `hoiclip.batches.batch.collate` makes them, with the method's `clip_view` of its
             `clip_source`; rows come in the order of their indices.
         image_ids: (I,) int64 id of the image of each index of the batches.
         config: as for `predict`; what the model file states about scores is in it.

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from hoiclip.data.batch import Batch, ClipSource, ClipView
+from hoiclip.batches.batch import Batch, ClipSource, ClipView
 from hoiclip.pairs.pair_nms import PairNms
 from hoiclip.pairs.scored_pairs import ScoredPairs
 from hoiclip.util.ranges import Config

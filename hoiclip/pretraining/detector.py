@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from hoiclip.data.transforms import MEAN, STD
+from hoiclip.batches.transforms import MEAN, STD
 from hoiclip.model.boxes import cxcywh_to_xyxy, generalized_iou_xyxy, xyxy_to_cxcywh
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.model.detr import DETR_PREFIXES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hoiclip.data.batch import Batch
+from hoiclip.batches.batch import Batch
 from hoiclip.set_prediction.targets import Targets
 
 

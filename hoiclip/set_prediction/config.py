@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hoiclip.data.transforms import TransformsConfig
+from hoiclip.batches.transforms import TransformsConfig
 from hoiclip.set_prediction.criterion import LossConfig
 from hoiclip.set_prediction.matcher import MatchingConfig
 from hoiclip.training.config import OptimizationConfig

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from hoiclip.batches.batch import ClipView, Sample, collate
+from hoiclip.batches.transforms import TransformsConfig, View, augment, to_pixels
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.batch import ClipView, Sample, collate
 from hoiclip.data.images import ImageStore
-from hoiclip.data.transforms import TransformsConfig, View, augment, to_pixels
 from hoiclip.model.boxes import xyxy_to_cxcywh
 from hoiclip.set_prediction.batch import LabelledBatch
 from hoiclip.set_prediction.targets import Targets
@@ -102,7 +102,7 @@ class TrainingDataset:
         )
 
     def collate(self, samples: Sequence[LabelledSample]) -> LabelledBatch:
-        """The batch of `hoiclip.data.batch.collate`, with targets."""
+        """The batch of `hoiclip.batches.batch.collate`, with targets."""
         parts = [sample.targets for sample in samples]
         targets = Targets(
             [part.counts[0] for part in parts],

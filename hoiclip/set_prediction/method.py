@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoiclip.data.batch import Batch
+from hoiclip.batches.batch import Batch
 from hoiclip.methods.contract import (
     BatchCounts,
     FrozenFeatures,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hoiclip.data.tensors import Tensors
+from hoiclip.batches.tensors import Tensors
 
 
 @dataclass(frozen=True)

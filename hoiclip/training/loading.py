@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from hoiclip.data.loading import default_signals
+from hoiclip.batches.loading import default_signals
 from hoiclip.methods.contract import TrainingBatch, TrainingData
 from hoiclip.training.batches import BatchOrder
 from hoiclip.training.config import OptimizationConfig

@@ -16,6 +16,7 @@ from PIL import Image
 from reference_network import clip_tokens, reference_outputs, reference_scores
 
 from hoiclip import schema
+from hoiclip.batches.batch import InferenceDataset, collate
 from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.clip.encoder import ClipVisual
@@ -25,7 +26,6 @@ from hoiclip.convert.key_map import rename
 from hoiclip.convert.official import clip_config, model_config, official_key_map
 from hoiclip.convert.released import RELEASED
 from hoiclip.convert.setting import setting_names
-from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import WeightsError
 from hoiclip.inference.model_file import load_detector

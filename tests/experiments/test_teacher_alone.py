@@ -12,9 +12,9 @@ from distill_method_world import make_method
 from label_free_world import QUERIES, save_detector
 
 from hoiclip import schema
+from hoiclip.batches.batch import Batch
 from hoiclip.clip.text_embeddings import read_text_embeddings
 from hoiclip.clip.weights import load_clip
-from hoiclip.data.batch import Batch
 from hoiclip.data.images import ImageStore
 from hoiclip.experiments.crops_alone import predict_by_crops
 from hoiclip.experiments.teacher_alone import best_pairs, clip_scale, predict_rows, teacher_rows

@@ -12,8 +12,8 @@ import torch
 from distill_method_world import make_caches, make_config, make_method
 from PIL import Image
 
+from hoiclip.batches.transforms import inference_view, resized_size
 from hoiclip.data.images import ImageStore, Limits, decode
-from hoiclip.data.transforms import inference_view, resized_size
 from hoiclip.inference.image_batches import ImageFiles
 from hoiclip.inference.model_file import Detector
 from hoiclip.inference.predict import predict

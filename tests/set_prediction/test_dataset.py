@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 
 from hoiclip import schema
+from hoiclip.batches.batch import InferenceDataset, collate
+from hoiclip.batches.transforms import TransformsConfig, to_pixels
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
-from hoiclip.data.transforms import TransformsConfig, to_pixels
 from hoiclip.model.boxes import cxcywh_to_xyxy
 from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from hoiclip import schema
+from hoiclip.batches.transforms import TransformsConfig
 from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.data.images import ImageStore
-from hoiclip.data.transforms import TransformsConfig
 from hoiclip.errors import ParamsError
 from hoiclip.set_prediction.criterion import Criterion, LossConfig
 from hoiclip.set_prediction.dataset import TrainingDataset

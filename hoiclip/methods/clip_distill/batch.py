@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from hoiclip.data.tensors import Tensors
+from hoiclip.batches.tensors import Tensors
 
 
 @dataclass(frozen=True)

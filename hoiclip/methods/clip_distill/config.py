@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from hoiclip.data.transforms import TransformsConfig
+from hoiclip.batches.transforms import TransformsConfig
 from hoiclip.model.config import Heads
 from hoiclip.training.config import OptimizationConfig
 from hoiclip.util.config import check

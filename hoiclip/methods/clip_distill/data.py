@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoiclip.data.batch import ClipView
+from hoiclip.batches.batch import ClipView
+from hoiclip.batches.tensors import Tensors
 from hoiclip.data.images import ImageStore
-from hoiclip.data.tensors import Tensors
 from hoiclip.methods.clip_distill.batch import PairBatch, TeacherTargets, join_pairs
 from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
 from hoiclip.methods.clip_distill.config import TeacherConfig

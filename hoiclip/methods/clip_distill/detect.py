@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from hoiclip.data.batch import Batch, InferenceDataset
+from hoiclip.batches.batch import Batch, InferenceDataset
+from hoiclip.batches.loading import inference_batches
 from hoiclip.data.images import ImageStore
-from hoiclip.data.loading import inference_batches
 from hoiclip.errors import WeightsError
 from hoiclip.methods.clip_distill.config import DetectionsConfig, PassConfig
 from hoiclip.methods.clip_distill.detections import Detections, keep_detections

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hoiclip.batches.batch import Batch, ClipView
 from hoiclip.clip.config import check_clip_config
 from hoiclip.clip.encoder import ClipFeatures, ClipVisual
 from hoiclip.clip.text_embeddings import TextEmbeddings
-from hoiclip.data.batch import Batch, ClipView
 from hoiclip.methods.clip_distill.batch import join_pairs
 from hoiclip.methods.clip_distill.classes import classes_of_object
 from hoiclip.methods.clip_distill.config import (

@@ -11,8 +11,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from hoiclip.batches.batch import Batch, ClipView
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.data.batch import Batch, ClipView
 from hoiclip.methods.contract import BatchCounts, FrozenFeatures
 from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.mimic import mimic_loss

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hoiclip.batches.batch import Batch, ClipView
 from hoiclip.clip.config import check_clip_config
 from hoiclip.clip.encoder import ClipFeatures, ClipVisual
-from hoiclip.data.batch import Batch, ClipView
 from hoiclip.methods.contract import FrozenFeatures
 from hoiclip.methods.hoiclip.config import HoiclipConfig, ModelConfig, Scoring
 from hoiclip.methods.hoiclip.network import HOICLIP, ClassifierWeights

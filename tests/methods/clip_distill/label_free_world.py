@@ -12,8 +12,8 @@ import yaml
 from safetensors.torch import save_file
 
 from hoiclip import schema
+from hoiclip.batches.transforms import normalised, to_pixels
 from hoiclip.data.images import ImageStore
-from hoiclip.data.transforms import normalised, to_pixels
 from hoiclip.methods.registry import METHODS, method_named
 from hoiclip.model.detr import DETR_PREFIXES, Detr
 from hoiclip.util.files import write_json

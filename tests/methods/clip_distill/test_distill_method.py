@@ -14,7 +14,7 @@ from distill_method_world import (
     make_method,
 )
 
-from hoiclip.data.batch import Batch
+from hoiclip.batches.batch import Batch
 from hoiclip.methods.clip_distill.config import DistillScoring
 from hoiclip.methods.clip_distill.data import DistillData
 from hoiclip.methods.clip_distill.detect import detect

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from hoiclip.batches.batch import Sample, collate
 from hoiclip.catalog.vocabularies import hico_det, vcoco
-from hoiclip.data.batch import Sample, collate
 from hoiclip.errors import WeightsError
 from hoiclip.methods.clip_distill.config import DetectionsConfig
 from hoiclip.methods.clip_distill.detect import ObjectDetector, detect

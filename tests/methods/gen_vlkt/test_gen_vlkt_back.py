@@ -10,11 +10,11 @@ from fake_gen_vlkt import LARGE, SMALL, gen_vlkt_file, seen_of
 from gen_vlkt_networks import PATH, config_of, fresh
 from PIL import Image
 
+from hoiclip.batches.transforms import TransformsConfig
 from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.checkpoints.pytorch import checkpoint_of, load_pickle
 from hoiclip.cli import main
 from hoiclip.convert.dispatch import convert
-from hoiclip.data.transforms import TransformsConfig
 from hoiclip.datasets.toy import toy_vocabulary
 from hoiclip.errors import WeightsError
 from hoiclip.inference.model_file import Detector, load_detector

@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from hoiclip import schema
+from hoiclip.batches.batch import InferenceDataset, collate
+from hoiclip.batches.transforms import TransformsConfig
 from hoiclip.clip.weights import load_clip
-from hoiclip.data.batch import InferenceDataset, collate
 from hoiclip.data.images import ImageStore
-from hoiclip.data.transforms import TransformsConfig
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.inference.model_file import Detector, load_detector, only
 from hoiclip.inference.predict import predict, with_scoring

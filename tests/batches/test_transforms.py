@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from torchvision.transforms import functional as TF
 
-from hoiclip.clip.encoder import ClipVisual
-from hoiclip.data.transforms import (
+from hoiclip.batches.transforms import (
     MEAN,
     STD,
     TransformsConfig,
@@ -20,6 +19,7 @@ from hoiclip.data.transforms import (
     resized_size,
     to_pixels,
 )
+from hoiclip.clip.encoder import ClipVisual
 
 PAPER = TransformsConfig(
     flip=0.5,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch.utils.data import DataLoader
 
-from hoiclip.data.batch import InferenceDataset, Sample, collate
+from hoiclip.batches.batch import InferenceDataset, Sample, collate
 
 
 def inference_batches(

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hoiclip.data.batch import Batch, InferenceDataset
+from hoiclip.batches.batch import Batch, InferenceDataset
+from hoiclip.batches.loading import inference_batches, order_of_sizes, padded_share
+from hoiclip.batches.tensors import Tensors
+from hoiclip.batches.transforms import MEAN, TransformsConfig, inference_size
 from hoiclip.data.images import ImageStore
-from hoiclip.data.loading import inference_batches, order_of_sizes, padded_share
-from hoiclip.data.tensors import Tensors
-from hoiclip.data.transforms import MEAN, TransformsConfig, inference_size
 from hoiclip.training.batches import Aspects, BatchOrder
 
 ANNOTATIONS = Path(__file__).parents[3] / "shared/data/hico_det/instances_test2015.json"

@@ -12,15 +12,15 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hoiclip.data.images import ImageStore
-from hoiclip.data.tensors import Tensors
-from hoiclip.data.transforms import (
+from hoiclip.batches.tensors import Tensors
+from hoiclip.batches.transforms import (
     TransformsConfig,
     inference_size,
     inference_view,
     normalised,
     to_pixels,
 )
+from hoiclip.data.images import ImageStore
 
 ClipView = Callable[[Image.Image], Tensor]
 """Makes an image CLIP's input, (3, R, R)."""
