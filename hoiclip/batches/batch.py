@@ -135,10 +135,17 @@ def inference_sample(
     return Sample(to_pixels(view.image), clip_pixels, index, False, size)
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Pads images right and bottom to the largest height and width of the batch."""
-    height = max(sample.image.shape[1] for sample in samples)
-    width = max(sample.image.shape[2] for sample in samples)
+def collate(samples: Sequence[Sample], multiple: int = 1) -> Batch:
+    """Pads images right and bottom to the largest height and width of the batch.
+
+    Args:
+        samples: the images.
+        multiple: of which the padded sides are to be, px.
+    """
+    height, width = (
+        -(-max(sample.image.shape[axis] for sample in samples) // multiple) * multiple
+        for axis in (1, 2)
+    )
     padded = any(sample.image.shape[1:] != (height, width) for sample in samples)
     # Channels last, as an image's rows lie in memory and as convolutions take them.
     pixels = torch.zeros(len(samples), height, width, 3, dtype=torch.uint8)

@@ -38,6 +38,7 @@ class TrainingDataset:
             that point at another one are left out, so that an image may keep more pairs than that.
         seed: of the augmentation.
         clip_view: makes CLIP's input of the augmented image; None leaves it out.
+        multiple: of which the sides of padded batches are to be, px.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class TrainingDataset:
         max_boxes: int,
         seed: int,
         clip_view: ClipView | None,
+        multiple: int = 1,
     ) -> None:
         self.file_names = annotations.images["file_name"].to_pylist()
         self.store = store
@@ -57,6 +59,7 @@ class TrainingDataset:
         self.transforms = transforms
         self.seed = seed
         self.clip_view = clip_view
+        self.multiple = multiple
         self.pairs = _of_first_instances(annotations, max_boxes).pairs()
         self.slices = self.pairs.image_slices(annotations.images["image_id"].to_pylist())
         self.labels = self.pairs.hoi_labels(vocabulary.num_hois)
@@ -117,7 +120,7 @@ class TrainingDataset:
                 )
             ),
         )
-        return LabelledBatch(**vars(collate(samples)), targets=targets)
+        return LabelledBatch(**vars(collate(samples, self.multiple)), targets=targets)
 
 
 def _of_first_instances(annotations: Annotations, limit: int) -> Annotations:

@@ -22,6 +22,8 @@ from hoiclip.util.config import load
 from hoiclip.vocabulary import Vocabulary
 
 SECTION = "train"
+COMPILED_MULTIPLE = 64
+"""Of which the sides of a compiled network's images are, px: kernels of few sizes."""
 
 
 class Build(Protocol):
@@ -102,6 +104,7 @@ def _shown(
         max_boxes=method.config.num_queries,
         seed=config.seed,
         clip_view=None if cached else view,
+        multiple=COMPILED_MULTIPLE if config.compile else 1,
     )
     if view is None or not cached:
         return dataset, ComputedFeatures(method.frozen_features, device)

@@ -30,6 +30,8 @@ class OptimizationConfig(Config):
         device: `cpu`, `cuda`, one of several as `cuda:1`, or `auto`.
         precision: `float32`, or `bf16`: matrices of the network in bfloat16 (autocast), heads and
             losses in float32 all the same.
+        compile: whether `torch.compile` makes one graph of the network, which the first steps wait
+            for; the last bits differ.
         epochs: (HOICLIP, GEN-VLKT: 90).
         lr_drop_epoch: epoch from which the rate is multiplied by `lr_drop_factor` (60); one after
             the last does not drop it.
@@ -48,6 +50,7 @@ class OptimizationConfig(Config):
     threads: Threads
     device: Device
     precision: Literal["float32", "bf16"]
+    compile: bool
     epochs: Count
     lr_drop_epoch: Count
     lr_drop_factor: Annotated[float, Range(0, 1, above=True)]

@@ -19,6 +19,7 @@ from hoiclip.training.world import World
 BatchT = TypeVar("BatchT", bound=TrainingBatch)
 Features = Callable[[TrainingBatch], FrozenFeatures | None]
 Losses = dict[str, Tensor]
+_MOST_GRAPHS = 64
 
 
 class _Losses(nn.Module):
@@ -45,7 +46,7 @@ class Engine(Generic[BatchT]):
         method: on its device, ready to train.
         features: gives the features by frozen towers of a batch.
         optimizer: of the network's parameters.
-        config: precision, clipping, seed.
+        config: precision, compilation, clipping, seed.
         world: the processes.
     """
 
@@ -59,6 +60,11 @@ class Engine(Generic[BatchT]):
     ) -> None:
         self.method, self.features, self.optimizer = method, features, optimizer
         self.config, self.world = config, world
+        if config.compile:
+            # In place, so that the names of its tensors stay. Sizes that change become free ones;
+            # further graphs are of what a guard takes for special, as squares or no padding.
+            torch._dynamo.config.recompile_limit = _MOST_GRAPHS
+            method.network.compile(fullgraph=True)
         self.losses: nn.Module = _Losses(method)
         if world.size > 1:
             self.losses = DistributedDataParallel(self.losses, broadcast_buffers=False)

@@ -138,6 +138,12 @@ def test_bfloat16_is_near(trained):
     assert trained(precision="bf16")[0] != trained()[0]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["hoiclip", "gen_vlkt"])
+def test_a_compiled_network_learns_the_same(trained, method):
+    assert_alike(trained(compile=True, method=method), trained(method=method))
+
+
 def test_every_step_and_process_draws_anew():
     drawn = itertools.product((0, 1), range(9), (0, 1))
     assert len({seed_of_step(*each) for each in drawn}) == 36

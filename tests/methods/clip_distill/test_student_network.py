@@ -268,3 +268,17 @@ def test_patches_without_cls_by_row():
     assert patch_grid(tokens)[0, :, :, 0].tolist() == [[1, 2], [3, 4]]
     with pytest.raises(ValueError, match="3 patches"):
         patch_grid(tokens[:, :4])
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("relatedness", ["none", "self"])
+def test_the_student_compiles_to_one_graph_of_any_number_of_pairs(training, relatedness):
+    student = make_student(relatedness=relatedness).train(training)
+    # This back end takes the graph as it is, so that no compiler is needed.
+    compiled = torch.compile(student, fullgraph=True, backend="eager")
+    for world in (make_world(), make_world((0, 1), (1, 1))):
+        torch.manual_seed(3)
+        found = vars(compiled(*world))
+        torch.manual_seed(3)
+        for name, expected in vars(student(*world)).items():
+            torch.testing.assert_close(found[name], expected, msg=name)

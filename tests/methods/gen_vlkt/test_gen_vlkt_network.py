@@ -231,3 +231,16 @@ def test_a_rate_of_zero_freezes_the_tables():
     config = dataclasses.replace(PAPER, lr_classifiers=0.0)
     assert len(gen_vlkt_groups(network, RATES, config)) == 2
     assert not network.hoi_classifier.table.requires_grad
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_compiles_to_one_graph_of_any_size(training):
+    network = fresh().train(training)
+    # This back end takes the graph as it is, so that no compiler is needed.
+    compiled = torch.compile(network, fullgraph=True, backend="eager")
+    images, mask = batch()
+    for given, hidden in ((images, mask), (images[..., :64], mask[..., :64])):
+        torch.manual_seed(3)
+        found = compiled(given, hidden)
+        torch.manual_seed(3)
+        compare(found, network(given, hidden))
