@@ -92,8 +92,10 @@ class Clone:
     def failure(self) -> str | None:
         """Why it ended by itself without success."""
         code = self._process.returncode
-        last = (self._said.read_text(errors="replace").strip().splitlines() or ["said nothing"])[-1]
-        return f"dvc repro ended with exit code {code}: {last}" if code else None
+        lines = self._said.read_text(errors="replace").strip().splitlines() or ["said nothing"]
+        # What the stage says of itself tells more than what dvc says of the stage.
+        said = [*(line for line in lines if re.match(r"error: |\w*Error: ", line)), lines[-1]]
+        return f"dvc repro ended with exit code {code}: {' | '.join(said)}" if code else None
 
     def place(self) -> str:
         """The stage it is at, `after` one whose result is in a lock file, or `start`."""

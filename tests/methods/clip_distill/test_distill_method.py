@@ -31,7 +31,7 @@ def method(clip_config) -> ClipDistillMethod:
     return make_method(clip_config).eval()
 
 
-def images(count: int = 2, seed: int = 8) -> Batch:
+def images(count: int = 2, seed: int = 6) -> Batch:
     torch.manual_seed(seed)
     return Batch(
         torch.randint(256, (count, 3, 64, 64), dtype=torch.uint8), None,
