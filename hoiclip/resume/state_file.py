@@ -34,6 +34,7 @@ ACCEPT_CODE = "HOICLIP_ACCEPT_CODE"
 KEY_NAME = "key.json"
 _STATE_NAME = "state.pt"
 _OLDER_NAME = "older.pt"
+_ENDED = ".ended"
 EXECUTION_SETTINGS = frozenset({"workers", "threads", "checkpoint_encoder"})
 """Settings on which no result depends, but for its last bits on `threads`."""
 _MOST_NAMED = 5
@@ -196,6 +197,8 @@ class StateFile:
         nearest: tuple[list[str], Path] | None = None
         unread = None
         for path in sorted(self._root.glob(f"*/{_STATE_NAME}")):
+            if path.parent.suffix == _ENDED:
+                continue
             try:
                 found = differences(self._key, read_json(path.with_name(KEY_NAME)))
             except InputError:
@@ -214,8 +217,13 @@ class StateFile:
         return InputError(self.path, problem, fix=fix)
 
     def delete(self) -> None:
-        """Removes the folder, once the result is where it belongs."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes the folder, once the result is where it belongs; all or nothing."""
+        ended = self.folder.with_suffix(_ENDED)
+        for left_by_a_kill in self._root.glob(f"*{_ENDED}"):
+            shutil.rmtree(left_by_a_kill, ignore_errors=True)
+        with suppress(OSError):
+            self.folder.rename(ended)
+        shutil.rmtree(ended, ignore_errors=True)
 
 
 def settings(config: Config) -> dict[str, Any]:

@@ -285,6 +285,27 @@ with file.locked():
 """
 
 
+def test_a_kill_while_the_folder_is_removed_leaves_no_half_of_it(file, tmp_path, monkeypatch):
+    """Files of a folder go one after another: work went on from what had not gone yet."""
+    (file.folder / "epoch-0001.safetensors").write_bytes(b"weights")
+    file.save(STATE)
+
+    def killed(folder, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hoiclip.resume.state_file.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            file.delete()
+    assert not file.folder.exists()
+    assert file.load() is None
+    # What the kill left is no other work's state, and goes with the next.
+    assert StateFile(tmp_path / "states", {"seed": 1}, CODE).load() is None
+    file.save(STATE)
+    file.delete()
+    assert list((tmp_path / "states").iterdir()) == []
+
+
 def test_a_second_process_is_refused_until_the_first_is_killed(file):
     """A worker that outlives the killed process does not keep the lock."""
     holder = run(HOLD, file.folder.parent, stdout=subprocess.PIPE, start_new_session=True)
