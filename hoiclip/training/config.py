@@ -50,7 +50,7 @@ class OptimizationConfig(Config):
     threads: Threads
     device: Device
     precision: Literal["float32", "bf16"]
-    compile: bool
+    compile: bool = False
     epochs: Count
     lr_drop_epoch: Count
     lr_drop_factor: Annotated[float, Range(0, 1, above=True)]

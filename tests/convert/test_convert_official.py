@@ -161,7 +161,7 @@ def test_predictions_of_a_converted_file_are_the_released_scores(
     dataset = InferenceDataset(images, store, transforms, detector.method.clip.preprocess)
     shown = collate([dataset[0], dataset[1]])
     outputs = reference_outputs(
-        state, 2, 0.5, shown.images, shown.padding_mask, shown.clip_pixels,
+        state, 2, 0.5, *shown.inputs(cpu), shown.clip_pixels,
         mask_detector_memory=False,
     )  # fmt: skip
     missing = vocabulary.num_objects if vocabulary.has_missing_objects else None

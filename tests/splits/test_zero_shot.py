@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hoiclip import schema
-from hoiclip.batches.transforms import TransformsConfig
+from hoiclip.batches.transforms import TransformsConfig, normalised
 from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.data.images import ImageStore
 from hoiclip.errors import ParamsError
@@ -257,7 +257,7 @@ def test_targets_and_classifiers_are_blind_to_unseen_classes(toy, world, make_de
     def step():
         """Gradients of one step, by parameter."""
         model.zero_grad()
-        outputs = model(sample.image[None], None, clip_tokens, clip_global)
+        outputs = model(normalised(sample.image[None]), None, clip_tokens, clip_global)
         sum(criterion(outputs, sample.targets).values()).backward()
         return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 

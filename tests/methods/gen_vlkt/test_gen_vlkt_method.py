@@ -128,7 +128,7 @@ def test_a_step_adds_the_mimic_term_to_the_losses_of_set_prediction(
     method.network.eval()
     losses = method.training_step(batch, features)
     assert set(losses) == {"hoi", "object", "l1", "giou", "mimic"}
-    students = method.network(batch.images, batch.padding_mask).interaction_features
+    students = method.network(*batch.inputs(method.device)).interaction_features
     by_hand = 0.0
     for layer in students:
         for student, teacher in zip(layer, features[0], strict=True):
@@ -229,7 +229,7 @@ def test_the_score_is_hoi_plus_object_squared(built, toy, params):
     settings = RankSettings(top_k=5, nms=None, threads=1)
     (found,) = method.score_pairs(batch, settings, method.scorings(None))
     with torch.inference_mode():
-        outputs = method.network(batch.images, batch.padding_mask)
+        outputs = method.network(*batch.inputs(method.device))
     hoi, objects = outputs.hoi_logits[-1].sigmoid(), outputs.object_logits[-1].sigmoid()
     scores = hoi + objects[..., toy.vocabulary.object_of_hoi] ** 2
     for image in (0, 1):
