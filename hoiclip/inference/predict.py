@@ -19,6 +19,7 @@ from hoiclip.inference.model_file import Detector
 from hoiclip.methods.contract import Method, NotFiniteError, RankSettings
 from hoiclip.pairs.pair_nms import PairNms
 from hoiclip.pairs.scored_pairs import ScoredPairs
+from hoiclip.parallel.passes import shards_of
 from hoiclip.progress import track
 from hoiclip.util.config import from_mapping
 from hoiclip.util.ranges import BatchSize, Config, Count, Device, Threads, Workers
@@ -115,7 +116,8 @@ def predict(
 ) -> list[pa.Table]:
     """Predictions of every image, best first, once for each scoring.
 
-    The network runs once; memory does not grow with the number of images beyond the tables.
+    The network runs once, in the shards of `hoiclip.parallel.passes`; memory does not grow with the
+    number of images beyond the tables.
 
     Args:
         detector: the method; what it states about scores goes before `config`.
@@ -131,13 +133,35 @@ def predict(
     Raises:
         WeightsError: what the network gives for an image is not finite.
     """
+    shards = [
+        predict_shard(detector, images, store, config, device, rows, scorings)
+        for rows in shards_of(len(images))
+    ]
+    empty = schema.PREDICTIONS.empty_table()
+    count = 1 if scorings is None else len(scorings)
+    return [
+        pa.concat_tables([empty, *(tables[number] for tables in shards)]).combine_chunks()
+        for number in range(count)
+    ]
+
+
+def predict_shard(
+    detector: Detector,
+    images: pa.Table,
+    store: ImageStore,
+    config: PredictConfig,
+    device: torch.device,
+    rows: range,
+    scorings: Sequence[Config] | None = None,
+) -> list[pa.Table]:
+    """As `predict`, of the images of some rows of the table alone."""
     config = as_stated(config, detector.scores)
-    method = detector.method
+    method, images = detector.method, images.slice(rows.start, len(rows))
     dataset = InferenceDataset(
         images, store, detector.transforms, method.clip_view, method.clip_source
     )
     loader = inference_batches(dataset, config.batch_size, config.workers, device)
-    batches = track(loader, "predict", len(loader))
+    batches = track(loader, f"predict from image {rows.start}", len(loader))
     names, ids = images["file_name"], images["image_id"].to_numpy()
     return predict_batches(
         method.to(device),

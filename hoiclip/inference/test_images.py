@@ -6,42 +6,73 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from hoiclip import schema
 from hoiclip.data.images import ImageStore
 from hoiclip.inference.model_file import load_detector, only
-from hoiclip.inference.predict import PredictConfig, predict
+from hoiclip.inference.predict import PredictConfig, predict_shard
 from hoiclip.methods.contract import Method
+from hoiclip.parallel.passes import Content, ShardedPass, joined_tables, table_content
+from hoiclip.parallel.world import World
+from hoiclip.resume.source_code import loaded_code
+from hoiclip.resume.state_file import settings
 from hoiclip.runtime import prepare
 from hoiclip.util.config import load
+from hoiclip.util.files import file_identity
 
 IMAGES = Path("data/annotations/test/images.parquet")
 STORE = Path("data/images/test")
 
 
-def predict_test(method: type[Method], params: Path, model: Path, out: Path) -> dict[str, Any]:
+def predict_test(
+    method: type[Method], params: Path, model: Path, out: Path, resume_root: Path
+) -> dict[str, Any] | None:
     """Writes `predictions.parquet` (`schema.PREDICTIONS`) into the folder `out`.
+
+    Several processes share the images; the main one writes.
 
     Args:
         method: whose model file it is.
         params: the params file.
         model: the model file.
         out: folder of the result.
+        resume_root: where shards of an interrupted run are kept.
 
     Returns:
-        The numbers of images and of predictions.
+        The numbers of images and of predictions; None in a process that only helped.
 
     Raises:
         HoiclipError: a param or file is wrong.
     """
     config = load(PredictConfig, "predict", params)
-    device = prepare(config.device, config.threads)
+    world = World.of_environment()
+    device = prepare(config.device, config.threads, local_rank=world.local_rank)
     detector = load_detector(model, only(method))
-    images = schema.read_table(IMAGES, schema.IMAGES)
-    (predictions,) = predict(detector, images, ImageStore(STORE), config, device)
-    provenance = {
-        "method": method.name,
-        "model": detector.provenance,
-        "scoring": asdict(detector.method.scoring),
-    }
-    schema.write_table(out / "predictions.parquet", predictions, schema.PREDICTIONS, provenance)
+    images, store = schema.read_table(IMAGES, schema.IMAGES), ImageStore(STORE)
+    key = {"predict": settings(config), "files": file_identity([model, IMAGES, STORE])}
+    shared = ShardedPass(resume_root / "predict", key, loaded_code(), world.join())
+
+    def work(rows: range) -> dict[str, Any]:
+        (table,) = predict_shard(detector, images, store, config, device, rows)
+        return {"predictions": table_content(table)}
+
+    with shared.locked():
+        predictions = shared.run(len(images), work, _joined)
+        if predictions is None:
+            return None
+        provenance = {
+            "method": method.name,
+            "model": detector.provenance,
+            "scoring": asdict(detector.method.scoring),
+        }
+        if shared.accepted:
+            provenance["accepted_code"] = shared.accepted
+        schema.write_table(out / "predictions.parquet", predictions, schema.PREDICTIONS, provenance)
+        shared.delete()
     return {"images": len(images), "predictions": len(predictions)}
+
+
+def _joined(shards: list[Content]) -> pa.Table:
+    none = {"predictions": table_content(schema.PREDICTIONS.empty_table())}
+    return joined_tables("predictions")([none, *shards])

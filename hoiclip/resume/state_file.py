@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import json
 import os
 import re
@@ -19,15 +18,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-
 from hoiclip.errors import InputError
 from hoiclip.progress import say
+from hoiclip.resume.archive import DamagedError, OtherVersionError, read_archive, write_archive
 from hoiclip.resume.source_code import changed_files
-from hoiclip.util.files import atomic_file, read_json, write_json
+from hoiclip.util.files import read_json, write_json
 from hoiclip.util.ranges import Config, quoted
 
-VERSION = 4
 ACCEPT_CODE = "HOICLIP_ACCEPT_CODE"
 """Environment variable; where it is 1, work goes on although its code has changed since."""
 
@@ -39,23 +36,14 @@ EXECUTION_SETTINGS = frozenset({"workers", "threads", "checkpoint_encoder"})
 """Settings on which no result depends, but for its last bits on `threads`."""
 _MOST_NAMED = 5
 _SHA256 = re.compile("[0-9a-f]{64}")
-_FIRST_LINE = "hoiclip state {}\n"
-_LONGEST_LINE = 80
 _MOST_TRIES = 100
-# A state of version 1 was a bare archive of PyTorch.
-_ARCHIVE_START = b"PK\x03\x04"
-
-
-class _DamagedError(Exception):
-    """A file does not hold a state, as it was written."""
 
 
 class StateFile:
     """Where work keeps what it has; work with another key has another folder.
 
-    Two generations are kept, the newest and the one before it. A file is the line
-    `hoiclip state VERSION`, a line with the SHA-256, in hex, of all that follows, and an archive of
-    `torch.save`. A readable copy of the key stands beside it.
+    Two generations are kept, the newest and the one before it, each a file of
+    `hoiclip.resume.archive`. A readable copy of the key stands beside them.
 
     Args:
         root: folder of all such folders.
@@ -121,19 +109,14 @@ class StateFile:
             "accepted": self.accepted,
             "state": state,
         }
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        archive = buffer.getbuffer()
-        head = f"{_FIRST_LINE.format(VERSION)}{hashlib.sha256(archive).hexdigest()}\n"
         if not (self.folder / KEY_NAME).exists():
             write_json(self.folder / KEY_NAME, self._key)
-        with atomic_file(self.path) as aside:
-            with aside.open("wb") as file:
-                file.write(head.encode())
-                file.write(archive)
-            with suppress(FileNotFoundError):
-                # A kill from here until the new one has its name leaves the older one alone.
-                self.path.replace(self.older)
+        write_archive(self.path, content, before=self._make_older)
+
+    def _make_older(self) -> None:
+        with suppress(FileNotFoundError):
+            # A kill from here until the new one has its name leaves the older one alone.
+            self.path.replace(self.older)
 
     def load(self) -> Any:
         """What was saved last, its tensors on the CPU; None where there is nothing to go on from.
@@ -150,35 +133,26 @@ class StateFile:
             return None
         try:
             return self._load(self.path)
-        except _DamagedError as error:
+        except DamagedError as error:
             problem = str(error)
         try:
             state = self._load(self.older)
-        except _DamagedError:
+        except DamagedError:
             raise self.refused(problem) from None
         say(f"{self.path}: {problem}; taken is the state before it")
         return state
 
     def _load(self, path: Path) -> Any:
         try:
-            with path.open("rb") as file:
-                first, digest = (file.readline(_LONGEST_LINE) for _ in range(2))
-                archive = file.read()
-        except OSError as error:
-            raise _DamagedError(f"cannot be read ({error.strerror})") from None
-        named = re.fullmatch(_FIRST_LINE.format(r"(\d+)").encode(), first)
-        version = int(named[1]) if named else 1 if first.startswith(_ARCHIVE_START) else None
-        if version not in (VERSION, None):
-            raise self.refused(f"of version {version}, of which this program reads only {VERSION}")
-        if version is None or digest != f"{hashlib.sha256(archive).hexdigest()}\n".encode():
-            raise _DamagedError("damaged: it does not hold the bytes that were written")
+            found = read_archive(path)
+        except OtherVersionError as error:
+            raise self.refused(str(error)) from None
         try:
-            found = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
             key, state = json.loads(found["key"]), found["state"]
             changed = changed_files(self._code, found["code"])
             accepted = sorted({*found["accepted"], *changed})
-        except Exception as error:  # PyTorch raises errors of any type.
-            raise _DamagedError(f"cannot be read ({type(error).__name__})") from None
+        except Exception as error:  # Values may be of any type.
+            raise DamagedError(f"cannot be read ({type(error).__name__})") from None
         if key != self._key:
             raise self.refused(f"of other work: {_some(differences(self._key, key))}")
         if changed and os.environ.get(ACCEPT_CODE) != "1":

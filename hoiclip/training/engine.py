@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hoiclip.methods.contract import BatchCounts, FrozenFeatures, Method, TrainingBatch
+from hoiclip.parallel.world import World
 from hoiclip.training.config import OptimizationConfig
-from hoiclip.training.world import World
 
 BatchT = TypeVar("BatchT", bound=TrainingBatch)
 Features = Callable[[TrainingBatch], FrozenFeatures | None]

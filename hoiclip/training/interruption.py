@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from hoiclip.errors import ParamsError, StoppedError
-from hoiclip.training.world import World
+from hoiclip.parallel.world import World
 
 SAVE_MINUTES = "HOICLIP_SAVE_MINUTES"
 """Environment variable: least minutes between two saves within an epoch (10)."""

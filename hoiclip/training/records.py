@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from hoiclip.errors import NonFiniteLossError
+from hoiclip.parallel.world import World
 from hoiclip.training.engine import Losses
 from hoiclip.training.state import Progress
-from hoiclip.training.world import World
 
 STEPS_PER_RECORD = 20
 """Steps of an epoch between two readings, of which each is a row of the history."""

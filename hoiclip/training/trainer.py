@@ -15,6 +15,7 @@ import torch
 from hoiclip import schema
 from hoiclip.errors import ParamsError
 from hoiclip.methods.contract import Method, TrainingBatch, TrainingData
+from hoiclip.parallel.world import World
 from hoiclip.progress import say, track
 from hoiclip.resume.source_code import loaded_code
 from hoiclip.resume.state_file import settings
@@ -27,7 +28,6 @@ from hoiclip.training.loading import Batches
 from hoiclip.training.optimizer import build_optimizer
 from hoiclip.training.records import STEPS_PER_RECORD, Recent
 from hoiclip.training.state import Progress, ResumeFolder
-from hoiclip.training.world import World
 from hoiclip.util.files import file_identity
 
 BatchT = TypeVar("BatchT", bound=TrainingBatch)

@@ -74,7 +74,7 @@ def verb_vectors(
     """E_v of every verb by one of `REPRESENTATIONS`, as the module defines them.
 
     Args:
-        sums: from `hoiclip.verb_vectors.feature_sums.sum_features`.
+        sums: from `hoiclip.verb_vectors.feature_sums.CropPass`.
         vocabulary: the same as there.
         text: (num_verbs, D), L2-normalised text embeddings of the verbs.
         representation: one of `REPRESENTATIONS`.

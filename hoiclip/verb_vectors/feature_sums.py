@@ -1,12 +1,10 @@
-"""Sums of CLIP's features over the crops of a partition: one pass, constant memory, restartable."""
+"""Sums of CLIP's features over the crops of a partition: one pass, in shards, constant memory."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from hoiclip.clip.crops import crop
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.data.annotations import Annotations
-from hoiclip.resume.state_file import StateFile
-from hoiclip.verb_vectors.crops import Accumulation, Row, rows_by_image, shares_of
+from hoiclip.parallel.passes import Content, shards_of
+from hoiclip.progress import track
+from hoiclip.verb_vectors.crops import Accumulation, Row, shares_of
 from hoiclip.vocabulary import Vocabulary
-
-SECONDS_BETWEEN_SAVES = 60.0
 
 
 @dataclass(frozen=True)
@@ -39,139 +35,83 @@ class FeatureSums:
     rows: np.ndarray
 
 
-class SumsFile:
-    """Where an interrupted pass keeps what it has; a pass with another key has another file.
+@dataclass(frozen=True)
+class CropPass:
+    """One pass over the crops of a partition: each image is read once, each crop encoded once.
 
-    Args:
-        folder: of all such files.
-        key: JSON mapping of data, CLIP (hashes) and settings, see `StateFile`.
-        code: of `hoiclip.resume.source_code.loaded_code`.
-        seconds: least time between two saves.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        key: Mapping[str, Any],
-        code: Mapping[str, str],
-        seconds: float = SECONDS_BETWEEN_SAVES,
-    ) -> None:
-        self._file = StateFile(folder, key, code)
-        self._seconds, self._saved = seconds, time.monotonic()
-        self.locked = self._file.locked
-        self.delete = self._file.delete
-
-    @property
-    def accepted(self) -> list[str]:
-        """Files with whose changed code the pass went on because it was told to; sorted."""
-        return self._file.accepted
-
-    def load(self, fresh: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What was saved last; `fresh`, the state of a pass not begun, where nothing was.
-
-        Raises:
-            InputError: the file is damaged, of another version, or does not fit `fresh`.
-        """
-        kept = self._file.load()
-        if kept is None:
-            return fresh
-        if not isinstance(kept, dict) or _kinds(kept) != _kinds(fresh):
-            raise self._file.refused("does not fit this vocabulary and this CLIP")
-        return kept
-
-    @property
-    def due(self) -> bool:
-        """Whether the last save is long enough ago."""
-        return time.monotonic() - self._saved >= self._seconds
-
-    def save(self, state: dict[str, Tensor]) -> None:
-        """Writes the state, all or nothing."""
-        self._file.save(state)
-        self._saved = time.monotonic()
-
-
-def _kinds(state: dict[str, Any]) -> dict[str, tuple | None]:
-    """Shape, type and layout of every tensor; None of what is none."""
-    return {
-        name: (value.shape, value.dtype, value.layout) if torch.is_tensor(value) else None
-        for name, value in state.items()
-    }
-
-
-def sum_features(
-    annotations: Annotations,
-    read_image: Callable[[str], Image.Image],
-    visual: ClipVisual,
-    vocabulary: Vocabulary,
-    seen: np.ndarray,
-    *,
-    accumulation: Accumulation = "correct",
-    batch_size: int = 256,
-    workers: int = 0,
-    resume: SumsFile | None = None,
-    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda images, total: images,
-) -> FeatureSums:
-    """Encodes every pair's and object's crop in one pass.
-
-    Each image is read once and each crop encoded once; beyond the tables, memory does not grow
-    with the number of images. The result does not depend on `workers`, nor on interruptions.
-
-    Args:
-        annotations: the training partition.
+    Attributes:
+        images: (file name, rows) of each image with rows, of `rows_by_image`.
         read_image: `file_name` → RGB image; has to be picklable where there are workers.
         visual: the image tower; crops go to its device.
         vocabulary: objects, verbs and HOI classes.
-        seen: (num_hois,) bool; rows of other classes are skipped.
         accumulation: see `hoiclip.verb_vectors.crops`.
         batch_size: crops encoded at once, at least.
-        workers: processes that read and cut images.
-        resume: keeps the sums of an interrupted pass, and starts from them.
-        progress: wraps the images still to come, whose number is its second argument.
-
-    Raises:
-        InputError: an image cannot be read, or what `resume` holds is refused.
+        workers: processes that read and cut images; the result does not depend on them.
     """
-    num_hois = vocabulary.num_hois
-    state = {
-        "sums": torch.zeros(num_hois + vocabulary.num_objects, visual.embed_dim).double(),
-        "rows": torch.zeros(num_hois, dtype=torch.int64),
-        "images": torch.zeros(1, dtype=torch.int64),
-    }
-    state = resume.load(state) if resume else state
-    images = rows_by_image(annotations, seen)[int(state["images"]) :]
-    crops = _Crops(images, read_image, visual.preprocess, vocabulary, accumulation)
-    pixels: list[Tensor] = []
-    terms: list[Tensor] = []
 
-    def encode() -> None:
-        batch = torch.cat(pixels).to(visual.visual_projection.device)
-        features = visual.encode_image(batch).double().cpu()
-        position, index, weight = torch.cat(terms).T
-        weighted = features[position.long()] * weight[:, None]
-        state["sums"].index_add_(0, index.long(), weighted)
-        pixels.clear()
-        terms.clear()
+    images: list[tuple[str, list[Row]]]
+    read_image: Callable[[str], Image.Image]
+    visual: ClipVisual
+    vocabulary: Vocabulary
+    accumulation: Accumulation = "correct"
+    batch_size: int = 256
+    workers: int = 0
 
-    loader = DataLoader(crops, batch_size=None, num_workers=workers)
-    waiting = 0
-    for image in progress(loader, len(images)):
-        image.terms[:, 0] += waiting
-        pixels.append(image.pixels)
-        terms.append(image.terms)
-        waiting += len(image.pixels)
-        state["rows"] += torch.bincount(image.hois, minlength=num_hois)
-        state["images"] += 1
-        if waiting >= batch_size:
+    def shard(self, rows: range) -> Content:
+        """Sums over the crops of some images; beyond the tables, memory does not grow with their
+        number.
+
+        Raises:
+            InputError: an image cannot be read.
+        """
+        vocabulary, visual = self.vocabulary, self.visual
+        sums = torch.zeros(vocabulary.num_hois + vocabulary.num_objects, visual.embed_dim).double()
+        counts = torch.zeros(vocabulary.num_hois, dtype=torch.int64)
+        images = self.images[rows.start : rows.stop]
+        crops = _Crops(images, self.read_image, visual.preprocess, vocabulary, self.accumulation)
+        pixels: list[Tensor] = []
+        terms: list[Tensor] = []
+
+        def encode() -> None:
+            batch = torch.cat(pixels).to(visual.visual_projection.device)
+            features = visual.encode_image(batch).double().cpu()
+            position, index, weight = torch.cat(terms).T
+            sums.index_add_(0, index.long(), features[position.long()] * weight[:, None])
+            pixels.clear()
+            terms.clear()
+
+        loader = DataLoader(crops, batch_size=None, num_workers=self.workers)
+        waiting = 0
+        for image in track(loader, f"crops from image {rows.start}", len(images)):
+            image.terms[:, 0] += waiting
+            pixels.append(image.pixels)
+            terms.append(image.terms)
+            waiting += len(image.pixels)
+            counts += torch.bincount(image.hois, minlength=len(counts))
+            if waiting >= self.batch_size:
+                encode()
+                waiting = 0
+        if pixels:
             encode()
-            waiting = 0
-            if resume and resume.due:
-                resume.save(state)
-    if pixels:
-        encode()
-    if resume:
-        resume.save(state)
-    sums = state["sums"].numpy()
-    return FeatureSums(sums[:num_hois], sums[num_hois:], state["rows"].numpy())
+        return {"sums": sums, "rows": counts}
+
+    def join(self, shards: list[Content]) -> FeatureSums:
+        """Sums over all shards, in their order."""
+        num_hois = self.vocabulary.num_hois
+        size = num_hois + self.vocabulary.num_objects, self.visual.embed_dim
+        sums = torch.zeros(size, dtype=torch.float64)
+        rows = torch.zeros(num_hois, dtype=torch.int64)
+        for shard in shards:
+            if shard["sums"].shape != sums.shape or shard["rows"].shape != rows.shape:
+                raise ValueError("sums of another vocabulary or another CLIP")
+            sums += shard["sums"]
+            rows += shard["rows"]
+        found = sums.numpy()
+        return FeatureSums(found[:num_hois], found[num_hois:], rows.numpy())
+
+    def whole(self) -> FeatureSums:
+        """Sums over all images, by this process alone."""
+        return self.join([self.shard(rows) for rows in shards_of(len(self.images))])
 
 
 class _ImageCrops(NamedTuple):

@@ -23,16 +23,25 @@ from hoiclip.methods.clip_distill.inputs import (
 )
 from hoiclip.methods.clip_distill.pairs import make_pairs
 from hoiclip.methods.clip_distill.view import clip_view
+from hoiclip.parallel.launch import launch
+from hoiclip.parallel.passes import ShardedPass, joined_tables, table_content
+from hoiclip.parallel.world import World
+from hoiclip.resume.source_code import loaded_code
 from hoiclip.runtime import prepare
+from hoiclip.util.files import file_identity
 from hoiclip.util.stage_main import run_stage
 from hoiclip.vocabulary import Vocabulary
 
+CHECKPOINTS = Path(".checkpoints/clip_distill")
 
-def main(params: Path) -> dict:
+
+def main(params: Path) -> dict | None:
     """Encodes every image and every union once."""
+    launch()
     paths, settings = DistillPaths.of_project(), DistillSettings.read(params)
     method = settings.method
-    device = prepare(method.caches.device, method.caches.threads)
+    world = World.of_environment()
+    device = prepare(method.caches.device, method.caches.threads, local_rank=world.local_rank)
     vocabulary = Vocabulary.read(paths.vocabulary)
     images = read_images(paths.image_table)
     ids = images["image_id"].to_pylist()
@@ -42,22 +51,33 @@ def main(params: Path) -> dict:
     pairs = [make_pairs(found, vocabulary, method.detections.max_pairs) for found in detections]
     clip = load_clip(paths.clip).visual().to(device)
     classes = classes_of_object(vocabulary)
-    whole, unions = clip_scores(
-        clip,
-        clip_view(clip, method.teacher.view),
-        read_text_embeddings(paths.text_embeddings, vocabulary),
-        images,
-        ImageStore(paths.images),
-        pairs,
-        classes,
-        method.caches,
-    )
+    text = read_text_embeddings(paths.text_embeddings, vocabulary)
+    store, look = ImageStore(paths.images), clip_view(clip, method.teacher.view)
+
+    def work(rows: range) -> dict:
+        some, chosen = images.slice(rows.start, len(rows)), slice(rows.start, rows.stop)
+        whole, unions = clip_scores(
+            clip, look, text, some, store, pairs[chosen], classes, method.caches
+        )
+        return {
+            "images": table_content(image_scores_table(ids[chosen], whole)),
+            "unions": table_content(union_scores_table(ids[chosen], unions, classes)),
+        }
+
     origin = scores_origin(paths, settings)
-    for path, table in (
-        (paths.image_scores, image_scores_table(ids, whole)),
-        (paths.union_scores, union_scores_table(ids, unions, classes)),
-    ):
-        schema.write_table(path, table, table.schema, origin)
+    key = {"origin": origin, "files": file_identity([paths.images])}
+    shared = ShardedPass(CHECKPOINTS / "clip_scores", key, loaded_code(), world.join())
+    with shared.locked():
+        tables = shared.run(
+            len(images),
+            work,
+            lambda shards: [joined_tables(name)(shards) for name in ("images", "unions")],
+        )
+        if tables is None:
+            return None
+        for path, table in zip((paths.image_scores, paths.union_scores), tables, strict=True):
+            schema.write_table(path, table, table.schema, origin)
+        shared.delete()
     return {
         "images": len(images),
         "pairs": sum(map(len, pairs)),

@@ -13,17 +13,26 @@ from hoiclip.methods.clip_distill.inputs import (
     detections_origin,
     read_images,
 )
+from hoiclip.parallel.launch import launch
+from hoiclip.parallel.passes import ShardedPass, joined_tables, table_content
+from hoiclip.parallel.world import World
 from hoiclip.progress import say
+from hoiclip.resume.source_code import loaded_code
 from hoiclip.runtime import prepare
+from hoiclip.util.files import file_identity
 from hoiclip.util.stage_main import run_stage
 from hoiclip.vocabulary import Vocabulary
 
+CHECKPOINTS = Path(".checkpoints/clip_distill")
 
-def main(params: Path) -> dict:
+
+def main(params: Path) -> dict | None:
     """Detects and keeps what may be half of a pair."""
+    launch()
     paths, settings = DistillPaths.of_project(), DistillSettings.read(params)
     rule, caches = settings.method.detections, settings.method.caches
-    device = prepare(caches.device, caches.threads)
+    world = World.of_environment()
+    device = prepare(caches.device, caches.threads, local_rank=world.local_rank)
     vocabulary = Vocabulary.read(paths.vocabulary)
     images = read_images(paths.image_table)
     detector = ObjectDetector.read(
@@ -32,9 +41,21 @@ def main(params: Path) -> dict:
     unknown = ", ".join(detector.unknown)
     if unknown:
         say(f"the detector does not know, so that no pair has them: {unknown}")
-    found = detect_images(detector, images, ImageStore(paths.images), rule, caches)
-    table = detections_table(images["image_id"].to_pylist(), found)
-    schema.write_table(paths.detections, table, table.schema, detections_origin(paths, settings))
+    store, origin = ImageStore(paths.images), detections_origin(paths, settings)
+
+    def work(rows: range) -> dict:
+        some = images.slice(rows.start, len(rows))
+        found = detect_images(detector, some, store, rule, caches)
+        return {"detections": table_content(detections_table(some["image_id"].to_pylist(), found))}
+
+    key = {"origin": origin, "files": file_identity([paths.images])}
+    shared = ShardedPass(CHECKPOINTS / "detections", key, loaded_code(), world.join())
+    with shared.locked():
+        table = shared.run(len(images), work, joined_tables("detections"))
+        if table is None:
+            return None
+        schema.write_table(paths.detections, table, table.schema, origin)
+        shared.delete()
     people = int((table["object"].to_numpy() == vocabulary.person).sum())
     return {
         "images": len(images),

@@ -6,15 +6,19 @@ import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.inference.test_images import predict_test
 from hoiclip.methods.clip_distill.method import ClipDistillMethod
 from hoiclip.methods.summary import MethodSummary
+from hoiclip.parallel.launch import launch
 from hoiclip.util.stage_main import run_stage
 
 MODEL = Path("runs/clip_distill/select/model.safetensors")
 OUT = Path("runs/clip_distill/predict")
 
 
-def main(params: Path) -> dict:
+def main(params: Path) -> dict | None:
     """Predicts, and gathers what the method's stages said."""
-    summary = predict_test(ClipDistillMethod, params, MODEL, OUT)
+    launch()
+    summary = predict_test(ClipDistillMethod, params, MODEL, OUT, Path(".checkpoints"))
+    if summary is None:
+        return None
     stages = ("detections", "clip_scores", "train", "select")
     method = MethodSummary.gather(
         "runs", ClipDistillMethod.name, ClipDistillMethod.title, stages, summary

@@ -5,7 +5,7 @@ from pathlib import Path
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.methods.clip_distill.inputs import DistillPaths
 from hoiclip.methods.clip_distill.training import train
-from hoiclip.training.launch import launch
+from hoiclip.parallel.launch import launch
 from hoiclip.util.stage_main import run_stage
 from stages.live import live_log
 

@@ -6,15 +6,19 @@ import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.inference.test_images import predict_test
 from hoiclip.methods.gen_vlkt.method import GenVlktMethod
 from hoiclip.methods.summary import MethodSummary
+from hoiclip.parallel.launch import launch
 from hoiclip.util.stage_main import run_stage
 
 MODEL = Path("runs/gen_vlkt/select/model.safetensors")
 OUT = Path("runs/gen_vlkt/predict")
 
 
-def main(params: Path) -> dict:
+def main(params: Path) -> dict | None:
     """Predicts, and gathers what the method's stages said."""
-    summary = predict_test(GenVlktMethod, params, MODEL, OUT)
+    launch()
+    summary = predict_test(GenVlktMethod, params, MODEL, OUT, Path(".checkpoints"))
+    if summary is None:
+        return None
     name, title = GenVlktMethod.name, GenVlktMethod.title
     MethodSummary.gather("runs", name, title, ("train", "select"), summary).write("runs")
     return summary

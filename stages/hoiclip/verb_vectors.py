@@ -9,7 +9,9 @@ from hoiclip.clip.text_embeddings import read_text_embeddings
 from hoiclip.clip.weights import load_clip
 from hoiclip.data.annotations import Annotations
 from hoiclip.data.images import ImageStore
-from hoiclip.progress import track
+from hoiclip.parallel.launch import launch
+from hoiclip.parallel.passes import ShardedPass
+from hoiclip.parallel.world import World
 from hoiclip.resume.source_code import loaded_code
 from hoiclip.resume.state_file import settings
 from hoiclip.runtime import prepare
@@ -17,7 +19,8 @@ from hoiclip.util.config import load
 from hoiclip.util.files import file_identity, sha256_file, sha256_files
 from hoiclip.util.stage_main import run_stage
 from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig, verb_vectors_table
-from hoiclip.verb_vectors.feature_sums import SumsFile, sum_features
+from hoiclip.verb_vectors.crops import rows_by_image
+from hoiclip.verb_vectors.feature_sums import CropPass
 from hoiclip.verb_vectors.table import read_verb_vectors
 from hoiclip.vocabulary import Vocabulary
 
@@ -30,15 +33,19 @@ GIVEN = Path("caches/weights/verb_vectors.parquet")
 OUT = Path("caches/verb_vectors.parquet")
 
 
-def main(params: Path) -> dict:
+def main(params: Path) -> dict | None:
     """Encodes the crops once and writes every representation."""
+    launch()
     config = load(VerbVectorsConfig, "verb_vectors", params)
-    device = prepare(config.device, config.threads)
+    world = World.of_environment()
+    device = prepare(config.device, config.threads, local_rank=world.local_rank)
     vocabulary = Vocabulary.read(VOCABULARY)
     text = read_text_embeddings("caches/text_embeddings.parquet", vocabulary)
     encoder = load_clip(CLIP).to(device)
     width = schema.verb_vectors_schema(encoder.embed_dim)
     if len(schema.read_table(GIVEN)):
+        if not world.is_main:
+            return None
         read_verb_vectors(GIVEN, "arithmetic", vocabulary.num_verbs)
         origin = schema.read_provenance(GIVEN)
         schema.write_table(OUT, schema.read_table(GIVEN, width), width, origin)
@@ -54,25 +61,25 @@ def main(params: Path) -> dict:
         "verb_vectors": settings(config),
         "files": file_identity([VOCABULARY, CLASSES, TRAIN, IMAGES, CLIP]),
     }
-    resume = SumsFile(Path(".checkpoints/verb_vectors"), key, loaded_code())
-    with resume.locked():
-        sums = sum_features(
-            Annotations.read(TRAIN),
-            ImageStore(IMAGES).read,
-            encoder,
-            vocabulary,
-            seen,
-            accumulation=config.accumulation,
-            batch_size=config.batch_size,
-            workers=config.workers,
-            resume=resume,
-            progress=lambda images, total: track(images, "crops", total),
-        )
-        if resume.accepted:
-            provenance["accepted_code"] = resume.accepted
+    crops = CropPass(
+        rows_by_image(Annotations.read(TRAIN), seen),
+        ImageStore(IMAGES).read,
+        encoder,
+        vocabulary,
+        config.accumulation,
+        config.batch_size,
+        config.workers,
+    )
+    shared = ShardedPass(Path(".checkpoints/verb_vectors"), key, loaded_code(), world.join())
+    with shared.locked():
+        sums = shared.run(len(crops.images), crops.shard, crops.join)
+        if sums is None:
+            return None
+        if shared.accepted:
+            provenance["accepted_code"] = shared.accepted
         table = verb_vectors_table(sums, vocabulary, text.verb)
         schema.write_table(OUT, table, width, provenance)
-        resume.delete()
+        shared.delete()
     return {"unseen_classes": int((~seen).sum())}
 
 

@@ -32,7 +32,6 @@ from hoiclip.training.state import ResumeFolder
 from hoiclip.util.config import load
 from hoiclip.util.stage_main import fail
 from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig
-from hoiclip.verb_vectors.feature_sums import SumsFile
 from pipelines.errors import PipelineError
 from pipelines.overrides import apply_overrides
 from stages.evaluate import EvaluateConfig
@@ -146,7 +145,7 @@ def call_state(case) -> int:
         range(progress.epoch, progress.step, int(progress.seconds) or 1)
 
     def sums() -> None:
-        SumsFile(*work).load(state_inputs.sums())["sums"].add_(1)
+        state_inputs.sums_pass().run(1, lambda rows: state_inputs.sums(), state_inputs.join)
 
     return typed({"training": training, "sums": sums}[case.arguments[0]])
 

@@ -12,6 +12,9 @@ from checkpoint_inputs import damaged_state
 from damage import STRANGE, damaged_bytes
 from hypothesis import strategies as st
 
+from hoiclip.parallel.passes import ShardedPass
+from hoiclip.parallel.world import World
+from hoiclip.resume.archive import write_archive
 from hoiclip.resume.state_file import StateFile
 from hoiclip.training.state import Progress, ResumeFolder
 
@@ -35,8 +38,19 @@ def step(model, optimizer, schedule):
 
 
 def sums():
-    """A pass over crops that is not begun."""
+    """A shard of a pass over crops."""
     return {"sums": torch.zeros(4, 8).double(), "rows": torch.zeros(3, dtype=torch.int64)}
+
+
+def join(shards):
+    """The whole of one shard."""
+    (shard,) = shards
+    return sums()["sums"] + shard["sums"], sums()["rows"] + shard["rows"]
+
+
+def sums_pass():
+    """The pass."""
+    return ShardedPass(*WORK, World())
 
 
 @cache
@@ -67,8 +81,13 @@ def states(draw):
                 key = draw(st.sampled_from(sorted(content[section])))
                 content[section][key] = draw(STRANGE)
     file = StateFile(*WORK)
-    file.save(content)
-    data = draw(damaged_bytes(file.path.read_bytes(), rarely=True))
+    file.save({} if work == "sums" else content)
+    files = {str(file.path): file.path.read_bytes()}
+    damaged = file.path
+    if work == "sums":
+        damaged = file.folder / "shard-00000.pt"
+        write_archive(damaged, content if isinstance(content, dict) else {"sums": content})
+    files[str(damaged)] = draw(damaged_bytes(damaged.read_bytes(), rarely=True))
     file.delete()
     FOLDER.rmdir()
-    return Case("checkpoints", "state", [work], {str(file.path): data})
+    return Case("checkpoints", "state", [work], files)

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from hoiclip.errors import InputError
+from hoiclip.resume.archive import VERSION
 from hoiclip.resume.state_file import (
     ACCEPT_CODE,
     KEY_NAME,
-    VERSION,
     StateFile,
     differences,
     settings,

@@ -20,7 +20,8 @@ from hoiclip.set_prediction.matcher import HungarianMatcher, MatchingConfig
 from hoiclip.splits.splits import SplitsConfig, make_splits
 from hoiclip.splits.zero_shot import published_settings
 from hoiclip.verb_vectors.arithmetic import verb_vectors
-from hoiclip.verb_vectors.feature_sums import sum_features
+from hoiclip.verb_vectors.crops import rows_by_image
+from hoiclip.verb_vectors.feature_sums import CropPass
 from hoiclip.vocabulary import Hoi, Vocabulary
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -200,7 +201,8 @@ def test_pairs_of_unseen_classes_leave_no_trace_in_what_trains(toy, world, share
         splits = make_splits(partition, vocabulary, config)
         seen = splits.classes["seen"].to_numpy()
         assert np.flatnonzero(~seen).tolist() == hois
-        sums = sum_features(splits.train, store.read, ColourAndSize(), vocabulary, seen)
+        images = rows_by_image(splits.train, seen)
+        sums = CropPass(images, store.read, ColourAndSize(), vocabulary).whole()
         vectors = {
             kind: verb_vectors(sums, vocabulary, text, kind) for kind in ("arithmetic", "average")
         }

@@ -12,8 +12,10 @@ from hoiclip import schema
 from hoiclip.clip.crops import crop, enclosing_box
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
+from hoiclip.parallel import passes
 from hoiclip.verb_vectors.arithmetic import REPRESENTATIONS, verb_vectors, verb_vectors_table
-from hoiclip.verb_vectors.feature_sums import FeatureSums, SumsFile, sum_features
+from hoiclip.verb_vectors.crops import rows_by_image
+from hoiclip.verb_vectors.feature_sums import CropPass, FeatureSums
 from hoiclip.verb_vectors.table import read_verb_vectors
 from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
@@ -29,6 +31,11 @@ VOCABULARY = Vocabulary(
 ALL_SEEN = np.ones(VOCABULARY.num_hois, bool)
 D = 6
 TEXT = np.eye(VOCABULARY.num_verbs, D, dtype=np.float32)
+
+
+def sum_features(partition, read_image, visual, vocabulary, seen, **options) -> FeatureSums:
+    images = rows_by_image(partition, seen)
+    return CropPass(images, read_image, visual, vocabulary, **options).whole()
 
 
 class FakeVisual:
@@ -239,65 +246,30 @@ def test_unseen_classes_leave_no_trace():
     np.testing.assert_array_equal(made.vectors[1:], TEXT[1:])
 
 
-class Killed(Exception):
-    """Stands for a process that ends at once."""
-
-
 def many_images():
     rows = [(0, 1, 0), (0, 2, 1), (2, 1, 5)]
     entities = [HUMAN, CUP, OTHER, DOG]
     return annotations({i: (entities, rows[: i % 4]) for i in range(12)})
 
 
-@pytest.mark.parametrize("after", [1, 3, 7])
-def test_going_on_equals_never_having_stopped(tmp_path, after):
-    partition, whole = many_images(), total(many_images(), batch_size=4)
-
-    def killed(images, count):
-        for index, image in enumerate(images):
-            if index == after:
-                raise Killed
-            yield image
-
-    def resume():
-        return SumsFile(tmp_path, {}, {}, seconds=0)
-
-    with pytest.raises(Killed):
-        total(partition, batch_size=4, resume=resume(), progress=killed)
-    store = Images()
-    again = sum_features(
-        partition, store, FakeVisual(), VOCABULARY, ALL_SEEN, batch_size=4, resume=resume()
-    )
+@pytest.mark.parametrize("size", [1, 2, 5, 9])
+def test_shards_of_any_size_give_the_same_sums(monkeypatch, size):
+    whole = total(many_images(), batch_size=4)
+    monkeypatch.setattr(passes, "SHARD", size)
+    parts = total(many_images(), batch_size=4)
     for name in ("hoi", "object", "rows"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
-    assert (len(store.reads) < 9) == (after > 1)
-    (left,) = tmp_path.glob("*/state.pt")
-    data = bytearray(left.read_bytes())
-    data[-200] ^= 1
-    left.write_bytes(data)
-    left.with_name("older.pt").write_bytes(data)
-    with pytest.raises(InputError, match="damaged"):
-        total(partition, batch_size=4, resume=resume())
-    resume().delete()
-    assert not list(tmp_path.iterdir())
-
-
-def test_another_key_starts_anew(tmp_path):
-    kept, fresh = {"images": torch.ones(1)}, {"images": torch.zeros(1)}
-    SumsFile(tmp_path, {"seed": 0}, {}).save(kept)
-    assert SumsFile(tmp_path, {"seed": 0}, {}).load(fresh) == kept
-    assert SumsFile(tmp_path, {"seed": 1}, {}).load(fresh) is fresh
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    "other",
-    [{"images": torch.ones(2)}, {"images": torch.ones(1).double()}, {"rows": torch.ones(1)},
-     {"images": 1}, [1], 0.5, {"images": torch.ones(1).to_sparse()}],
-)  # fmt: skip
-def test_sums_of_another_size_are_refused(tmp_path, other):
-    SumsFile(tmp_path, {"seed": 0}, {}).save(other)
-    with pytest.raises(InputError, match="does not fit"):
-        SumsFile(tmp_path, {"seed": 0}, {}).load({"images": torch.zeros(1)})
+    "other", [{"sums": torch.zeros(2, D)}, {"rows": torch.zeros(2, dtype=torch.int64)}]
+)
+def test_sums_of_another_size_do_not_fit(other):
+    crops = CropPass([], Images(), FakeVisual(), VOCABULARY)
+    fitting = crops.shard(range(0))
+    assert crops.join([fitting]).rows.tolist() == [0] * VOCABULARY.num_hois
+    with pytest.raises(ValueError, match="another vocabulary"):
+        crops.join([fitting | other])
 
 
 def test_workers_change_nothing():

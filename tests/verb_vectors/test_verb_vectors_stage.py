@@ -11,11 +11,12 @@ from hoiclip import schema
 from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.convert.dispatch import convert
 from hoiclip.errors import InputError
+from hoiclip.parallel import passes
 from hoiclip.resume import source_code
 from hoiclip.resume.source_code import syntax_sha256
 from hoiclip.resume.state_file import ACCEPT_CODE
+from hoiclip.verb_vectors import feature_sums
 from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig
-from hoiclip.verb_vectors.feature_sums import SumsFile
 from stages.hoiclip import verb_vectors as stage
 
 ROOT = stage.Path(__file__).parents[2]
@@ -76,7 +77,7 @@ def interrupted(toy, tmp_path, monkeypatch):
     layout = schema.verb_vectors_schema(1)
     schema.write_table(tmp_path / stage.GIVEN, layout.empty_table(), layout, {})
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(SumsFile, "due", True)
+    monkeypatch.setattr(passes, "SHARD", 2)
     whole = {"device": "cpu", "threads": 1, "workers": 0, "batch_size": 2}
     done = []
 
@@ -84,14 +85,14 @@ def interrupted(toy, tmp_path, monkeypatch):
         config = VerbVectorsConfig(**{"accumulation": "correct"} | whole | changes)
         done.clear()
 
-        def counted(images, label, total):
+        def counted(images, label, total):  # each shard's
             for image in images:
                 if len(done) == stop:
                     raise KeyboardInterrupt
                 done.append(image)
                 yield image
 
-        monkeypatch.setattr(stage, "track", counted)
+        monkeypatch.setattr(feature_sums, "track", counted)
         monkeypatch.setattr(stage, "load", lambda *_: config)
         stage.main(ROOT / "params.yaml")
         return len(done), pq.read_table(stage.OUT), schema.read_provenance(stage.OUT)
@@ -99,7 +100,7 @@ def interrupted(toy, tmp_path, monkeypatch):
     images, table, _ = run()
     with pytest.raises(KeyboardInterrupt):
         run(stop=images - 2)
-    assert list(tmp_path.glob(".checkpoints/verb_vectors/*/state.pt"))
+    assert list(tmp_path.glob(".checkpoints/verb_vectors/*/shard-*.pt"))
 
     def go_on(**changes):
         encoded, made, provenance = run(**changes)

@@ -130,7 +130,7 @@ def detect_images(
 
     Args:
         detector: frozen, on the device to compute on.
-        images: rows of `schema.IMAGES`.
+        images: rows of `schema.IMAGES`, one shard.
         store: where the images are.
         config: which detections are kept.
         settings: batch size and workers.

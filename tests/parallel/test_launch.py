@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from hoiclip.errors import ParamsError
-from hoiclip.training import launch as module
-from hoiclip.training.launch import launch
+from hoiclip.parallel import launch as module
+from hoiclip.parallel.launch import launch
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_several_are_torchruns_with_the_same_command(started, monkeypatch):
     assert program == command[0] == sys.executable
     assert command[1:] == [
         "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3",
-        "-m", "hoiclip.training.launch", "--params", "a file.yaml",
+        "-m", "hoiclip.parallel.launch", "--params", "a file.yaml",
     ]  # fmt: skip
 
 

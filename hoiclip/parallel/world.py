@@ -1,4 +1,4 @@
-"""The processes that train together: those that torchrun started, or one alone."""
+"""The processes that work together: those that torchrun started, or one alone."""
 
 from __future__ import annotations
 
@@ -51,6 +51,10 @@ class World:
             dist.init_process_group(backend)
             atexit.register(dist.destroy_process_group)
         return self
+
+    def wait(self) -> None:
+        """Returns once all processes are here."""
+        self.sum(torch.zeros(1))
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over processes of tensors on the CPU."""

@@ -1,0 +1,1 @@
+"""Processes that work together, as torchrun starts them."""

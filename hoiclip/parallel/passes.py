@@ -1,0 +1,145 @@
+"""Passes over many images in shards, which several processes share and which go on after a kill.
+
+What is a shard, and which images go through a network together in it, depends on the images alone.
+So neither the number of processes nor an interruption changes a byte, on one kind of device.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from hoiclip.parallel.world import World
+from hoiclip.progress import say
+from hoiclip.resume.archive import DamagedError, OtherVersionError, read_archive, write_archive
+from hoiclip.resume.state_file import StateFile
+
+SHARD = 1024
+"""Images of a shard, but for the last one."""
+T = TypeVar("T")
+Content = dict[str, Any]
+"""What is kept of a shard: tensors and plain values."""
+Work = Callable[[range], Content]
+"""Makes a shard of the images of these indices."""
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+def shards_of(count: int) -> list[range]:
+    """Indices of the shards of `count` images."""
+    return [range(start, min(start + SHARD, count)) for start in range(0, count, SHARD)]
+
+
+class ShardedPass:
+    """A pass whose shards are kept, each in a file, until the whole is where it belongs.
+
+    Args:
+        root: folder of all such passes; on several machines one that all of them see.
+        key: JSON mapping of what the pass is: its data, weights and settings.
+        code: of `hoiclip.resume.source_code.loaded_code`.
+        world: the processes that share the work.
+    """
+
+    def __init__(
+        self, root: Path, key: Mapping[str, Any], code: Mapping[str, str], world: World
+    ) -> None:
+        # Says that the pass has begun, with which key and code; shards stand beside it.
+        self._begun = StateFile(root, key, code)
+        self.folder, self.world = self._begun.folder, world
+        self.locked = self._begun.locked if world.is_main else nullcontext
+
+    @property
+    def accepted(self) -> list[str]:
+        """Files with whose changed code the pass went on because it was told to; sorted."""
+        return self._begun.accepted
+
+    def run(self, count: int, work: Work, join: Callable[[list[Content]], T]) -> T | None:
+        """Makes this process's shards, and of all of them the whole.
+
+        Args:
+            count: of images.
+            work: makes a shard.
+            join: makes the whole of all shards, in order.
+
+        Returns:
+            In the main process the whole, once the others have made their shards; None in the
+            others, which have nothing more to do.
+
+        Raises:
+            InputError: what an interrupted pass left is of another version, or does not fit.
+        """
+        shards = shards_of(count)
+        if self.world.is_main:
+            self._begin()
+        self.world.wait()
+        # By its number alone, for others may have made some of theirs already.
+        for number in range(self.world.rank, len(shards), self.world.size):
+            if self._kept(number) is None:
+                write_archive(self._file(number), work(shards[number]))
+        if not self.world.is_main:
+            return None
+        made = [self._awaited(number) for number in range(len(shards))]
+        try:
+            return join(made)
+        except Exception as error:  # PyTorch and Arrow raise errors of any type for what is odd.
+            problem = f"holds shards that do not fit ({type(error).__name__})"
+            raise self._begun.refused(problem) from error
+
+    def delete(self) -> None:
+        """Removes the shards, once the whole is where it belongs."""
+        self._begun.delete()
+
+    def _begin(self) -> None:
+        left = list(self.folder.glob("shard-*.pt"))
+        if self._begun.load() is None:
+            for shard in left:
+                shard.unlink()
+            self._begun.save({})
+        elif left:
+            say(f"going on after {len(left)} shards")
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"shard-{number:05d}.pt"
+
+    def _kept(self, number: int) -> Content | None:
+        """A shard that an earlier process made; a damaged one is made again, and a line says so."""
+        path = self._file(number)
+        if not path.exists():
+            return None
+        try:
+            return read_archive(path)
+        except (DamagedError, OtherVersionError) as error:
+            say(f"{path}: {error}; it is made again")
+            return None
+
+    def _awaited(self, number: int) -> Content:
+        # Looked for, not told of: a process may be at its shards for longer than others wait for
+        # each other, and where one dies, torchrun ends all.
+        while (found := self._kept(number)) is None:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        return found
+
+
+def table_content(table: pa.Table) -> Tensor:
+    """A table as a part of a shard."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return torch.from_numpy(np.frombuffer(sink.getvalue(), np.uint8).copy())
+
+
+def joined_tables(name: str) -> Callable[[list[Content]], pa.Table]:
+    """Joins the tables that shards, at least one, keep under a name."""
+
+    def join(shards: list[Content]) -> pa.Table:
+        buffers = (pa.py_buffer(shard[name].numpy()) for shard in shards)
+        return pa.concat_tables(pa.ipc.open_stream(buffer).read_all() for buffer in buffers)
+
+    return join
