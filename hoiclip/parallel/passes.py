@@ -22,7 +22,7 @@ from hoiclip.progress import say
 from hoiclip.resume.archive import DamagedError, OtherVersionError, read_archive, write_archive
 from hoiclip.resume.state_file import StateFile
 
-SHARD = 1024
+SHARD = 512
 """Images of a shard, but for the last one."""
 T = TypeVar("T")
 Content = dict[str, Any]
