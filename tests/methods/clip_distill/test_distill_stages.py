@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +19,11 @@ from hoiclip.methods.clip_distill.inputs import (
     scores_origin,
 )
 from hoiclip.methods.clip_distill.pairs import make_pairs
+from hoiclip.parallel import passes
 from hoiclip.util.files import sha256_file
 from stages.clip_distill import clip_scores, detections
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -197,3 +203,55 @@ def test_the_largest_number_of_pairs_is_no_part_of_detections(project):
     other = replace(settings, method=fewer)
     before, after = scores_origin(paths, settings), scores_origin(paths, other)
     assert {name for name in before if before[name] != after[name]} == {"most pairs"}
+
+
+SHARED = """
+import sys
+from importlib import import_module
+from pathlib import Path
+from hoiclip.parallel import passes
+passes.SHARD = 5
+import_module(f"stages.clip_distill.{sys.argv[1]}").main(Path("params.yaml"))
+"""
+CACHES = ("detections", "image_scores", "union_scores")
+
+
+def cache_bytes(project: Path) -> list[bytes]:
+    return [(project / f"caches/clip_distill/{name}.parquet").read_bytes() for name in CACHES]
+
+
+def test_neither_a_kill_nor_processes_change_a_byte_of_the_caches(project, monkeypatch):
+    monkeypatch.setattr(passes, "SHARD", 5)
+    run()
+    whole = cache_bytes(project)
+
+    # Killed in the third shard of each.
+    for stage in (detections, clip_scores):
+        seen = []
+
+        def killed(path, content, written=passes.write_archive, seen=seen):
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+            seen.append(path)
+            written(path, content)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(passes, "write_archive", killed)
+            with pytest.raises(KeyboardInterrupt):
+                stage.main(Path("params.yaml"))
+        stage.main(Path("params.yaml"))
+    assert cache_bytes(project) == whole
+    assert not list(project.glob(".checkpoints/clip_distill/*/*"))
+
+    (project / "shared.py").write_text(SHARED)
+    for name in ("detections", "clip_scores"):
+        command = [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+            "shared.py", name,
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+            check=False, timeout=240,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert cache_bytes(project) == whole

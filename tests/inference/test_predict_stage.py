@@ -1,0 +1,73 @@
+"""Predictions of a data set's test images, from a model file to a table, in shards."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hoiclip import schema
+from hoiclip.inference.test_images import IMAGES, STORE, predict_test
+from hoiclip.methods.hoiclip.method import HoiclipMethod
+from hoiclip.parallel import passes
+
+OUT = Path("out")
+
+
+@pytest.fixture
+def predicted(tmp_path, toy, params, make_detector, monkeypatch):
+    """A function that predicts the toy world's test images and gives the bytes of the table."""
+    (tmp_path / IMAGES).parent.mkdir(parents=True)
+    schema.write_table(tmp_path / IMAGES, toy.test.images, schema.IMAGES, {})
+    shutil.copytree(toy.folder / "images/test", tmp_path / STORE)
+    make_detector().save(tmp_path / "model.safetensors")
+    settings = params["predict"] | {"threads": 1, "batch_size": 4}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"predict": settings}))
+    monkeypatch.chdir(tmp_path)
+
+    def run() -> tuple[bytes, dict]:
+        arguments = Path("params.yaml"), Path("model.safetensors"), OUT, Path(".checkpoints")
+        said = predict_test(HoiclipMethod, *arguments)
+        return (OUT / "predictions.parquet").read_bytes(), said
+
+    return run
+
+
+def test_a_kill_changes_no_byte_and_costs_one_shard(predicted, monkeypatch):
+    monkeypatch.setattr(passes, "SHARD", 10)
+    whole, said = predicted()
+    assert said["images"] > 20
+    assert said["predictions"] == len(schema.read_table(OUT / "predictions.parquet"))
+    assert not list(Path(".checkpoints/predict").iterdir())
+    written, made = passes.write_archive, []
+
+    def killed(path, content):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        written(path, content)
+        made.append(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(passes, "write_archive", killed)
+        with pytest.raises(KeyboardInterrupt):
+            predicted()
+    asked = []
+    monkeypatch.setattr(
+        passes, "write_archive", lambda path, content: (asked.append(path), written(path, content))
+    )
+    assert predicted()[0] == whole
+    assert not set(asked) & set(made)
+    assert len(asked) == -(-said["images"] // 10) - 2
+
+
+def test_other_settings_take_no_shards_of_these(predicted, monkeypatch):
+    monkeypatch.setattr(passes, "SHARD", 10)
+    whole, said = predicted()
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["predict"]["top_k"] = 3
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    fewer, found = predicted()
+    assert fewer != whole
+    assert found["predictions"] <= 3 * found["images"] < said["predictions"]
