@@ -76,5 +76,5 @@ def read_archive(path: Path) -> dict[str, Any]:
     except Exception as error:  # PyTorch raises errors of any type.
         raise DamagedError(f"cannot be read ({type(error).__name__})") from None
     if not isinstance(found, dict):
-        raise DamagedError("damaged: it holds no state")
+        raise DamagedError(f"cannot be read (it holds a {type(found).__name__})")
     return found
