@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hoiclip.batches.batch import Batch, InferenceDataset
+from hoiclip.batches.batch import Batch, InferenceDataset, collate
 from hoiclip.batches.loading import inference_batches, order_of_sizes, padded_share
 from hoiclip.batches.tensors import Tensors
 from hoiclip.batches.transforms import MEAN, TransformsConfig, inference_size
@@ -143,3 +143,10 @@ def test_batches_of_like_shapes_pad_less_in_training():
         )
     assert shares["random"] > 1.9
     assert shares["alike"] < 1.55
+
+
+@pytest.mark.parametrize(("multiple", "shape"), [(1, (8, 8)), (8, (8, 8)), (6, (12, 12))])
+def test_padded_sides_are_multiples(dataset, multiple, shape):
+    batch = collate([dataset[0], dataset[1]], multiple)
+    assert batch.images.shape[2:] == batch.padding_mask.shape[1:] == shape
+    assert (~batch.padding_mask).sum((1, 2)).tolist() == [32, 32]
