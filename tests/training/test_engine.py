@@ -18,6 +18,7 @@ import train_alone
 import yaml
 from safetensors.torch import load_file
 
+from hoiclip.errors import StoppedError
 from hoiclip.training.engine import seed_of_step
 from hoiclip.training.interruption import IMAGES_AT_ONCE
 
@@ -34,13 +35,13 @@ def trained(toy, params, model_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     made: dict[tuple, tuple] = {}
 
-    def train(processes=1, at_once=None, method="hoiclip", **changes):
-        key = (processes, at_once, method, *changes.items())
+    def train(processes=1, at_once=None, method="hoiclip", stop=None, **changes):
+        key = (processes, at_once, method, stop, *changes.items())
         if key not in made:
-            made[key] = run(folder / str(len(made)), processes, at_once, method, changes)
+            made[key] = run(folder / str(len(made)), processes, at_once, method, stop, changes)
         return made[key]
 
-    def run(out, processes, at_once, method, changes):
+    def run(out, processes, at_once, method, stop, changes):
         config = dataclasses.asdict(model_config)
         own = {key: config.pop(key) for key in ("interaction", "verb")}
         config["detector"]["dropout"] = own["interaction"]["dropout"] = 0.0
@@ -57,11 +58,15 @@ def trained(toy, params, model_config, tmp_path_factory):
             "paths": paths, "method": method, "params": str(out / "params.yaml"),
             "out": str(out / "out"), "resume": str(out / "resume"),
         }  # fmt: skip
+        if stop is not None:
+            (out / "what.json").write_text(json.dumps(what | {"stop": stop}))
+            with pytest.raises(StoppedError, match=f"after step {stop}; run it again"):
+                start(out / "what.json", 1, None)
         (out / "what.json").write_text(json.dumps(what))
         start(out / "what.json", processes, at_once)
         rows = pq.read_table(out / "out/history.parquet").to_pylist()
         history = [(row["step"], row["name"], row["value"]) for row in rows]
-        norms = json.loads((out / "out/norms.json").read_text())
+        norms = json.loads((out / "norms.json").read_text())
         history += [(step, "gradients", norm) for step, norm in enumerate(norms)]
         return history, load_file(out / "out/model.safetensors")
 
@@ -122,6 +127,11 @@ def test_two_processes_are_one(trained):
     assert_alike(trained(processes=2), trained())
 
 
+def test_two_processes_go_on_where_one_was_told_to_stop(trained):
+    """From the same state, within an epoch."""
+    assert_alike(trained(processes=2, stop=1), trained())
+
+
 @pytest.mark.slow
 def test_two_processes_of_gen_vlkt_are_one(trained):
     assert_alike(trained(processes=2, method="gen_vlkt"), trained(method="gen_vlkt"))
@@ -142,6 +152,28 @@ def test_bfloat16_is_near(trained):
 @pytest.mark.parametrize("method", ["hoiclip", "gen_vlkt"])
 def test_a_compiled_network_learns_the_same(trained, method):
     assert_alike(trained(compile=True, method=method), trained(method=method))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", ["hoiclip", "gen_vlkt"])
+def test_a_gpu_learns_what_the_cpu_learns(trained, method):
+    assert_alike(trained(device="cuda", method=method), trained(method=method), tolerance=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("changes", "tolerance"),
+    [({"at_once": 3}, 1e-5), ({"compile": True}, 1e-4), ({"precision": "bf16"}, 0.02)],
+    ids=["parts", "compiled", "bfloat16"],
+)
+def test_a_gpu_learns_the_same_in_every_way(trained, changes, tolerance):
+    assert_alike(trained(device="cuda", **changes), trained(device="cuda"), tolerance)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_learn_what_one_learns(trained):
+    assert_alike(trained(processes=2, device="cuda"), trained(device="cuda"), tolerance=1e-4)
 
 
 def test_every_step_and_process_draws_anew():

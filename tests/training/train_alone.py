@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from unittest.mock import patch
@@ -20,17 +21,25 @@ BUILDS = {"hoiclip": build_hoiclip, "gen_vlkt": build_gen_vlkt}
 
 
 def main(what: dict) -> None:
-    """Trains, and writes the norm of each step's gradients: AdamW takes the same steps by gradients
-    that are all too large or too small."""
-    norms: list[float] = []
+    """Trains, and writes the norm of each step's gradients over all sittings: AdamW takes the same
+    steps by gradients that are all too large or too small.
+
+    Where `what` names a step under `stop`, the process is told to stop in it.
+    """
+    file = Path(what["out"]).with_name("norms.json")
+    norms: list[float] = json.loads(file.read_text()) if file.exists() else []
 
     def clip(*arguments):
         norms.append(float(clip_grad_norm_(*arguments)))
+        if len(norms) == what.get("stop"):
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    with patch.object(nn.utils, "clip_grad_norm_", clip):
-        _train(what)
-    if os.environ.get("RANK", "0") == "0":
-        Path(what["out"], "norms.json").write_text(json.dumps(norms))
+    try:
+        with patch.object(nn.utils, "clip_grad_norm_", clip):
+            _train(what)
+    finally:
+        if os.environ.get("RANK", "0") == "0":
+            file.write_text(json.dumps(norms))
 
 
 def _train(what: dict) -> None:
