@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -126,13 +127,14 @@ def test_nodes_together_have_one_worker_whose_stages_know_of_them(
         (["-m", "stages.train", "--debug"], 3, None, True),
         (["-m", "stages.hoiclip.train"], 1, None, False),
         (["-m", "stages.hoiclip.train"], 2, "0", False),
-        (["-m", "stages.hoiclip.predict"], 2, None, False),
+        (["-m", "stages.hoiclip.predict"], 2, None, True),
+        (["-m", "stages.hoiclip.select"], 2, None, False),
         (["-m", "stages.hoiclip.train_more"], 2, None, False),
         (["-c", "stages.hoiclip.train"], 2, None, False),
         ([], 2, None, False),
     ],
 )
-def test_only_a_training_is_started_on_every_node(
+def test_a_training_and_passes_are_started_on_every_node(
     slurm: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], nodes: int, rank: str | None,
     starts: bool,
 ) -> None:  # fmt: skip
@@ -157,6 +159,17 @@ def test_only_a_training_is_started_on_every_node(
         "--max-restarts=0", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:29400", identity,
         *words,
     ]  # fmt: skip
+
+
+def test_what_starts_on_every_node_is_what_processes_share() -> None:
+    """Stages that start torchrun themselves where the environment asks for processes."""
+    sharing = {
+        path.stem
+        for path in (ROOT / "stages").rglob("*.py")
+        if "from hoiclip.parallel.launch import launch" in path.read_text(encoding="utf-8")
+    }
+    script = (FOLDER / "bin" / "python").read_text(encoding="utf-8")
+    assert sharing == set(re.search(r"\?\(([a-z_|]+)\)\$", script)[1].split("|"))
 
 
 TRAIN = """\
