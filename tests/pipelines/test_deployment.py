@@ -13,7 +13,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,16 +78,16 @@ class Deployed:
     Attributes:
         project: its repository.
         log: output of server and worker.
-        start: starts a command of Prefect's in the background.
-        server: runs on the loopback address.
-        worker: of the work pool.
+        start: starts a command of Prefect's in the background, perhaps behind another command.
+        server: on one address.
+        worker: of the work pool; None where a test starts its own.
     """
 
     project: Path
     log: Path
     start: Callable[..., subprocess.Popen[bytes]]
     server: subprocess.Popen[bytes]
-    worker: subprocess.Popen[bytes]
+    worker: subprocess.Popen[bytes] | None = None
 
     def run(self, *overrides: str, **parameters: Any) -> str:
         """Starts a run and returns its id."""
@@ -123,6 +124,16 @@ def _state(run: str) -> str:
 @pytest.fixture
 def deployed(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
     """Server, work pool, deployment and worker on this machine."""
+    with serving(project, tmp_path, monkeypatch, "127.0.0.1") as found:
+        found.worker = found.start("worker", "start", "--pool", "hoiclip")
+        yield found
+
+
+@contextmanager
+def serving(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> Iterator[Deployed]:
+    """Server on an address of this machine, work pool and deployment."""
     shutil.copytree(
         ROOT / "pipelines", project / "pipelines", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -130,7 +141,7 @@ def deployed(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for command in (["add", "--all"], ["commit", "--quiet", "--message", "Deployment"]):
         subprocess.run(["git", *command], cwd=project, check=True)
     port = _free_port()
-    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
+    monkeypatch.setenv("PREFECT_API_URL", f"http://{host}:{port}/api")
     monkeypatch.setenv("PREFECT_SERVER_UI_ENABLED", "false")
     monkeypatch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")
     monkeypatch.setenv("PREFECT_WORKER_PREFETCH_SECONDS", "1")
@@ -141,10 +152,10 @@ def deployed(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     log = tmp_path / "prefect.log"
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*arguments: str) -> subprocess.Popen[bytes]:
+    def start(*arguments: str, behind: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         with log.open("ab") as out:
             process = subprocess.Popen(
-                [*PREFECT, *arguments],
+                [*behind, *PREFECT, *arguments],
                 cwd=tmp_path,
                 stdout=out,
                 stderr=out,
@@ -162,13 +173,12 @@ def deployed(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             return False
 
     try:
-        serve = ("server", "start", "--host", "127.0.0.1", "--port", str(port))
+        serve = ("server", "start", "--host", host, "--port", str(port))
         server = start(*serve)
         _until(healthy, 90, log)
         _prefect(project, "work-pool", "create", "hoiclip", "--type", "process")
         _prefect(project, "--no-prompt", "deploy", "--all")
-        worker = start("worker", "start", "--pool", "hoiclip")
-        yield Deployed(project, log, start, server, worker)
+        yield Deployed(project, log, start, server)
     finally:
         for process in reversed(started):
             process.send_signal(signal.SIGTERM)

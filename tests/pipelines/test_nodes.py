@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import sh
+from test_deployment import Deployed, _state, serving
 from test_slurm import FOLDER, SRUN
 
 from pipelines.workspace import dvc, environment
@@ -80,9 +81,10 @@ def hosts() -> Iterator[tuple[str, ...]]:
 
 
 def remove() -> None:
-    for name in HOSTS:
+    for number, name in enumerate(HOSTS, 1):
         lose(name)
-        subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+        for gone in (["link", "del", f"hoiclip-{number}"], ["netns", "del", name]):
+            subprocess.run(["ip", *gone], capture_output=True, check=False)
         shutil.rmtree(Path("/etc/netns", name), ignore_errors=True)
     subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True, check=False)
 
@@ -183,3 +185,31 @@ def test_a_training_on_two_nodes_outlives_one_of_them(trains: Path) -> None:
     assert again.returncode == 0, said
     assert "going on after epoch" in said
     assert (trains / "out/model.safetensors").read_bytes() == expected
+
+
+@pytest.fixture
+def served(hosts, project, tmp_path, monkeypatch) -> Iterator[Deployed]:
+    """A server on the bridge, and a worker on each host that runs one run at a time."""
+    with serving(project, tmp_path, monkeypatch, f"{NETWORK}.254") as found:
+        for name in hosts:
+            options = ["--pool", "hoiclip", "--limit", "1", "--name", name]
+            found.start("worker", "start", *options, behind=on_host(name))
+        yield found
+
+
+def host_of(process: str) -> str:
+    return sh(ROOT, "ip", "netns", "identify", process).strip()
+
+
+def test_runs_of_a_host_that_is_lost_take_none_of_the_others_with_them(served: Deployed) -> None:
+    runs = [served.run("double.sleep=20", f"numbers.count={count}") for count in (5, 6)]
+    stages = served.stages(expected=2)
+    stage_on = {host_of(stage): stage for stage in stages}
+    assert sorted(stage_on) == sorted(HOSTS)
+    lose(HOSTS[1])
+    until(lambda: not Path("/proc", stage_on[HOSTS[1]]).exists())
+    until(lambda: "COMPLETED" in [_state(run) for run in runs])
+    (other,) = [run for run in runs if _state(run) != "COMPLETED"]
+    assert _state(other) == "RUNNING"  # the server is not told
+    # What comes next runs where a worker is left.
+    assert served.ended(served.run("double.sleep=0", "numbers.count=7")) == "COMPLETED"
