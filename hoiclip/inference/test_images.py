@@ -15,8 +15,8 @@ from hoiclip.inference.predict import PredictConfig, predict_shard
 from hoiclip.methods.contract import Method
 from hoiclip.parallel.passes import Content, ShardedPass, joined_tables, table_content
 from hoiclip.parallel.world import World
+from hoiclip.resume.settings import settings
 from hoiclip.resume.source_code import loaded_code
-from hoiclip.resume.state_file import settings
 from hoiclip.runtime import prepare
 from hoiclip.util.config import load
 from hoiclip.util.files import file_identity

@@ -6,7 +6,6 @@ So neither the number of processes nor an interruption changes a byte, on one ki
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from hoiclip.errors import InputError
 from hoiclip.parallel.world import World
 from hoiclip.progress import say
 from hoiclip.resume.archive import DamagedError, OtherVersionError, read_archive, write_archive
@@ -29,7 +29,6 @@ Content = dict[str, Any]
 """What is kept of a shard: tensors and plain values."""
 Work = Callable[[range], Content]
 """Makes a shard of the images of these indices."""
-_SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def shards_of(count: int) -> list[range]:
@@ -73,7 +72,8 @@ class ShardedPass:
             others, which have nothing more to do.
 
         Raises:
-            InputError: what an interrupted pass left is of another version, or does not fit.
+            InputError: what an interrupted pass left is of another version or does not fit, or
+                processes do not see each other's files.
         """
         shards = shards_of(count)
         if self.world.is_main:
@@ -83,9 +83,11 @@ class ShardedPass:
         for number in range(self.world.rank, len(shards), self.world.size):
             if self._kept(number) is None:
                 write_archive(self._file(number), work(shards[number]))
+        # Where one process dies, torchrun ends all.
+        self.world.wait()
         if not self.world.is_main:
             return None
-        made = [self._awaited(number) for number in range(len(shards))]
+        made = [self._made(number, shards[number], work) for number in range(len(shards))]
         try:
             return join(made)
         except Exception as error:  # PyTorch and Arrow raise errors of any type for what is odd.
@@ -119,12 +121,13 @@ class ShardedPass:
             say(f"{path}: {error}; it is made again")
             return None
 
-    def _awaited(self, number: int) -> Content:
-        # Looked for, not told of: a process may be at its shards for longer than others wait for
-        # each other, and where one dies, torchrun ends all.
-        while (found := self._kept(number)) is None:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        return found
+    def _made(self, number: int, rows: range, work: Work) -> Content:
+        path = self._file(number)
+        if not path.exists():
+            problem = "absent, although another process made it"
+            raise InputError(path, problem, fix="Give all machines one file system")
+        found = self._kept(number)
+        return work(rows) if found is None else found
 
 
 def table_content(table: pa.Table) -> Tensor:

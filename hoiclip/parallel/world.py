@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 from torch import distributed as dist
 
 T = TypeVar("T")
+# One may be at its share of a pass for hours; where one dies, torchrun ends all.
+_LONGEST_WAIT = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class World:
         """Connects the processes, until they end; of one process there is nothing to connect."""
         if self.size > 1 and not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-            dist.init_process_group(backend)
+            dist.init_process_group(backend, timeout=_LONGEST_WAIT)
             atexit.register(dist.destroy_process_group)
         return self
 

@@ -14,7 +14,6 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +22,7 @@ from hoiclip.progress import say
 from hoiclip.resume.archive import DamagedError, OtherVersionError, read_archive, write_archive
 from hoiclip.resume.source_code import changed_files
 from hoiclip.util.files import read_json, write_json
-from hoiclip.util.ranges import Config, quoted
+from hoiclip.util.ranges import quoted
 
 ACCEPT_CODE = "HOICLIP_ACCEPT_CODE"
 """Environment variable; where it is 1, work goes on although its code has changed since."""
@@ -32,8 +31,6 @@ KEY_NAME = "key.json"
 _STATE_NAME = "state.pt"
 _OLDER_NAME = "older.pt"
 _ENDED = ".ended"
-EXECUTION_SETTINGS = frozenset({"workers", "threads", "checkpoint_encoder"})
-"""Settings on which no result depends, but for its last bits on `threads`."""
 _MOST_NAMED = 5
 _SHA256 = re.compile("[0-9a-f]{64}")
 _MOST_TRIES = 100
@@ -198,19 +195,6 @@ class StateFile:
         with suppress(OSError):
             self.folder.rename(ended)
         shutil.rmtree(ended, ignore_errors=True)
-
-
-def settings(config: Config) -> dict[str, Any]:
-    """A configuration dataclass as a part of a key: without what says how it is worked."""
-    return _without(asdict(config), EXECUTION_SETTINGS)
-
-
-def _without(values: dict[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
-    return {
-        name: _without(value, left_out) if isinstance(value, dict) else value
-        for name, value in values.items()
-        if name not in left_out
-    }
 
 
 def differences(key: Any, other: Any) -> list[str]:

@@ -110,9 +110,10 @@ class Engine(Generic[BatchT]):
         return nullcontext()
 
     def _terms(self, part: BatchT, counts: BatchCounts | None) -> Losses:
-        device = self.method.device.type
+        # Frozen towers work in float32, as in inference and where their features are kept.
+        features, device = self.features(part), self.method.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            terms = self.losses(part, self.features(part), counts)
+            terms = self.losses(part, features, counts)
         return {**terms, "total": reduce(torch.add, terms.values())}
 
 

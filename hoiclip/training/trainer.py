@@ -17,8 +17,8 @@ from hoiclip.errors import ParamsError
 from hoiclip.methods.contract import Method, TrainingBatch, TrainingData
 from hoiclip.parallel.world import World
 from hoiclip.progress import say, track
+from hoiclip.resume.settings import settings
 from hoiclip.resume.source_code import loaded_code
-from hoiclip.resume.state_file import settings
 from hoiclip.runtime import prepare
 from hoiclip.training.batches import Aspects, BatchOrder
 from hoiclip.training.config import OptimizationConfig

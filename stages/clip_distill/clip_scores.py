@@ -26,6 +26,7 @@ from hoiclip.methods.clip_distill.view import clip_view
 from hoiclip.parallel.launch import launch
 from hoiclip.parallel.passes import ShardedPass, joined_tables, table_content
 from hoiclip.parallel.world import World
+from hoiclip.resume.settings import settings as settings_of
 from hoiclip.resume.source_code import loaded_code
 from hoiclip.runtime import prepare
 from hoiclip.util.files import file_identity
@@ -65,7 +66,11 @@ def main(params: Path) -> dict | None:
         }
 
     origin = scores_origin(paths, settings)
-    key = {"origin": origin, "files": file_identity([paths.images])}
+    key = {
+        "origin": origin,
+        "pass": settings_of(method.caches),
+        "files": file_identity([paths.images]),
+    }
     shared = ShardedPass(CHECKPOINTS / "clip_scores", key, loaded_code(), world.join())
     with shared.locked():
         tables = shared.run(
@@ -75,6 +80,8 @@ def main(params: Path) -> dict | None:
         )
         if tables is None:
             return None
+        if shared.accepted:
+            origin["accepted_code"] = shared.accepted
         for path, table in zip((paths.image_scores, paths.union_scores), tables, strict=True):
             schema.write_table(path, table, table.schema, origin)
         shared.delete()

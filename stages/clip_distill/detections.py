@@ -17,6 +17,7 @@ from hoiclip.parallel.launch import launch
 from hoiclip.parallel.passes import ShardedPass, joined_tables, table_content
 from hoiclip.parallel.world import World
 from hoiclip.progress import say
+from hoiclip.resume.settings import settings as settings_of
 from hoiclip.resume.source_code import loaded_code
 from hoiclip.runtime import prepare
 from hoiclip.util.files import file_identity
@@ -48,12 +49,18 @@ def main(params: Path) -> dict | None:
         found = detect_images(detector, some, store, rule, caches)
         return {"detections": table_content(detections_table(some["image_id"].to_pylist(), found))}
 
-    key = {"origin": origin, "files": file_identity([paths.images])}
+    key = {
+        "origin": origin,
+        "pass": settings_of(caches),
+        "files": file_identity([paths.images]),
+    }
     shared = ShardedPass(CHECKPOINTS / "detections", key, loaded_code(), world.join())
     with shared.locked():
         table = shared.run(len(images), work, joined_tables("detections"))
         if table is None:
             return None
+        if shared.accepted:
+            origin["accepted_code"] = shared.accepted
         schema.write_table(paths.detections, table, table.schema, origin)
         shared.delete()
     people = int((table["object"].to_numpy() == vocabulary.person).sum())

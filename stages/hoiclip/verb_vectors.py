@@ -12,8 +12,8 @@ from hoiclip.data.images import ImageStore
 from hoiclip.parallel.launch import launch
 from hoiclip.parallel.passes import ShardedPass
 from hoiclip.parallel.world import World
+from hoiclip.resume.settings import settings
 from hoiclip.resume.source_code import loaded_code
-from hoiclip.resume.state_file import settings
 from hoiclip.runtime import prepare
 from hoiclip.util.config import load
 from hoiclip.util.files import file_identity, sha256_file, sha256_files

@@ -117,19 +117,24 @@ def test_a_damaged_shard_is_made_again(tmp_path, capfd, damage):
 
 
 def test_the_main_process_waits_for_the_others_shards(tmp_path, monkeypatch):
-    """Threads stand for processes here, which do not meet at the beginning."""
-    monkeypatch.setattr(World, "wait", lambda self: None)
-    main, other = (make(tmp_path, World(rank, 2)) for rank in (0, 1))
+    """Threads stand for processes here."""
+    barrier = threading.Barrier(2)
+    monkeypatch.setattr(World, "wait", lambda self: barrier.wait(20))
     found = []
-    waiting = threading.Thread(target=lambda: found.append(main.run(14, squares, list)))
-    waiting.start()
-    waiting.join(0.5)
-    assert waiting.is_alive()
+    main, other = (make(tmp_path, World(rank, 2)) for rank in (0, 1))
+    running = threading.Thread(target=lambda: found.append(main.run(14, squares, list)))
+    running.start()
     made = []
     assert other.run(14, lambda rows: made.append(rows.start) or squares(rows), list) is None
-    waiting.join(20)
+    running.join(20)
     assert made == [4, 12]
     assert values(found[0]) == [row**2 for row in range(14)]
+
+
+def test_shards_that_another_machine_keeps_to_itself_are_missed(tmp_path, monkeypatch):
+    monkeypatch.setattr(World, "wait", lambda self: None)
+    with pytest.raises(InputError, match=r"shard-00001.pt: absent, .* one file system"):
+        make(tmp_path, World(0, 2)).run(14, squares, list)
 
 
 @pytest.mark.parametrize("processes", [1, 3])

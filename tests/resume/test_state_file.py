@@ -16,12 +16,12 @@ import torch
 
 from hoiclip.errors import InputError
 from hoiclip.resume.archive import VERSION
+from hoiclip.resume.settings import settings
 from hoiclip.resume.state_file import (
     ACCEPT_CODE,
     KEY_NAME,
     StateFile,
     differences,
-    settings,
 )
 from hoiclip.util.ranges import Config
 

@@ -135,6 +135,7 @@ def scores_origin(paths: DistillPaths, settings: DistillSettings) -> dict[str, A
         "text embeddings": sha256_file(paths.text_embeddings),
         "view": settings.method.teacher.view,
         "most pairs": settings.method.detections.max_pairs,
+        "detections": sha256_file(paths.detections),
     } | detections_origin(paths, settings)
 
 

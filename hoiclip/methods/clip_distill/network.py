@@ -97,6 +97,7 @@ class RelativeScore(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(temperature)))
         self.bias = nn.Parameter(torch.zeros(()))
 
+    @in_float32
     def forward(self, features: Tensor, texts: ClassTexts) -> Tensor:
         """(N, E) → (N, C)."""
         return self.log_scale.exp() * texts(features) + self.bias
@@ -213,7 +214,6 @@ class Student(nn.Module):
         if config.relatedness == "self":
             self.relatedness = nn.Linear(width, 1)
 
-    @in_float32
     def forward(self, tokens: Tensor, global_feature: Tensor, pairs: PairBatch) -> StudentOutputs:
         """Logits of a batch; also where no image has a pair.
 
@@ -237,7 +237,7 @@ class Student(nn.Module):
             scores = self.instance.score(features, self.texts)
             instance_logits = self.texts.of_objects(scores, pairs.objects)
             if self.relatedness is not None:
-                relatedness_logits = self.relatedness(features).squeeze(-1)
+                relatedness_logits = self.relatedness(features).squeeze(-1).float()
         return StudentOutputs(
             self.texts.index[pairs.objects],
             self.texts.mask[pairs.objects],
@@ -273,5 +273,5 @@ def region_features(patches: Tensor, image: Tensor, boxes_xyxy: Tensor) -> Tenso
     """
     side = patches.shape[1]
     regions = torch.cat([image[:, None].to(boxes_xyxy.dtype), boxes_xyxy * side], 1)
-    grid = patches.permute(0, 3, 1, 2).contiguous()
+    grid = patches.permute(0, 3, 1, 2).contiguous().float()
     return roi_align(grid, regions, _ROI_SIDE, aligned=True).mean((-2, -1))

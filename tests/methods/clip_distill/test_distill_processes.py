@@ -75,3 +75,15 @@ def test_parts_and_processes_change_no_step(project, monkeypatch):
         for (*_, value), (*_, expected) in zip(steps, history, strict=True):
             assert value == pytest.approx(expected, rel=1e-5, abs=1e-7), name
         assert (others - weights).norm() <= 1e-5 * weights.norm(), name
+
+
+def test_bfloat16_is_near_and_not_the_same(project):
+    history, weights = run("one")
+    value = yaml.safe_load((project / PARAMS).read_text())
+    value["clip_distill"]["train"]["precision"] = "bf16"
+    (project / PARAMS).write_text(yaml.safe_dump(value))
+    other, others = run("half")
+    losses, half = ([row[2] for row in rows if "lr" not in row[1]] for rows in (history, other))
+    assert losses != half
+    assert losses == pytest.approx(half, rel=0.02)
+    assert 0 < (others - weights).norm() <= 0.02 * weights.norm()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from label_free_world import make_project, save_detector, write_params
 
@@ -188,6 +189,7 @@ def test_params_without_a_detectors_sizes(project):
 
 
 def test_settings_of_training_are_no_part_of_detections(project):
+    detections.main(Path("params.yaml"))
     paths, settings = DistillPaths.of_project(), DistillSettings.read(Path("params.yaml"))
     trained = replace(settings.detector, checkpoint_encoder=True, dropout=0.5)
     other = replace(settings, detector=trained)
@@ -197,6 +199,7 @@ def test_settings_of_training_are_no_part_of_detections(project):
 
 
 def test_the_largest_number_of_pairs_is_no_part_of_detections(project):
+    detections.main(Path("params.yaml"))
     paths, settings = DistillPaths.of_project(), DistillSettings.read(Path("params.yaml"))
     method = settings.method
     fewer = replace(method, detections=replace(method.detections, max_pairs=1))
@@ -255,3 +258,62 @@ def test_neither_a_kill_nor_processes_change_a_byte_of_the_caches(project, monke
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     assert cache_bytes(project) == whole
+
+
+def other_detections() -> None:
+    """The detections, with other scores and so in another order of pairs."""
+    path = DistillPaths.of_project().detections
+    table, origin = schema.read_table(path), schema.read_provenance(path)
+    index = table.column_names.index("score")
+    scores = pa.array(table["score"].to_numpy()[::-1].copy(), pa.float32())
+    table = table.set_column(index, table.field(index), scores)
+    schema.write_table(path, table, table.schema, origin)
+
+
+def test_scores_of_other_detections_are_refused(project):
+    run()
+    other_detections()
+    with pytest.raises(InputError, match=r"made of another detections\. Run the stage"):
+        read()
+
+
+@pytest.mark.parametrize("change", ["detections", "settings"])
+def test_shards_of_other_detections_and_settings_are_not_taken(project, monkeypatch, change):
+    monkeypatch.setattr(passes, "SHARD", 5)
+    detections.main(Path("params.yaml"))
+    written, made = passes.write_archive, []
+
+    def killed(path, content):
+        if made:
+            raise KeyboardInterrupt
+        written(path, content)
+        made.append(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(passes, "write_archive", killed)
+        with pytest.raises(KeyboardInterrupt):
+            clip_scores.main(Path("params.yaml"))
+    if change == "detections":
+        other_detections()
+    else:
+        params = Path("params.yaml").read_text()
+        changed = params.replace("batch_size: 16", "batch_size: 3", 1)
+        assert changed != params
+        Path("params.yaml").write_text(changed)
+    said = clip_scores.main(Path("params.yaml"))
+    made.clear()
+    monkeypatch.setattr(
+        passes, "write_archive", lambda path, content: (made.append(path), written(path, content))
+    )
+    whole = cache_bytes(project)
+    assert clip_scores.main(Path("params.yaml")) == said
+    assert cache_bytes(project) == whole
+
+
+def test_changed_code_that_was_accepted_stands_in_the_footers(project, monkeypatch):
+    monkeypatch.setattr(passes.ShardedPass, "accepted", ["hoiclip/a.py"])
+    run()
+    paths = DistillPaths.of_project()
+    for path in (paths.detections, paths.image_scores, paths.union_scores):
+        assert schema.read_provenance(path)["accepted_code"] == ["hoiclip/a.py"]
+    assert len(read().images)
