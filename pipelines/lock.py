@@ -23,7 +23,7 @@ from dvc.utils.serialize import parse_yaml
 from voluptuous import Invalid
 
 from pipelines.errors import PipelineError
-from pipelines.methods import method_names, stage_file
+from pipelines.methods import chosen_method, method_names, stage_file
 from pipelines.workspace import git_path, git_top
 
 _SECONDS_TO_WAIT = 5.0
@@ -129,13 +129,15 @@ def _processes() -> Iterator[tuple[int, Path, list[str]]]:
 
 
 def main() -> int:
-    """Runs the command in the current folder; returns the exit code, 2 for a half dvc.lock."""
+    """Runs the command in the current folder; returns the exit code, 2 for a half dvc.lock, and for
+    a method that does not exist, before its data are fetched."""
     if remove_half_rwlock("."):
         print("note: removed .dvc/tmp/rwlock, which a kill inside DVC left half", file=sys.stderr)
     try:
         if remove_left_index_lock("."):
             print("note: removed git's index.lock, which a kill left", file=sys.stderr)
         check_lock(".")
+        chosen_method(".")
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

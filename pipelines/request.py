@@ -21,6 +21,7 @@ from pipelines.params import apply_changes, read_overlay
 from pipelines.plan import FOLDER as PLANS
 from pipelines.plan import Experiment, Plan, Switches, changes_of, read_plan
 from pipelines.profile import read_profile
+from pipelines.values import check_values
 from pipelines.workspace import git_output
 
 RUNS = "runs"
@@ -106,6 +107,8 @@ def apply_request(root: str | Path, request: Request) -> tuple[Experiment, list[
     """
     path = Path(root, "params.yaml")
     experiment = experiment_of(root, request)
+    if experiment.seed is not None and experiment.seed < 0:
+        raise PipelineError(f"seed: {experiment.seed}, expected 0 or more")
     lines: list[str] = []
     if profile := request.profile or experiment.switches.profile:
         lines += apply_changes(path, read_profile(root, profile))
@@ -153,7 +156,9 @@ def check_request(source: str | Path, request: Request) -> list[str]:
         tree = Path(folder, "tree")
         tree.mkdir()
         shutil.unpack_archive(archive, tree, filter="data")
-        return apply_request(tree, request)[1]
+        changed = apply_request(tree, request)[1]
+        check_values(source, {"the request": tree / "params.yaml"})
+        return changed
 
 
 def _override(key: str, value: Any) -> str:

@@ -22,7 +22,7 @@ from pipelines.errors import PipelineError, fail
 from pipelines.local_pool import local_pool
 from pipelines.plan import Plan, plan_names
 from pipelines.results import FOLDER, result_file
-from pipelines.sweep import finish, sweep, take_known
+from pipelines.sweep import MOST_AT_A_TIME, finish, sweep, take_known
 from pipelines.wanted import Wanted, check_experiments, wanted_plan
 from pipelines.workspace import cache_folder, cloned, has_uncommitted_changes
 
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.plan is None and not (options.methods or options.seeds):
             names = ", ".join(plan_names(source)) or "none"
             raise PipelineError(f"name a plan, or --methods or --seeds. Plans in sweeps/: {names}")
-        if options.jobs < 1:
-            raise PipelineError(f"jobs: {options.jobs}, expected 1 or more")
+        if not 1 <= options.jobs <= MOST_AT_A_TIME:
+            raise PipelineError(f"jobs: {options.jobs}, expected 1 to {MOST_AT_A_TIME}")
         plan = wanted_plan(source, options.plan, options.methods, options.seeds, options.only)
         if has_uncommitted_changes(source):
             print("note: uncommitted changes are not part of the sweep", file=sys.stderr)

@@ -37,7 +37,7 @@ from pipelines.workspace import check_publishing, is_workspace
 _POLL_SECONDS = 2.0
 # A run that crashed lost its machine or its process, not its way: what it had done is in the cache.
 _MOST_STARTS = 2
-_MOST_AT_A_TIME = 256
+MOST_AT_A_TIME = 256
 
 
 @flow(name="sweep", persist_result=False)
@@ -48,7 +48,7 @@ def sweep(
     overrides: Overrides | None = None,
     seeds: list[Annotated[int, Field(ge=0)]] | None = None,
     only: list[str] | None = None,
-    at_most: Annotated[int, Field(ge=1, le=_MOST_AT_A_TIME)] = 1,
+    at_most: Annotated[int, Field(ge=1, le=MOST_AT_A_TIME)] = 1,
     runs: str = "reproduce/reproduce",
 ) -> None:
     """Runs what a plan lacks, then compares.

@@ -13,6 +13,7 @@ from pipelines.keys import result_key
 from pipelines.methods import chosen_method
 from pipelines.plan import Experiment, Plan, only, read_plan
 from pipelines.request import RUNS, Request, apply_request, own_plan
+from pipelines.values import check_values
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def check_experiments(root: str | Path, wanted: Wanted) -> dict[str, str]:
     path = Path(root, "params.yaml")
     before = path.with_name(".params.yaml.before.part")
     shutil.copyfile(path, before)
-    keys = {}
+    keys: dict[str, str] = {}
+    tried: dict[str, Path] = {}
     try:
         for experiment in wanted.plan.experiments:
             shutil.copyfile(before, path)
@@ -78,8 +80,13 @@ def check_experiments(root: str | Path, wanted: Wanted) -> dict[str, str]:
                 target = experiment.switches.target
                 graph = needed_for(stage_graph(root), target, chosen_method(root))
                 keys[experiment.name] = result_key(root, graph, experiment.switches)
+                tried[experiment.name] = path.with_name(f".params.yaml.{len(tried)}.part")
+                shutil.copyfile(path, tried[experiment.name])
             except PipelineError as error:
                 raise PipelineError(f"{experiment.name}: {error}") from None
+        check_values(root, tried)
     finally:
         before.replace(path)
+        for file in tried.values():
+            file.unlink(missing_ok=True)
     return keys

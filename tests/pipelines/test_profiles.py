@@ -15,41 +15,13 @@ import pytest
 import yaml
 
 from hoiclip.ablation import ABLATION_ROWS
-from hoiclip.clip.prompts import PromptTemplates
-from hoiclip.datasets.config import DatasetConfig
-from hoiclip.evaluation.evaluation import EvaluateConfig
-from hoiclip.fetch.weights import WeightsConfig
-from hoiclip.inference.predict import PredictConfig
-from hoiclip.inference.selection import SelectConfig
-from hoiclip.methods.clip_distill.config import ClipDistillConfig
-from hoiclip.methods.gen_vlkt.config import GenVlktConfig
-from hoiclip.methods.hoiclip.config import HoiclipConfig
-from hoiclip.model.config import SetPredictionConfig
-from hoiclip.report.published import ROWS, ReportConfig
-from hoiclip.set_prediction.config import TrainConfig
-from hoiclip.splits.splits import SplitsConfig
+from hoiclip.experiments.params import SECTIONS
+from hoiclip.report.published import ROWS
 from hoiclip.util.config import chosen_method, load
-from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig
 from pipelines.errors import PipelineError
 from pipelines.profile import apply_profile, main, profile_names, read_profile
 
 ROOT = Path(__file__).parents[2]
-SECTIONS = {
-    "dataset": DatasetConfig,
-    "weights": WeightsConfig,
-    "splits": SplitsConfig,
-    "text_embeddings": PromptTemplates,
-    "verb_vectors": VerbVectorsConfig,
-    "model": SetPredictionConfig,
-    "clip_distill": ClipDistillConfig,
-    "hoiclip": HoiclipConfig,
-    "gen_vlkt": GenVlktConfig,
-    "train": TrainConfig,
-    "select": SelectConfig,
-    "predict": PredictConfig,
-    "evaluate": EvaluateConfig,
-    "report": ReportConfig,
-}
 # Profiles that stand for no published figure.
 DISTILLED = {"clip-distill": "hico", "clip-distill-vcoco": "vcoco", "clip-distill-own": "own"}
 OTHERS = {"smoke", "own", *DISTILLED}
