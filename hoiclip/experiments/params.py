@@ -55,9 +55,10 @@ def check_params(path: Path) -> None:
     Raises:
         ParamsError: the file cannot be read, or a key or value is wrong.
     """
-    for section, value in read_params(path).items():
-        if section in SECTIONS:
-            from_mapping(SECTIONS[section], value, section)
+    params = read_params(path)
+    for section, cls in SECTIONS.items():
+        if section in params:
+            from_mapping(cls, params[section], section)
 
 
 def refused(files: Mapping[str, str]) -> dict[str, str]:
