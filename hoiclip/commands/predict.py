@@ -107,6 +107,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.partition is not None and len(arguments.images) > 1:
         raise ParamsError("--partition: give one IMAGE, the folder of the partition's images")
+    if arguments.partition is not None and (
+        arguments.no_pictures or arguments.least_score is not None
+    ):
+        problem = "writes every row and no pictures; leave out --least-score and --no-pictures"
+        raise ParamsError(f"--partition: {problem}")
     check_output_folder(arguments.out)
     config = PredictConfig(
         device=arguments.device,

@@ -100,12 +100,15 @@ class ShardedPass:
 
     def _begin(self) -> None:
         left = list(self.folder.glob("shard-*.pt"))
-        if self._begun.load() is None:
+        state = self._begun.load()
+        if state is None:
             for shard in left:
                 shard.unlink()
-            self._begun.save({})
         elif left:
             say(f"going on after {len(left)} shards")
+        if state is None or self.accepted:
+            # With the code of shards to come, and what was accepted of those that are there.
+            self._begun.save({})
 
     def _file(self, number: int) -> Path:
         return self.folder / f"shard-{number:05d}.pt"

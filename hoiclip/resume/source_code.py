@@ -17,7 +17,7 @@ CANNOT_CHANGE_A_RESULT: Mapping[str, str] = {
     "hoiclip.errors": "types and texts of errors, with which a stage ends",
     "hoiclip.inside": "refuses paths of params and changes none",
     "hoiclip.progress": "shows how far work is",
-    "hoiclip.parallel.launch": "starts processes, on whose number no result depends",
+    "hoiclip.parallel.launch": "starts as many processes as the environment says, as no dep could",
     "hoiclip.resume.archive": "gives back what was written, or refuses it",
     "hoiclip.resume.source_code": "tells code apart",
     "hoiclip.resume.state_file": "gives back what was saved, or refuses it",

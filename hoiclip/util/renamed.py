@@ -33,4 +33,6 @@ def unknown_key(key: Any, where: str, known: Iterable[str]) -> ParamsError:
     name = key[:60] if isinstance(key, str) else quoted(key)
     if now := RENAMED.get(f"{where.split()[-1]}.{name}"):
         return ParamsError(f"{where}.{name}: is called {now} now")
-    return ParamsError(f"{where}.{name}: unknown key; known are {', '.join(known)}")
+    told = ", ".join(known)
+    said = f"known are {told}" if told else "there is none"
+    return ParamsError(f"{where}.{name}: unknown key; {said}")

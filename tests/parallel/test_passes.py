@@ -19,6 +19,7 @@ from hoiclip.parallel import passes
 from hoiclip.parallel.passes import ShardedPass, joined_tables, shards_of, table_content
 from hoiclip.parallel.world import World
 from hoiclip.resume.archive import write_archive
+from hoiclip.resume.state_file import ACCEPT_CODE
 
 ROOT = Path(__file__).parents[2]
 CODE = {"hoiclip/a.py": "1"}
@@ -99,6 +100,38 @@ def test_another_pass_and_other_code_take_nothing_of_it(tmp_path, capfd):
     assert "the code has changed since: hoiclip/a.py" in capfd.readouterr().err
 
 
+def test_shards_of_code_that_was_accepted_are_never_taken_for_others(tmp_path, monkeypatch):
+    """Three sittings: by one code, by another that was told to go on, and by one of the two."""
+    other = {"hoiclip/a.py": "2"}
+
+    def sitting(code, mark, stop=None):
+        made = make(tmp_path, code=code)
+
+        def work(rows: range) -> dict:
+            if rows.start == stop:
+                raise KeyboardInterrupt
+            return {"by": mark}
+
+        return made, made.run(12, work, lambda shards: [shard["by"] for shard in shards])
+
+    def two_killed() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            sitting(CODE, "first", stop=4)
+        with monkeypatch.context() as patched:
+            patched.setenv(ACCEPT_CODE, "1")
+            with pytest.raises(KeyboardInterrupt):
+                sitting(other, "second", stop=8)
+
+    two_killed()
+    made, found = sitting(CODE, "first")
+    assert (found, made.accepted) == (["first"] * 3, [])
+    made.delete()
+    two_killed()
+    made, found = sitting(other, "second")
+    assert found == ["first", "second", "second"]
+    assert made.accepted == ["hoiclip/a.py"]
+
+
 @pytest.mark.parametrize("damage", ["flipped", "cut", "other version"])
 def test_a_damaged_shard_is_made_again(tmp_path, capfd, damage):
     made = make(tmp_path)
@@ -142,10 +175,8 @@ def test_processes_of_torchrun_share_a_pass(tmp_path, processes):
     code = """
 import sys, torch
 from pathlib import Path
-from hoiclip.errors import InputError
 from hoiclip.parallel import passes
 from hoiclip.parallel.world import World
-from hoiclip.resume.archive import write_archive
 passes.SHARD = 4
 made = passes.ShardedPass(Path(sys.argv[1]), {"key": 0}, {}, World.of_environment().join())
 found = made.run(18, lambda rows: {"squares": torch.tensor([row**2 for row in rows])}, list)
