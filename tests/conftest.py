@@ -233,3 +233,42 @@ def predict_config(params):
 
     config = from_mapping(PredictConfig, params["predict"], "predict")
     return dataclasses.replace(config, device="cpu", threads=1, batch_size=8)
+
+
+class Shards:
+    """The shards that passes over images write.
+
+    Attributes:
+        made: their files, since it was cleared.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from hoiclip.parallel import passes
+
+        self.made: list[Path] = []
+        self._limit: int | None = None
+        self._write = passes.write_archive
+        monkeypatch.setattr(passes, "write_archive", self._note)
+
+    def _note(self, path: Path, content: dict) -> None:
+        if len(self.made) == self._limit:
+            raise KeyboardInterrupt
+        self._write(path, content)
+        self.made.append(path)
+
+    def kill(self, run, after: int) -> list[Path]:
+        """Kills a run that has made so many shards, and gives them."""
+        self.made.clear()
+        self._limit = after
+        with pytest.raises(KeyboardInterrupt):
+            run()
+        self._limit = None
+        made = [*self.made]
+        self.made.clear()
+        return made
+
+
+@pytest.fixture
+def shards(monkeypatch) -> Shards:
+    """Notes the shards that passes write, and kills a run between two."""
+    return Shards(monkeypatch)

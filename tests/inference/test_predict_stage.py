@@ -35,31 +35,16 @@ def predicted(tmp_path, toy, params, make_detector, monkeypatch):
     return run
 
 
-def test_a_kill_changes_no_byte_and_costs_one_shard(predicted, monkeypatch):
+def test_a_kill_changes_no_byte_and_costs_one_shard(predicted, shards, monkeypatch):
     monkeypatch.setattr(passes, "SHARD", 10)
     whole, said = predicted()
     assert said["images"] > 20
     assert said["predictions"] == len(schema.read_table(OUT / "predictions.parquet"))
     assert not list(Path(".checkpoints/predict").iterdir())
-    written, made = passes.write_archive, []
-
-    def killed(path, content):
-        if len(made) == 2:
-            raise KeyboardInterrupt
-        written(path, content)
-        made.append(path)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(passes, "write_archive", killed)
-        with pytest.raises(KeyboardInterrupt):
-            predicted()
-    asked = []
-    monkeypatch.setattr(
-        passes, "write_archive", lambda path, content: (asked.append(path), written(path, content))
-    )
+    before = shards.kill(predicted, after=2)
     assert predicted()[0] == whole
-    assert not set(asked) & set(made)
-    assert len(asked) == -(-said["images"] // 10) - 2
+    assert not set(shards.made) & set(before)
+    assert len(shards.made) == -(-said["images"] // 10) - 2
 
 
 def test_other_settings_take_no_shards_of_these(predicted, monkeypatch):

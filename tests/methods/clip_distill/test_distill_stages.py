@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -223,25 +224,14 @@ def cache_bytes(project: Path) -> list[bytes]:
     return [(project / f"caches/clip_distill/{name}.parquet").read_bytes() for name in CACHES]
 
 
-def test_neither_a_kill_nor_processes_change_a_byte_of_the_caches(project, monkeypatch):
+def test_neither_a_kill_nor_processes_change_a_byte_of_the_caches(project, shards, monkeypatch):
     monkeypatch.setattr(passes, "SHARD", 5)
     run()
     whole = cache_bytes(project)
 
     # Killed in the third shard of each.
     for stage in (detections, clip_scores):
-        seen = []
-
-        def killed(path, content, written=passes.write_archive, seen=seen):
-            if len(seen) == 2:
-                raise KeyboardInterrupt
-            seen.append(path)
-            written(path, content)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(passes, "write_archive", killed)
-            with pytest.raises(KeyboardInterrupt):
-                stage.main(Path("params.yaml"))
+        shards.kill(partial(stage.main, Path("params.yaml")), after=2)
         stage.main(Path("params.yaml"))
     assert cache_bytes(project) == whole
     assert not list(project.glob(".checkpoints/clip_distill/*/*"))
@@ -278,21 +268,13 @@ def test_scores_of_other_detections_are_refused(project):
 
 
 @pytest.mark.parametrize("change", ["detections", "settings"])
-def test_shards_of_other_detections_and_settings_are_not_taken(project, monkeypatch, change):
+def test_shards_of_other_detections_and_settings_are_not_taken(
+    project, shards, monkeypatch, change
+):
     monkeypatch.setattr(passes, "SHARD", 5)
     detections.main(Path("params.yaml"))
-    written, made = passes.write_archive, []
-
-    def killed(path, content):
-        if made:
-            raise KeyboardInterrupt
-        written(path, content)
-        made.append(path)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(passes, "write_archive", killed)
-        with pytest.raises(KeyboardInterrupt):
-            clip_scores.main(Path("params.yaml"))
+    score = partial(clip_scores.main, Path("params.yaml"))
+    kept = shards.kill(score, after=1)
     if change == "detections":
         other_detections()
     else:
@@ -300,13 +282,11 @@ def test_shards_of_other_detections_and_settings_are_not_taken(project, monkeypa
         changed = params.replace("batch_size: 16", "batch_size: 3", 1)
         assert changed != params
         Path("params.yaml").write_text(changed)
-    said = clip_scores.main(Path("params.yaml"))
-    made.clear()
-    monkeypatch.setattr(
-        passes, "write_archive", lambda path, content: (made.append(path), written(path, content))
-    )
+    score()
+    # None of those that were there is left out.
+    assert {path.name for path in kept} <= {path.name for path in shards.made}
     whole = cache_bytes(project)
-    assert clip_scores.main(Path("params.yaml")) == said
+    score()
     assert cache_bytes(project) == whole
 
 
