@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -158,7 +159,13 @@ def test_the_main_process_waits_for_the_others_shards(tmp_path, monkeypatch):
     running = threading.Thread(target=lambda: found.append(main.run(14, squares, list)))
     running.start()
     made = []
-    assert other.run(14, lambda rows: made.append(rows.start) or squares(rows), list) is None
+
+    def slow(rows: range) -> dict:
+        time.sleep(0.3)
+        made.append(rows.start)
+        return squares(rows)
+
+    assert other.run(14, slow, list) is None
     running.join(20)
     assert made == [4, 12]
     assert values(found[0]) == [row**2 for row in range(14)]
