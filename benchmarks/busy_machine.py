@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
-from hoiclip.util.files import write_json
+from hoiclip.core.files import write_json
 from hoiclip.util.ranges import Count, Threads, number
 
 # `default` takes back what importing the package sets.

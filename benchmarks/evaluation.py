@@ -24,14 +24,14 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.evaluation_inputs import HOIS, made_up, world
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.evaluation.ap.protocols import PROTOCOLS
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
-from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.formats.annotations import hico_instances
 from hoiclip.pairs.pair_nms import PAPER_NMS
-from hoiclip.pairs.postprocess import enhancement, postprocess
+from hoiclip.set_prediction.model.postprocess import enhancement, postprocess
 from hoiclip.util.ranges import Images, number
 from tests.evaluation import hico_reference as reference
 

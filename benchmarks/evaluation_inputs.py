@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 QUERIES, OBJECTS, VERBS, HOIS = 64, 80, 117, 600
 

@@ -33,8 +33,8 @@ from torchvision.transforms.v2 import functional as F
 from benchmarks.machine import machine
 from hoiclip.batches.batch import Sample, collate
 from hoiclip.batches.transforms import MEAN, STD, TransformsConfig, View, augment, to_pixels
-from hoiclip.data.images import decode
-from hoiclip.util.files import write_json
+from hoiclip.core.files import write_json
+from hoiclip.images.store import decode
 from hoiclip.util.ranges import Count, number
 
 SIZES = [(640, 480), (640, 427), (480, 640), (640, 426), (427, 640), (500, 375), (640, 640)]

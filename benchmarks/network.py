@@ -37,12 +37,12 @@ from torch import nn
 from benchmarks.network_inputs import SIZES, Batch, Size, configs, fill, filled_tensors, tables_of
 from benchmarks.plain_network import PlainNetwork
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.methods.hoiclip.network import HOICLIP
+from hoiclip.methods.hoiclip.model.network import HOICLIP
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.criterion import Criterion
 from hoiclip.set_prediction.matcher import HungarianMatcher
-from hoiclip.set_prediction.outputs import Outputs
-from hoiclip.set_prediction.parameter_groups import parameter_groups
+from hoiclip.set_prediction.model.outputs import Outputs
+from hoiclip.set_prediction.model.parameter_groups import parameter_groups
 from hoiclip.training.optimizer import build_optimizer
 from hoiclip.util.ranges import Count, Threads, number
 

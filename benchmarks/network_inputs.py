@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.plain_network import PlainNetwork, our_name
-from hoiclip.methods.hoiclip.config import ModelConfig
-from hoiclip.methods.hoiclip.network import ClassifierWeights
+from hoiclip.core.config import from_mapping, read_params
+from hoiclip.methods.hoiclip.model.config import ModelConfig
+from hoiclip.methods.hoiclip.model.network import ClassifierWeights
 from hoiclip.set_prediction.config import TrainConfig
-from hoiclip.set_prediction.targets import Targets
-from hoiclip.util.config import from_mapping, read_params
+from hoiclip.set_prediction.model.targets import Targets
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -38,10 +38,10 @@ from benchmarks import handmade
 from benchmarks.machine import machine
 from benchmarks.network import Process, build
 from benchmarks.network_inputs import SIZES, Batch, Size, configs
-from hoiclip.methods.hoiclip import interaction_decoder
+from hoiclip.core.files import write_json
+from hoiclip.methods.hoiclip.model import interaction_decoder
 from hoiclip.model import layers, transformer
 from hoiclip.model.detector_encoder import DetectorEncoder
-from hoiclip.util.files import write_json
 from hoiclip.util.ranges import Count, Threads, number
 
 FORMS = {

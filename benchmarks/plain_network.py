@@ -27,9 +27,9 @@ from benchmarks.plain_layers import (
     sine_positions,
 )
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.methods.hoiclip.config import ModelConfig
-from hoiclip.methods.hoiclip.network import ClassifierWeights
-from hoiclip.set_prediction.outputs import Outputs
+from hoiclip.methods.hoiclip.model.config import ModelConfig
+from hoiclip.methods.hoiclip.model.network import ClassifierWeights
+from hoiclip.set_prediction.model.outputs import Outputs
 
 # Prefix of a tensor's name here → its prefix in HOICLIP.
 OUR_NAMES = {

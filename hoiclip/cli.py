@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from hoiclip.commands import convert, evaluate, experiments, import_annotations, predict
-from hoiclip.util.stage_main import Parser, guarded
+from hoiclip.stage_main import Parser, guarded
 
 
 def build_parser() -> argparse.ArgumentParser:

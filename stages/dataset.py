@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
+from hoiclip.core.config import load
 from hoiclip.datasets import prepare
 from hoiclip.datasets.config import DatasetConfig
 from hoiclip.datasets.summary import summary_lines
 from hoiclip.fetch.stage_exit import exits_by_network
-from hoiclip.util.config import load
-from hoiclip.util.stage_main import run_stage
+from hoiclip.stage_main import run_stage
 
 
 def plan(params: Path) -> list[str]:

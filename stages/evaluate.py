@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.config import chosen_method, load
+from hoiclip.core.files import write_json
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import ParamsError
 from hoiclip.evaluation.evaluation import EvaluateConfig, evaluate_partition
-from hoiclip.util.config import chosen_method, load
-from hoiclip.util.files import write_json
-from hoiclip.util.stage_main import run_stage
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.stage_main import run_stage
 
 
 def main(params: Path) -> None:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
+from hoiclip.core.config import chosen_method, load
+from hoiclip.core.files import sha256_files
 from hoiclip.report.inputs import ReportInputs
 from hoiclip.report.page import build_report
 from hoiclip.report.published import ReportConfig
-from hoiclip.util.config import chosen_method, load
-from hoiclip.util.files import sha256_files
-from hoiclip.util.stage_main import run_stage
+from hoiclip.stage_main import run_stage
 
 # What makes the result; the files that the pipeline itself writes do not count as changes.
 SOURCES = (

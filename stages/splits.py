@@ -4,14 +4,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.config import load, read_params
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import ParamsError
 from hoiclip.inside import check_inside
 from hoiclip.splits.splits import SplitsConfig, make_splits
-from hoiclip.util.config import load, read_params
-from hoiclip.util.stage_main import run_stage
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.stage_main import run_stage
 
 
 def fraction_file(config: SplitsConfig, params: Path) -> str | None:

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip.clip.prompts import PromptTemplates
-from hoiclip.clip.text_embeddings import write_text_embeddings
-from hoiclip.clip.weights import load_clip
-from hoiclip.util.config import load
-from hoiclip.util.files import sha256_file
-from hoiclip.util.stage_main import run_stage
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.checkpoints.clip import load_clip
+from hoiclip.core.config import load
+from hoiclip.core.files import sha256_file
+from hoiclip.core.vocabulary import Vocabulary
+from hoiclip.stage_main import run_stage
+from hoiclip.text_embeddings.prompts import PromptTemplates
+from hoiclip.text_embeddings.table import write_text_embeddings
 
 VOCABULARY = Path("data/vocabulary.parquet")
 CLIP = Path("caches/weights/clip.safetensors")

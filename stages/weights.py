@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
+from hoiclip.convert.weights import WeightsConfig
+from hoiclip.core.config import load
 from hoiclip.fetch.stage_exit import exits_by_network
-from hoiclip.fetch.weights import WeightsConfig
-from hoiclip.util.config import load
-from hoiclip.util.stage_main import run_stage
+from hoiclip.stage_main import run_stage
 
 OUT = Path("caches/weights")
 

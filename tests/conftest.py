@@ -36,8 +36,8 @@ def params() -> dict:
 @pytest.fixture(scope="session")
 def model_config(params):
     """The network of params.yaml at the smallest sizes."""
-    from hoiclip.methods.hoiclip.config import ModelConfig
-    from hoiclip.util.config import from_mapping
+    from hoiclip.core.config import from_mapping
+    from hoiclip.methods.hoiclip.model.config import ModelConfig
 
     sizes = {
         "num_queries": 6,
@@ -78,11 +78,11 @@ def make_detector(model_config, clip_config):
 
     from hoiclip.batches.transforms import TransformsConfig
     from hoiclip.clip.encoder import ClipVisual
+    from hoiclip.contract.model_file import Detector
+    from hoiclip.core.config import from_mapping
     from hoiclip.datasets.toy import toy_vocabulary
-    from hoiclip.inference.model_file import Detector
-    from hoiclip.methods.hoiclip.method import HoiclipMethod
-    from hoiclip.methods.hoiclip.network import HOICLIP, ClassifierWeights
-    from hoiclip.util.config import from_mapping
+    from hoiclip.methods.hoiclip.model.method import HoiclipMethod
+    from hoiclip.methods.hoiclip.model.network import HOICLIP, ClassifierWeights
 
     transforms = from_mapping(
         TransformsConfig,
@@ -125,9 +125,9 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
     from safetensors.torch import save_file
 
     import hoiclip.datasets.toy
-    from hoiclip import schema
+    from hoiclip.checkpoints.clip import save_clip
     from hoiclip.clip.encoder import build_clip
-    from hoiclip.clip.weights import save_clip
+    from hoiclip.core import schema
     from hoiclip.datasets.toy import toy_vocabulary, write_toy_partition
     from hoiclip.set_prediction.files import TrainPaths
     from hoiclip.set_prediction.warm_start import DETR_KEY_MAP
@@ -228,8 +228,8 @@ def toy(tmp_path_factory, clip_config, make_detector) -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def predict_config(params):
     """Inference as params.yaml has it, on one thread."""
+    from hoiclip.core.config import from_mapping
     from hoiclip.inference.predict import PredictConfig
-    from hoiclip.util.config import from_mapping
 
     config = from_mapping(PredictConfig, params["predict"], "predict")
     return dataclasses.replace(config, device="cpu", threads=1, batch_size=8)
@@ -243,7 +243,7 @@ class Shards:
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from hoiclip.parallel import passes
+        from hoiclip import passes
 
         self.made: list[Path] = []
         self._limit: int | None = None

@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from hico_worlds import World
 
-from hoiclip import schema
 from hoiclip.catalog.vocabularies import COCO_IDS
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.evaluation.evaluation import Evaluation
 from hoiclip.formats.annotations.source import SourceOptions
 from hoiclip.scoring.score import Request, score
-from hoiclip.vocabulary import Vocabulary
 
 
 def inclusive(box: tuple | None) -> list[float] | None:

@@ -8,8 +8,8 @@ import math
 import torch
 
 from hoiclip.set_prediction.matcher import LayerOutputs, MatchingConfig
-from hoiclip.set_prediction.outputs import Outputs
-from hoiclip.set_prediction.targets import Targets
+from hoiclip.set_prediction.model.outputs import Outputs
+from hoiclip.set_prediction.model.targets import Targets
 
 CLASSES, OBJECT_LOGITS = 5, 4
 

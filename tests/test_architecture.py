@@ -8,72 +8,42 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import networkx as nx
 import pytest
-import yaml
+from code_deps import (
+    METHODS,
+    MODULES,
+    PACKAGES,
+    ROOT,
+    closure,
+    closure_files,
+    code_deps,
+    imports,
+    is_code,
+    module_name,
+    read_stages,
+    source_files,
+)
 
 from hoiclip.methods.registry import method_named
 from hoiclip.methods.summary import method_file
 from hoiclip.report.inputs import AFTER, BEFORE, ReportInputs
 from hoiclip.resume.source_code import CANNOT_CHANGE_A_RESULT
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("hoiclip", "stages", "pipelines")
 # Sizes of the published data sets, which the vocabulary gives.
 SIZES = {600, 117, 263}
 # Arguments that are lengths in pixels, of which some are equal to one of those.
 PIXEL_SIZES = {"crop_scales", "crop_sides"}
-METHODS = sorted(path.parent.name for path in (ROOT / "methods").glob("*/dvc.yaml"))
 # Outside its own folder, all that may know a method by its name.
 KNOW_METHODS = ("hoiclip.methods.registry", "hoiclip.convert", "hoiclip.experiments")
 # Modules whose texts name a method, although their code knows none.
 NAME_METHODS = {
-    "hoiclip.evaluation.protocols": "a protocol is called after the repository that it comes from",
+    "hoiclip.evaluation.ap.protocols": "a protocol is called after where it comes from",
     "hoiclip.report.published": "published tables are of methods",
     "hoiclip.util.renamed": "keys of params are called after the method that reads them",
 }
-
-
-def source_files(*packages: str) -> list[Path]:
-    return [path for name in packages for path in sorted((ROOT / name).rglob("*.py"))]
-
-
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_name(path): path for path in source_files(*PACKAGES)}
-
-
-@cache
-def imports(path: Path) -> frozenset[str]:
-    """Modules that a file imports anywhere in it, ours as full names, others as they stand."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            # `from package import module` means the module, `from module import thing` the module.
-            found |= {name if name in MODULES else node.module for name in names}
-    return frozenset(found)
-
-
-@cache
-def closure(module: str) -> frozenset[str]:
-    """Our modules that importing `module` imports, itself included."""
-    found, todo = set(), [module]
-    while todo:
-        name = todo.pop()
-        if name in MODULES and name not in found:
-            found.add(name)
-            todo += imports(MODULES[name])
-    return frozenset(found)
 
 
 def imported_by(module: str) -> set[str]:
@@ -88,9 +58,9 @@ def modules_of(*prefixes: str) -> list[str]:
 
 def test_the_closure_sees_what_is_imported():
     found = closure("stages.hoiclip.train")
-    assert {"hoiclip.set_prediction.matcher", "hoiclip.model.boxes", "hoiclip.errors"} <= found
+    assert {"hoiclip.set_prediction.matcher", "hoiclip.batches.boxes", "hoiclip.errors"} <= found
     assert "torch" in imported_by("hoiclip.set_prediction.criterion")
-    assert "hoiclip.schema" in closure("hoiclip.data.annotations")
+    assert "hoiclip.core.schema" in closure("hoiclip.data.annotations")
 
 
 @pytest.mark.parametrize("path", source_files("hoiclip"), ids=str)
@@ -114,7 +84,15 @@ def test_stages_know_the_library_alone(path):
 
 @pytest.mark.parametrize(
     "module",
-    modules_of("hoiclip.evaluation", "hoiclip.pairs", "hoiclip.formats", "hoiclip.scoring"),
+    modules_of(
+        "hoiclip.evaluation",
+        "hoiclip.pairs",
+        "hoiclip.formats",
+        "hoiclip.scoring",
+        "hoiclip.contract.scored_pairs",
+        "hoiclip.set_prediction.model.postprocess",
+        "hoiclip.set_prediction.model.top_pairs",
+    ),
 )
 def test_evaluation_formats_and_postprocessing_need_no_torch(module):
     assert not imported_by(module) & {"torch", "torchvision", "timm", "open_clip", "safetensors"}
@@ -278,7 +256,7 @@ def strings(source: str) -> list[str]:
         ("prog = 'hoiclip'", False),
         ("variable = 'HOICLIP_ACCEPT_CODE'", False),
         ("def f():\n    'HOICLIP section 3.5, GEN-VLKT section 4.1'", False),
-        ("import hoiclip.schema  # as gen_vlkt does", False),
+        ("import hoiclip.core.schema  # as gen_vlkt does", False),
     ],
 )
 def test_names_of_methods_are_found(source, found):
@@ -291,7 +269,7 @@ def test_names_of_methods_are_found(source, found):
         "hoiclip.training",
         "hoiclip.inference",
         "hoiclip.inference.predict",
-        "hoiclip.methods.contract",
+        "hoiclip.contract.method",
     ],
 )
 def test_training_and_inference_import_no_method(part):
@@ -300,16 +278,12 @@ def test_training_and_inference_import_no_method(part):
 
 
 def test_modules_that_cannot_change_a_result_import_hardly_any_other():
-    others = {"hoiclip.util.files", "hoiclip.printable"}
+    others = {"hoiclip.core.files", "hoiclip.printable"}
     for module in CANNOT_CHANGE_A_RESULT:
         assert closure(module) <= {*CANNOT_CHANGE_A_RESULT, *others}, module
 
 
 # dvc.yaml files
-
-
-def read_stages(path: Path) -> dict[str, dict]:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
 
 
 @pytest.fixture(scope="module")
@@ -338,13 +312,6 @@ def outputs(stage: dict) -> list[str]:
 
 def covered(path: str, deps: list[str]) -> bool:
     return any(path == dep or path.startswith(dep.rstrip("/") + "/") for dep in deps)
-
-
-def closure_files(stage: str) -> set[str]:
-    """Source files that decide what a stage writes; `__init__` files hold a docstring alone."""
-    modules = closure(f"stages.{stage}") - set(CANNOT_CHANGE_A_RESULT)
-    files = {MODULES[name].relative_to(ROOT).as_posix() for name in modules}
-    return {name for name in files if not name.endswith("__init__.py")}
 
 
 def stage_graph(stages: dict[str, dict]) -> nx.DiGraph:
@@ -400,40 +367,26 @@ def test_shared_stages_read_files_of_the_chosen_method_alone():
         assert reads == ("method" in stage.get("params", [])), name
 
 
-def test_code_that_a_stage_imports_is_among_its_deps(stages):
-    missing = {
-        name: sorted(f for f in closure_files(name) if not covered(f, names_in(stage["deps"])))
-        for name, stage in stages.items()
-    }
-    assert {name: files for name, files in missing.items() if files} == {}
+def test_deps_are_the_code_that_a_stage_imports(stages):
+    """No less, or a change would not rerun it; no more, or it would rerun for nothing.
+    `python tests/code_deps.py` writes them."""
+    for name, stage in stages.items():
+        assert sorted(filter(is_code, names_in(stage["deps"]))) == code_deps(name), name
 
 
-def test_code_among_the_deps_is_imported(stages):
-    """A dep that the stage does not import would rerun it for nothing. A folder stands for its
-    modules where the stage imports at least two thirds of them."""
-    surplus = {
-        name: [dep for dep in names_in(stage["deps"]) if not mostly_in(dep, closure_files(name))]
-        for name, stage in stages.items()
-    }
-    assert {name: deps for name, deps in surplus.items() if deps} == {}
-
-
-def mostly_in(dep: str, files: set[str]) -> bool:
-    """Whether a dep is no code, or two thirds of it are among `files`."""
-    below = [ROOT / dep] if dep.endswith(".py") else sorted((ROOT / dep).rglob("*.py"))
-    modules = [path.relative_to(ROOT).as_posix() for path in below if path.name != "__init__.py"]
-    return 3 * sum(module in files for module in modules) >= 2 * len(modules)
+def test_deps_cover_each_module_of_the_closure_and_no_other(stages):
+    """The same without `code_deps`' choice of folders."""
+    files = {path.relative_to(ROOT).as_posix() for path in MODULES.values()}
+    files = {file for file in files if not file.endswith("__init__.py")}
+    for name, stage in stages.items():
+        deps = names_in(stage["deps"])
+        assert {file for file in files if covered(file, deps)} == closure_files(name), name
 
 
 def test_code_that_cannot_change_a_result_is_in_no_deps(stages):
-    """Of a folder with such a module, the others are named one by one."""
     free = [MODULES[module].relative_to(ROOT).as_posix() for module in CANNOT_CHANGE_A_RESULT]
-    wrong = {
-        name: [f"{dep} (holds {file})" if dep != file else file
-               for dep in names_in(stage["deps"]) for file in free if covered(file, [dep])]
-        for name, stage in stages.items()
-    }  # fmt: skip
-    assert {name: deps for name, deps in wrong.items() if deps} == {}
+    for name, stage in stages.items():
+        assert not [file for file in free if covered(file, names_in(stage["deps"]))], name
 
 
 def test_nothing_before_predict_depends_on_test_data(stages):
@@ -570,7 +523,7 @@ def test_dvc_finds_the_same_stale(stages, tmp_path):
     dvc = (sys.executable, "-m", "dvc")
     run(*dvc, "commit", "--force")
     assert "Running stage" not in run(*dvc, "repro", "--dry", "--all-pipelines")
-    for file in (*EDITS, "hoiclip/evaluation/diagnosis.py", "hoiclip/clip/crops.py"):
+    for file in (*EDITS, "hoiclip/evaluation/diagnosis.py", "hoiclip/crops.py"):
         before = (tmp_path / file).read_text()
         (tmp_path / file).write_text(f"{before}# a comment\n")
         said = run(*dvc, "repro", "--dry", "--all-pipelines")

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from hoiclip import schema
-from hoiclip.data.images import ImageStore
+from hoiclip.core import schema
+from hoiclip.images.store import ImageStore
 from hoiclip.inference.predict import predict
 
 ROOT = Path(__file__).parents[1]

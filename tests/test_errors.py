@@ -14,7 +14,7 @@ from hoiclip.errors import (
 )
 from hoiclip.printable import printable
 from hoiclip.progress import say
-from hoiclip.util.stage_main import fail
+from hoiclip.stage_main import fail
 
 FULL = InputError("a/b.json", "7 is not a verb", row=3, key="verb", fix="Mend it")
 

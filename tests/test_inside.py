@@ -5,12 +5,12 @@ import copy
 import pytest
 import yaml
 
+from hoiclip.convert.weights import WeightsConfig
+from hoiclip.core.config import from_mapping, load
 from hoiclip.datasets.config import DatasetConfig
 from hoiclip.errors import ParamsError
-from hoiclip.fetch.weights import WeightsConfig
 from hoiclip.inside import check_inside
 from hoiclip.splits.splits import SplitsConfig
-from hoiclip.util.config import from_mapping, load
 from stages.splits import fraction_file
 
 PATHS = {

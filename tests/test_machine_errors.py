@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from hoiclip.cli import main
+from hoiclip.core.files import atomic_file, atomic_folder, check_output_folder, write_json
 from hoiclip.errors import InputError, ParamsError
-from hoiclip.util.files import atomic_file, atomic_folder, check_output_folder, write_json
-from hoiclip.util.stage_main import describe, guarded, run_stage
+from hoiclip.stage_main import describe, guarded, run_stage
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,9 +29,7 @@ def refuse(error):
 
 def run_python(code, *arguments, **options):
     """A process of its own that runs `code` under `guarded`, which it need not import."""
-    source = (
-        f"import sys\nfrom hoiclip.util.stage_main import guarded\n{code}\nsys.exit(guarded(run))"
-    )
+    source = f"import sys\nfrom hoiclip.stage_main import guarded\n{code}\nsys.exit(guarded(run))"
     done = subprocess.run(
         [sys.executable, "-c", source, *arguments], stderr=subprocess.PIPE, text=True, cwd=ROOT,
         timeout=100, check=False, **options,
@@ -97,9 +95,9 @@ def test_a_closed_pipe_and_a_full_device_as_output(size):
 WRITERS = """
 import numpy, pyarrow, torch
 from pathlib import Path
-from hoiclip import schema
-from hoiclip.clip.weights import save_clip
-from hoiclip.util.files import atomic_file, atomic_folder, write_json
+from hoiclip.core import schema
+from hoiclip.checkpoints.clip import save_clip
+from hoiclip.core.files import atomic_file, atomic_folder, write_json
 
 table = pyarrow.table({"a": numpy.random.rand(99999)})
 

@@ -1,9 +1,10 @@
 """Tests lie where the module lies: those of `hoiclip/splits/splits.py` in `tests/data/`.
 
-A test file in a folder imports a module of the same folder of the package, itself or by its
-helpers, or bears the name of one. A file named after a module that it imports lies at that module's
-path. Files that import nothing of the package, or go through the command line or processes of their
-own, test more than one module and lie by subject. Names of files are unique.
+A test file in a folder imports a module of the same folder of the package or of one below it,
+itself or by its helpers, or bears the name of one. A file named after a module that it imports lies
+at that module's path. Files that import nothing of the package, or go through the command line or
+processes of their own, test more than one module and lie by subject; so do those in `tests` itself
+of several folders. Names of files are unique.
 """
 
 import ast
@@ -61,10 +62,12 @@ def misplaced(test: PurePath, names: frozenset[str]) -> str | None:
         return f"tests {own} of {', '.join(map(str, at))}"
     if not tested or names & BY_PROCESS or test.parts[0] in OTHERS:
         return None
-    folders = {module.parent for module in tested}
+    folders = {parent for module in tested for parent in module.parents if parent.name}
+    folders |= {module.parent for module in tested}
     folders |= {module.parent for module in MODULES.values() if module.name == own}
     folders |= {with_ for apart, with_ in TOGETHER.items() if apart in folders}
-    if test.parent not in folders:
+    several = len({module.parts[0] for module in tested}) > 1
+    if test.parent not in folders and not (several and test.parent == PurePath()):
         return f"tests nothing of {test.parent}, but {', '.join(map(str, tested))}"
     return None
 
@@ -76,9 +79,12 @@ def test_places():
     assert misplaced(PurePath("pipelines/test_shares_of_splits.py"), splits) is None
     assert misplaced(PurePath("model/test_shares_of_splits.py"), splits) is not None
     assert misplaced(PurePath("test_shares_of_splits.py"), splits) is not None
-    both = splits | {"hoiclip.model.boxes"}
+    both = splits | {"hoiclip.batches.boxes"}
     assert misplaced(PurePath("test_splits.py"), both) == "tests splits.py of splits"
     assert misplaced(PurePath("model/test_profiles.py"), frozenset({"numpy"})) is None
+    below = frozenset({"hoiclip.evaluation.ap.tables"})
+    assert misplaced(PurePath("evaluation/test_sums.py"), below) is None
+    assert misplaced(PurePath("test_sums.py"), below) is not None
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(TESTS).as_posix())

@@ -20,7 +20,7 @@ from hoiclip.batches.transforms import (
     normalised,
     to_pixels,
 )
-from hoiclip.data.images import ImageStore
+from hoiclip.images.store import ImageStore
 
 ClipView = Callable[[Image.Image], Tensor]
 """Makes an image CLIP's input, (3, R, R)."""

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from hoiclip.util.config import check
+from hoiclip.core.config import check
 from hoiclip.util.ranges import Config, Pixels, Probability, Range
 
 MEAN = (0.485, 0.456, 0.406)

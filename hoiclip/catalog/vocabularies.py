@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from hoiclip.core.files import read_json
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.errors import InputError
-from hoiclip.util.files import read_json
 from hoiclip.util.json_values import entries, like, mapping, text
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 _UNUSED_COCO_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 

@@ -1,1 +1,1 @@
-"""PyTorch's files of other programs, read without running what is in them."""
+"""Weight files of other programs, read without running what is in them; CLIP made of them."""

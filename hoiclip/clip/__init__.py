@@ -1,1 +1,1 @@
-"""The frozen CLIP: weights, towers, prompts and the cache of text embeddings."""
+"""The frozen CLIP."""

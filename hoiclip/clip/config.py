@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from hoiclip.util.config import check, from_mapping
+from hoiclip.core.config import check, from_mapping
 from hoiclip.util.ranges import Config, Count, CountOrZero, Layers, Pixels, Range, Width
 
 Ratio = Annotated[float, Range(0, 64, above=True)]

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from hoiclip.formats.registry import ANNOTATION_FORMATS
-from hoiclip.util.stage_main import named_path
+from hoiclip.stage_main import named_path
 
 if TYPE_CHECKING:
     from hoiclip.formats.annotations.source import SourceOptions

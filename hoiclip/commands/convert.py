@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from hoiclip.convert.kinds import KINDS
-from hoiclip.util.stage_main import named_path
+from hoiclip.convert.pretrained.kinds import KINDS
+from hoiclip.stage_main import named_path
 
 
 def add(verbs: argparse._SubParsersAction) -> None:

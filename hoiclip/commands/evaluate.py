@@ -8,9 +8,9 @@ import sys
 from typing import get_args
 
 from hoiclip.commands.annotation_options import add_annotation_options, source_options
-from hoiclip.evaluation.protocols import ProtocolName, RecallSteps
+from hoiclip.evaluation.ap.protocols import ProtocolName, RecallSteps
 from hoiclip.formats.registry import PREDICTION_FORMATS
-from hoiclip.util.stage_main import named_path
+from hoiclip.stage_main import named_path
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
@@ -71,9 +71,9 @@ def add(verbs: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Scores the predictions; prints the metrics and writes what is asked for."""
     from hoiclip.commands.summary import metrics_text
+    from hoiclip.core.files import check_output_folder
     from hoiclip.progress import say
     from hoiclip.scoring.score import Request, score
-    from hoiclip.util.files import check_output_folder
 
     out = arguments.out
     if out is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hoiclip.util.stage_main import named_path
+from hoiclip.stage_main import named_path
 
 MEASUREMENTS = ("crops", "teacher")
 GATHERED = ("ablation", "seeds", "honesty", "methods", "distillation")
@@ -29,8 +29,8 @@ def add(verbs: argparse._SubParsersAction) -> None:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Measures, in the project's folder, and writes the figures."""
+    from hoiclip.core.files import write_json
     from hoiclip.experiments.measure import measure_crops, measure_teacher
-    from hoiclip.util.files import write_json
 
     run = measure_crops if arguments.what == "crops" else measure_teacher
     write_json(arguments.out, run(arguments.params))
@@ -39,8 +39,8 @@ def measure(arguments: argparse.Namespace) -> None:
 
 def gather(arguments: argparse.Namespace) -> None:
     """Gathers the files into `results/<plan>.json`."""
+    from hoiclip.core.files import check_output_folder, write_json
     from hoiclip.experiments.collect import GATHERERS, read_results
-    from hoiclip.util.files import check_output_folder, write_json
 
     check_output_folder(arguments.results)
     out = arguments.results / f"{arguments.plan}.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from hoiclip.commands.annotation_options import add_annotation_options, source_options
-from hoiclip.util.stage_main import named_path
+from hoiclip.stage_main import named_path
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
@@ -27,8 +27,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Imports, and prints what was found."""
     from hoiclip.commands.summary import partition_text
     from hoiclip.errors import InputError
-    from hoiclip.formats.annotations.partition import check_target, write_partition
-    from hoiclip.formats.annotations.reading import read_annotations
+    from hoiclip.formats.partition import check_target, write_partition
+    from hoiclip.formats.reading import read_annotations
     from hoiclip.progress import say
 
     check_target(arguments.out)

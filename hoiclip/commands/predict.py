@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 from hoiclip.errors import InputError
+from hoiclip.stage_main import fail, named_path
 from hoiclip.util.ranges import (
     BatchSize,
     Count,
@@ -20,7 +21,6 @@ from hoiclip.util.ranges import (
     Workers,
     number,
 )
-from hoiclip.util.stage_main import fail, named_path
 
 UNREADABLE_IMAGES = 3
 Millions = Annotated[float, Range(0, 100_000, above=True)]  # of pixels or bytes
@@ -97,13 +97,13 @@ def add(verbs: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predicts; 3 where some images could not be read."""
-    from hoiclip.data.images import Limits
+    from hoiclip.core.files import check_output_folder
     from hoiclip.errors import ParamsError
+    from hoiclip.images.store import Limits
     from hoiclip.inference.image_folder import Model, predict_image_files, predict_partition
     from hoiclip.inference.predict import PredictConfig
     from hoiclip.pairs.pair_nms import PAPER_NMS
     from hoiclip.printable import printable
-    from hoiclip.util.files import check_output_folder
 
     if arguments.partition is not None and len(arguments.images) > 1:
         raise ParamsError("--partition: give one IMAGE, the folder of the partition's images")

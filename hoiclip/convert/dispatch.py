@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hoiclip.convert.detect import Released, convert_file
 from hoiclip.convert.gen_vlkt import convert_gen_vlkt
 from hoiclip.convert.gen_vlkt_back import release_gen_vlkt
 from hoiclip.convert.official import convert_official
-from hoiclip.convert.report import Conversion
+from hoiclip.convert.pretrained.detect import Released, convert_file
+from hoiclip.convert.pretrained.report import Conversion
 from hoiclip.errors import WeightsError
 
 RELEASED_MODELS: Released = {"official": convert_official, "gen_vlkt": convert_gen_vlkt}
@@ -22,7 +22,7 @@ def convert(
     dilation: bool | None = None,
     clip_model: str | None = None,
 ) -> Conversion:
-    """Converts a foreign file of any kind, see `hoiclip.convert.detect.convert_file`.
+    """Converts a foreign file of any kind, see `hoiclip.convert.pretrained.detect.convert_file`.
 
     A model file of GEN-VLKT becomes a checkpoint under released names where `dst` is a `.pth`;
     but for its setting nothing is asked of it.

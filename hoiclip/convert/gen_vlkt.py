@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from hoiclip.checkpoints.pytorch import Checkpoint
-from hoiclip.convert.arguments import Arguments, read_arguments
-from hoiclip.convert.key_map import KeyMap, check_fit, rename
+from hoiclip.contract.model_file import Detector
+from hoiclip.convert.pretrained.arguments import Arguments, read_arguments
+from hoiclip.convert.pretrained.key_map import KeyMap, check_fit, rename
+from hoiclip.convert.pretrained.report import Conversion
+from hoiclip.convert.pretrained.sizes import set_prediction_config
 from hoiclip.convert.released import (
     RELEASED,
     RELEASED_KEY_MAP,
@@ -21,7 +24,6 @@ from hoiclip.convert.released import (
     released_provenance,
     released_scores,
 )
-from hoiclip.convert.report import Conversion
 from hoiclip.convert.setting import (
     Setting,
     check_agrees,
@@ -29,12 +31,10 @@ from hoiclip.convert.setting import (
     published_settings,
     setting_names,
 )
-from hoiclip.convert.sizes import set_prediction_config
 from hoiclip.errors import WeightsError
-from hoiclip.inference.model_file import Detector
-from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
-from hoiclip.methods.gen_vlkt.method import GenVlktMethod
-from hoiclip.methods.gen_vlkt.network import ClassEmbeddings, GenVlkt
+from hoiclip.methods.gen_vlkt.model.config import GenVlktConfig, GenVlktModelConfig
+from hoiclip.methods.gen_vlkt.model.method import GenVlktMethod
+from hoiclip.methods.gen_vlkt.model.network import ClassEmbeddings, GenVlkt
 
 MODEL = "model."
 _HEAD, _EVAL_HEAD, _OBJECT_HEAD = (

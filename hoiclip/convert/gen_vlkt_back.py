@@ -11,19 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hoiclip.convert.arguments import Arguments
+from hoiclip.contract.model_file import Detector, load_detector, only
 from hoiclip.convert.gen_vlkt import MODEL, gen_vlkt_key_map
-from hoiclip.convert.key_map import inverted
+from hoiclip.convert.pretrained.arguments import Arguments
+from hoiclip.convert.pretrained.key_map import inverted
+from hoiclip.convert.pretrained.report import Conversion
 from hoiclip.convert.released import RELEASED, RELEASED_TRANSFORMS, released_scores
-from hoiclip.convert.report import Conversion
 from hoiclip.convert.setting import Setting, check_known, published_settings
+from hoiclip.core.config import from_mapping
+from hoiclip.core.files import atomic_file
 from hoiclip.errors import ParamsError, WeightsError
-from hoiclip.inference.model_file import Detector, load_detector, only
-from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
-from hoiclip.methods.gen_vlkt.method import GenVlktMethod
+from hoiclip.methods.gen_vlkt.model.config import GenVlktConfig, GenVlktModelConfig
+from hoiclip.methods.gen_vlkt.model.method import GenVlktMethod
 from hoiclip.pairs.pair_nms import PAPER_NMS, PairNms
-from hoiclip.util.config import from_mapping
-from hoiclip.util.files import atomic_file
 
 
 def release_gen_vlkt(src: str | Path, dst: str | Path, setting: str | None = None) -> Conversion:

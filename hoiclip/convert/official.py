@@ -12,8 +12,11 @@ from torch import Tensor
 
 from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.convert.arguments import Arguments, read_arguments
-from hoiclip.convert.key_map import KeyMap, check_fit, rename
+from hoiclip.contract.model_file import Detector
+from hoiclip.convert.pretrained.arguments import Arguments, read_arguments
+from hoiclip.convert.pretrained.key_map import KeyMap, check_fit, rename
+from hoiclip.convert.pretrained.report import Conversion
+from hoiclip.convert.pretrained.sizes import set_prediction_config
 from hoiclip.convert.released import (
     RELEASED,
     RELEASED_KEY_MAP,
@@ -23,14 +26,11 @@ from hoiclip.convert.released import (
     released_provenance,
     released_scores,
 )
-from hoiclip.convert.report import Conversion
 from hoiclip.convert.setting import Setting, detect_setting
-from hoiclip.convert.sizes import set_prediction_config
 from hoiclip.errors import WeightsError
-from hoiclip.inference.model_file import Detector
-from hoiclip.methods.hoiclip.config import InteractionConfig, ModelConfig, Scoring, VerbConfig
-from hoiclip.methods.hoiclip.method import HoiclipMethod, tables_of_state
-from hoiclip.methods.hoiclip.network import HOICLIP
+from hoiclip.methods.hoiclip.model.config import InteractionConfig, ModelConfig, Scoring, VerbConfig
+from hoiclip.methods.hoiclip.model.method import HoiclipMethod, tables_of_state
+from hoiclip.methods.hoiclip.model.network import HOICLIP
 
 RELEASED_ENHANCEMENT = Scoring(k=10, weight=1.0, kind="sigmoid")
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from hoiclip.batches.transforms import TransformsConfig
 from hoiclip.checkpoints.pytorch import Checkpoint
-from hoiclip.convert.arguments import DETR, Arguments
-from hoiclip.convert.key_map import KeyMap
+from hoiclip.convert.pretrained.arguments import DETR, Arguments
+from hoiclip.convert.pretrained.key_map import KeyMap
 from hoiclip.convert.setting import Setting
+from hoiclip.core.files import sha256_file
 from hoiclip.errors import WeightsError
-from hoiclip.util.files import sha256_file
 
 RELEASED: Mapping[str, Any] = {
     **DETR,

@@ -11,9 +11,9 @@ import torch
 
 from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.checkpoints.pytorch import Checkpoint
+from hoiclip.core.files import read_json
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import WeightsError
-from hoiclip.util.files import read_json
-from hoiclip.vocabulary import Vocabulary
 
 DEFAULT, V_COCO = "default", "vcoco"
 
@@ -40,7 +40,9 @@ class Setting:
 
 
 def _unseen_lists() -> dict[str, list[int]]:
-    with resources.as_file(resources.files("hoiclip.data") / "zero_shot_splits.json") as path:
+    with resources.as_file(
+        resources.files("hoiclip.catalog") / "published" / "zero_shot_splits.json"
+    ) as path:
         return read_json(path)
 
 

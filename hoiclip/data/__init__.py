@@ -1,1 +1,1 @@
-"""Annotations, images, splits and batches."""
+"""Annotations: the tables of a partition, and rows of its instances."""

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.files import atomic_folder
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.instance_rows import InstanceRows
 from hoiclip.errors import InputError
-from hoiclip.util.files import atomic_folder
-from hoiclip.vocabulary import Vocabulary
 
 OPTIONAL = ("unlabelled_people", "outside_vocabulary")
 """Tables of a partition that only some sources have."""

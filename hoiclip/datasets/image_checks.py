@@ -13,9 +13,9 @@ from typing import Any
 
 from PIL import ExifTags
 
-from hoiclip.data.images import ImageStore, decode, opened
 from hoiclip.datasets.orientation import ORIENTATIONS, UPRIGHT
 from hoiclip.errors import InputError
+from hoiclip.images.store import ImageStore, decode, opened
 
 MISSING = "image_missing"
 UNREADABLE = "image_unreadable"

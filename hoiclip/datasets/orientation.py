@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
 
 UPRIGHT = 1
 _NO_BOXES = np.zeros((0, 4))

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from hoiclip.core.files import sha256_file
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.formats.annotations.source import Source
-from hoiclip.util.files import sha256_file
-from hoiclip.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import ImageStore
 from hoiclip.datasets import hico_det, own, vcoco
 from hoiclip.datasets.config import DatasetConfig
 from hoiclip.datasets.partition import SourcePartition
@@ -22,6 +21,7 @@ from hoiclip.errors import InputError
 from hoiclip.fetch import download
 from hoiclip.fetch.download import State, Step
 from hoiclip.formats.annotations.findings import WHOLE_FILE, ReadReport
+from hoiclip.images.store import ImageStore
 from hoiclip.printable import printable
 
 PARTITIONS = ("train", "test")

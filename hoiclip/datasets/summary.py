@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.core.vocabulary import RARE_BELOW, Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.vocabulary import RARE_BELOW, Vocabulary
 
 
 def count(vocabulary: Vocabulary, partitions: dict[str, Annotations]) -> dict[str, int]:
@@ -81,5 +81,5 @@ def _told(row: dict[str, Any] | None) -> str:
 @cache
 def _published_counts() -> dict[str, dict[str, int]]:
     """Counts that the authors of the data sets published, by source and name."""
-    file = resources.files("hoiclip.data") / "published_counts.json"
+    file = resources.files("hoiclip.catalog") / "published" / "published_counts.json"
     return json.loads(file.read_text(encoding="utf-8"))

@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import write_shards
+from hoiclip.images.store import write_shards
 from hoiclip.progress import track
 from hoiclip.toy import world
 from hoiclip.toy.drawing import render
 from hoiclip.util.ranges import Config, Images, Seed
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 PARTITIONS = ("train", "test")
 # A class has at least so many instances, where there are scenes enough for all classes.

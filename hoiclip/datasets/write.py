@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import write_shards
 from hoiclip.datasets.image_checks import BAD, ListedImage, Verdict, examine_all
 from hoiclip.datasets.orientation import UPRIGHT, turned_rows, turned_sizes
 from hoiclip.datasets.partition import SourcePartition
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.findings import ReadReport
+from hoiclip.images.store import write_shards
 from hoiclip.progress import track
 
 _TOLD = 5

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.evaluation.matched_pairs import match_pairs
-from hoiclip.evaluation.matching import pair_recall
-from hoiclip.evaluation.oracle import Oracle
-from hoiclip.evaluation.pair_errors import DETECTION_KINDS
-from hoiclip.evaluation.protocols import HICO, Protocol
-from hoiclip.evaluation.tables import BoxFrame
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.evaluation.ap.matching import pair_recall
+from hoiclip.evaluation.ap.protocols import HICO, Protocol
+from hoiclip.evaluation.ap.tables import BoxFrame
+from hoiclip.evaluation.errors.matched_pairs import match_pairs
+from hoiclip.evaluation.errors.oracle import Oracle
+from hoiclip.evaluation.errors.pair_errors import DETECTION_KINDS
 
 KINDS = (*DETECTION_KINDS, "missed")
 

@@ -10,13 +10,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.files import atomic_file, write_json
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.evaluation.diagnosis import diagnose
-from hoiclip.evaluation.hico import HicoResult, evaluate_hico
-from hoiclip.evaluation.outputs import metrics, write_outputs
-from hoiclip.evaluation.per_verb import per_verb_table
-from hoiclip.evaluation.protocols import (
+from hoiclip.evaluation.ap.protocols import (
     HICO,
     V_COCO,
     Protocol,
@@ -24,12 +22,14 @@ from hoiclip.evaluation.protocols import (
     RecallSteps,
     protocol_named,
 )
-from hoiclip.evaluation.tables import BoxFrame
+from hoiclip.evaluation.ap.tables import BoxFrame
+from hoiclip.evaluation.diagnosis import diagnose
+from hoiclip.evaluation.hico import HicoResult, evaluate_hico
+from hoiclip.evaluation.outputs import metrics, write_outputs
+from hoiclip.evaluation.per_verb import per_verb_table
 from hoiclip.evaluation.vcoco import VcocoResult, evaluate_vcoco
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import INCLUSIVE_OFFSET
-from hoiclip.util.files import atomic_file, write_json
-from hoiclip.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

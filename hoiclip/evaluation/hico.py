@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.evaluation.average_precision import PrecisionCurves, precision_curves
-from hoiclip.evaluation.matching import Pairs, order_by_class, pair_recall, true_positives
-from hoiclip.evaluation.protocols import HICO, Protocol
-from hoiclip.evaluation.tables import (
+from hoiclip.evaluation.ap.average_precision import PrecisionCurves, precision_curves
+from hoiclip.evaluation.ap.matching import Pairs, order_by_class, pair_recall, true_positives
+from hoiclip.evaluation.ap.protocols import HICO, Protocol
+from hoiclip.evaluation.ap.tables import (
     BoxFrame,
     ImageIndex,
     class_groups,
@@ -19,7 +20,6 @@ from hoiclip.evaluation.tables import (
     ground_truth_of,
     offset_of,
 )
-from hoiclip.vocabulary import Vocabulary
 
 SETTINGS = ("default", "known_object")
 

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from hoiclip import schema
-from hoiclip.evaluation.average_precision import exact_needed
+from hoiclip.core import schema
+from hoiclip.core.files import atomic_file
+from hoiclip.evaluation.ap.average_precision import exact_needed
+from hoiclip.evaluation.ap.protocols import PROTOCOLS
 from hoiclip.evaluation.hico import SETTINGS, HicoResult
-from hoiclip.evaluation.protocols import PROTOCOLS
-from hoiclip.util.files import atomic_file
 
 CURVE_STEPS = 100
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.evaluation.hico import HicoResult
 from hoiclip.evaluation.vcoco import VcocoResult
 from hoiclip.evaluation.vcoco_matching import SCENARIOS
-from hoiclip.vocabulary import Vocabulary
 
 
 def per_verb_table(hico: HicoResult, vcoco: VcocoResult | None, vocabulary: Vocabulary) -> pa.Table:

@@ -32,9 +32,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.evaluation.average_precision import precision_curves
-from hoiclip.evaluation.tables import BoxFrame, ImageIndex, detections_of, offset_of
+from hoiclip.evaluation.ap.average_precision import precision_curves
+from hoiclip.evaluation.ap.tables import BoxFrame, ImageIndex, detections_of, offset_of
 from hoiclip.evaluation.vcoco_matching import (
     LEAST_OVERLAP,
     SCENARIOS,
@@ -45,7 +46,6 @@ from hoiclip.evaluation.vcoco_matching import (
     role_overlaps,
 )
 from hoiclip.evaluation.vcoco_truth import INCLUSIVE_OFFSET, Actions, Truth, truth_of
-from hoiclip.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

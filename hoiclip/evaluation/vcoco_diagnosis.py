@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.evaluation.matching import Pairs, pair_recall
-from hoiclip.evaluation.oracle import Oracle
-from hoiclip.evaluation.protocols import V_COCO, OverlapRule
-from hoiclip.evaluation.tables import BoxFrame, ImageIndex, detections_of, offset_of
+from hoiclip.evaluation.ap.matching import Pairs, pair_recall
+from hoiclip.evaluation.ap.protocols import V_COCO, OverlapRule
+from hoiclip.evaluation.ap.tables import BoxFrame, ImageIndex, detections_of, offset_of
+from hoiclip.evaluation.errors.oracle import Oracle
 from hoiclip.evaluation.vcoco_errors import DETECTION_KINDS, find_errors
 from hoiclip.evaluation.vcoco_matching import (
     LEAST_OVERLAP,
@@ -26,7 +27,6 @@ from hoiclip.evaluation.vcoco_matching import (
     role_overlaps,
 )
 from hoiclip.evaluation.vcoco_truth import INCLUSIVE_OFFSET, Actions, Truth, truth_of
-from hoiclip.vocabulary import Vocabulary
 
 KINDS = (*DETECTION_KINDS, "missed")
 

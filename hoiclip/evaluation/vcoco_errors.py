@@ -23,12 +23,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from hoiclip.evaluation.matching import candidates
-from hoiclip.evaluation.oracle import RIGHT, Errors, best_of, unfound
-from hoiclip.evaluation.pair_errors import NEAR
+from hoiclip.evaluation.ap.matching import candidates
+from hoiclip.evaluation.errors.oracle import RIGHT, Errors, best_of, unfound
+from hoiclip.evaluation.errors.pair_errors import NEAR
 from hoiclip.evaluation.vcoco_matching import LEAST_OVERLAP, Matches, VcocoDetections
 from hoiclip.evaluation.vcoco_truth import Truth
-from hoiclip.iou import row_iou
+from hoiclip.pairs.iou import row_iou
 
 DETECTION_KINDS = (
     "duplicate",

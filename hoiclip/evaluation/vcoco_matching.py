@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from hoiclip.evaluation.matching import Pairs, candidates, order_by_class
+from hoiclip.core.vocabulary import Vocabulary
+from hoiclip.evaluation.ap.matching import Pairs, candidates, order_by_class
 from hoiclip.evaluation.vcoco_truth import Actions, Truth
-from hoiclip.iou import row_iou
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.pairs.iou import row_iou
 
 SCENARIOS = (1, 2)
 LEAST_OVERLAP = 0.5

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.schema import fixed_lists_to_numpy
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.evaluation.tables import ImageIndex, annotated_pairs
-from hoiclip.schema import fixed_lists_to_numpy
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.evaluation.ap.tables import ImageIndex, annotated_pairs
 
 INCLUSIVE_OFFSET = (0, 0, -1, -1)
 """From the schema's continuous boxes to the last pixel inside."""

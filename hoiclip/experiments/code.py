@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hoiclip.errors import InputError
 from hoiclip.resume.source_code import syntax_sha256
-from hoiclip.util.stage_main import guarded
+from hoiclip.stage_main import guarded
 
 
 def tree_hashes(files: list[str]) -> dict[str, str]:

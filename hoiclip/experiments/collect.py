@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hoiclip.ablation import ABLATION_ROWS
+from hoiclip.core.files import read_json
 from hoiclip.errors import InputError
 from hoiclip.experiments.measure import check_equal
-from hoiclip.util.files import read_json
 
 _TEACHER = "teacher"
 

@@ -10,23 +10,23 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from hoiclip import schema
+from hoiclip.batches.boxes import cxcywh_to_xyxy
 from hoiclip.batches.transforms import normalised, to_pixels
-from hoiclip.clip.crops import crop, enclosing_box
+from hoiclip.checkpoints.clip import load_clip
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.clip.text_embeddings import read_text_embeddings
-from hoiclip.clip.weights import load_clip
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Vocabulary
+from hoiclip.crops import crop, enclosing_box
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import ImageStore
+from hoiclip.detr.file import load_detr
+from hoiclip.detr.network import Detr
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
-from hoiclip.model.boxes import cxcywh_to_xyxy
+from hoiclip.images.store import ImageStore
 from hoiclip.model.config import SetPredictionConfig
-from hoiclip.model.detr import Detr
-from hoiclip.model.detr_file import load_detr
 from hoiclip.progress import track
 from hoiclip.set_prediction.files import TrainPaths
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.text_embeddings.table import read_text_embeddings
 
 LEAST_SCORE = 0.3  # of a detection that enters pairs
 TEMPERATURE = 100.0  # CLIP's own logit scale is at most that

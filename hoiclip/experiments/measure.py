@@ -11,15 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hoiclip.core.config import load, read_params
 from hoiclip.errors import HoiclipError, ParamsError
 from hoiclip.experiments.crops_alone import score_crops_alone
 from hoiclip.experiments.teacher_alone import score_teacher_alone
 from hoiclip.inference.predict import PredictConfig
-from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
+from hoiclip.methods.clip_distill.caches.inputs import DistillPaths, DistillSettings
 from hoiclip.model.config import SetPredictionConfig
-from hoiclip.runtime import prepare
+from hoiclip.parallel.device import prepare
 from hoiclip.set_prediction.files import TrainPaths
-from hoiclip.util.config import load, read_params
 
 DATA = Path("data")
 CLASSES = DATA / "splits/classes.parquet"

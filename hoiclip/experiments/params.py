@@ -12,22 +12,22 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from hoiclip.clip.prompts import PromptTemplates
+from hoiclip.convert.weights import WeightsConfig
+from hoiclip.core.config import from_mapping, read_params
 from hoiclip.datasets.config import DatasetConfig
 from hoiclip.errors import ParamsError
 from hoiclip.evaluation.evaluation import EvaluateConfig
-from hoiclip.fetch.weights import WeightsConfig
 from hoiclip.inference.predict import PredictConfig
 from hoiclip.inference.selection import SelectConfig
-from hoiclip.methods.clip_distill.config import ClipDistillConfig
-from hoiclip.methods.gen_vlkt.config import GenVlktConfig
-from hoiclip.methods.hoiclip.config import HoiclipConfig
+from hoiclip.methods.clip_distill.caches.config import ClipDistillConfig
+from hoiclip.methods.gen_vlkt.model.config import GenVlktConfig
+from hoiclip.methods.hoiclip.model.config import HoiclipConfig
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.report.published import ReportConfig
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.splits.splits import SplitsConfig
-from hoiclip.util.config import from_mapping, read_params
-from hoiclip.util.stage_main import guarded
+from hoiclip.stage_main import guarded
+from hoiclip.text_embeddings.prompts import PromptTemplates
 from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig
 
 SECTIONS = {

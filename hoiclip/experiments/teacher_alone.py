@@ -10,27 +10,31 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from hoiclip import schema
-from hoiclip.clip.text_embeddings import read_text_embeddings
-from hoiclip.clip.weights import load_clip
+from hoiclip.checkpoints.clip import load_clip
+from hoiclip.contract.method import RankSettings
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import ImageStore
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
 from hoiclip.experiments.crops_alone import LEAST_SCORE, TEMPERATURE
-from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
-from hoiclip.methods.clip_distill.classes import classes_of_object
+from hoiclip.experiments.teacher_predictions import predict_by_teacher
+from hoiclip.images.store import ImageStore
+from hoiclip.methods.clip_distill.caches.classes import classes_of_object
+from hoiclip.methods.clip_distill.caches.config import (
+    ClipDistillConfig,
+    DetectionsConfig,
+    TeacherConfig,
+)
+from hoiclip.methods.clip_distill.caches.detections import Detections
+from hoiclip.methods.clip_distill.caches.inputs import DistillPaths, DistillSettings
+from hoiclip.methods.clip_distill.caches.pairs import make_pairs
+from hoiclip.methods.clip_distill.caches.tables import ImageCosines, PairCosines
 from hoiclip.methods.clip_distill.clip_scores import clip_scores
-from hoiclip.methods.clip_distill.config import ClipDistillConfig, DetectionsConfig, TeacherConfig
 from hoiclip.methods.clip_distill.detect import ObjectDetector, detect_images
-from hoiclip.methods.clip_distill.detections import Detections
-from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
-from hoiclip.methods.clip_distill.pairs import make_pairs
-from hoiclip.methods.clip_distill.scoring import best_rows
-from hoiclip.methods.clip_distill.teacher_alone import predict_by_teacher
+from hoiclip.methods.clip_distill.model.scoring import best_rows
 from hoiclip.methods.clip_distill.view import clip_view
-from hoiclip.methods.contract import RankSettings
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.text_embeddings.table import read_text_embeddings
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Files from elsewhere: addresses, downloads, archives, pretrained weights."""
+"""Files from elsewhere: addresses, downloads, archives."""

@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-from hoiclip.util.config import check
+from hoiclip.core.config import check
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _ADDRESS = re.compile(rf"{_SCHEME}(?:(?!{_SCHEME})[^\s'\"<>])*")

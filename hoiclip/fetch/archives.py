@@ -20,9 +20,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+from hoiclip.core.files import atomic_folder
 from hoiclip.errors import InputError
 from hoiclip.progress import track
-from hoiclip.util.files import atomic_folder
 
 LIMIT_BYTES = 1 << 37
 """Most that an archive may unpack to (128 GiB), so that a bomb does not fill the disk."""

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from hoiclip.core.config import check
+from hoiclip.core.files import read_json, sha256_file, write_json
 from hoiclip.errors import InputError, NetworkError
 from hoiclip.fetch.addresses import check_address, is_http, open_address, told_address, told_text
 from hoiclip.fetch.archives import unpack
 from hoiclip.progress import say
-from hoiclip.util.config import check
-from hoiclip.util.files import read_json, sha256_file, write_json
 
 RECORD = "sha256.json"
 """File in the download folder with the hashes that were first seen; they are checked later on."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hoiclip.errors import NetworkError
-from hoiclip.util.stage_main import fail
+from hoiclip.stage_main import fail
 
 
 def exits_by_network(

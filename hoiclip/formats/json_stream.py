@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from hoiclip.core.files import not_utf8
 from hoiclip.errors import InputError
-from hoiclip.util.files import not_utf8
 
 CHUNK = 1 << 22
 """Characters read at a time."""

@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 from hoiclip.batches.batch import Batch, Sample, collate, inference_sample
 from hoiclip.batches.loading import default_signals
 from hoiclip.batches.transforms import resized_size
-from hoiclip.data.images import Limits, Size
+from hoiclip.contract.model_file import Detector
 from hoiclip.errors import InputError
+from hoiclip.images.store import Limits, Size
 from hoiclip.inference.image_files import read_image_file
-from hoiclip.inference.model_file import Detector
 
 
 class ImageFiles:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from hoiclip.data.images import Limits, Size, decode_reduced, read_file, suffixes
 from hoiclip.errors import InputError
+from hoiclip.images.store import Limits, Size, decode_reduced, read_file, suffixes
 from hoiclip.printable import printable
 
 _NAMES_SHOWN = 3
@@ -88,7 +88,7 @@ def read_image_file(
     Args:
         path: the file.
         limits: of the file.
-        least: full size → size that is needed, see `hoiclip.data.images.decode_reduced`.
+        least: full size → size that is needed, see `hoiclip.images.store.decode_reduced`.
 
     Raises:
         InputError: it cannot be read, whatever the reason.

@@ -11,9 +11,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from hoiclip import schema
-from hoiclip.data.images import ImageStore, Limits
+from hoiclip.contract.model_file import Detector, load_detector
+from hoiclip.core import schema
+from hoiclip.core.files import atomic_folder, write_json
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import InputError
+from hoiclip.images.store import ImageStore, Limits
 from hoiclip.inference.image_batches import ImageFiles
 from hoiclip.inference.image_files import (
     earlier_results,
@@ -22,7 +25,6 @@ from hoiclip.inference.image_files import (
     read_image_file,
     text_of,
 )
-from hoiclip.inference.model_file import Detector, load_detector
 from hoiclip.inference.predict import (
     SCORES,
     PredictConfig,
@@ -32,11 +34,9 @@ from hoiclip.inference.predict import (
     with_scoring,
 )
 from hoiclip.methods.registry import method_named
+from hoiclip.parallel.device import prepare
 from hoiclip.progress import track
-from hoiclip.runtime import prepare
-from hoiclip.util.files import atomic_folder, write_json
 from hoiclip.visualization.draw_pairs import DrawnPair, display_size, draw_pairs, jpeg, style_of
-from hoiclip.vocabulary import Vocabulary
 
 LIMITS = Limits(bytes=200_000_000)
 

@@ -10,18 +10,18 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from hoiclip import schema
 from hoiclip.batches.batch import Batch, InferenceDataset
 from hoiclip.batches.loading import inference_batches
-from hoiclip.data.images import ImageStore
+from hoiclip.contract.method import Method, NotFiniteError, RankSettings
+from hoiclip.contract.model_file import Detector
+from hoiclip.contract.scored_pairs import ScoredPairs
+from hoiclip.core import schema
+from hoiclip.core.config import from_mapping
 from hoiclip.errors import ParamsError, WeightsError
-from hoiclip.inference.model_file import Detector
-from hoiclip.methods.contract import Method, NotFiniteError, RankSettings
+from hoiclip.images.store import ImageStore
 from hoiclip.pairs.pair_nms import PairNms
-from hoiclip.pairs.scored_pairs import ScoredPairs
-from hoiclip.parallel.passes import shards_of
+from hoiclip.passes import shards_of
 from hoiclip.progress import track
-from hoiclip.util.config import from_mapping
 from hoiclip.util.ranges import BatchSize, Config, Count, Device, Threads, Workers
 
 
@@ -116,7 +116,7 @@ def predict(
 ) -> list[pa.Table]:
     """Predictions of every image, best first, once for each scoring.
 
-    The network runs once, in the shards of `hoiclip.parallel.passes`; memory does not grow with the
+    The network runs once, in the shards of `hoiclip.passes`; memory does not grow with the
     number of images beyond the tables.
 
     Args:

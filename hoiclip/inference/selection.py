@@ -11,20 +11,20 @@ from typing import Any, Literal
 import pyarrow as pa
 import torch
 
-from hoiclip import schema
+from hoiclip.contract.method import Method
+from hoiclip.contract.model_file import Detector, load_detector, only
+from hoiclip.core import schema
+from hoiclip.core.config import load
+from hoiclip.core.files import write_json
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import ImageStore
 from hoiclip.errors import WeightsError
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
-from hoiclip.inference.model_file import Detector, load_detector, only
+from hoiclip.images.store import ImageStore
 from hoiclip.inference.predict import PredictConfig, predict
-from hoiclip.methods.contract import Method
 from hoiclip.model.tensors import read_safetensors
+from hoiclip.parallel.device import prepare
 from hoiclip.progress import say
-from hoiclip.runtime import prepare
-from hoiclip.util.config import load
-from hoiclip.util.files import write_json
 from hoiclip.util.ranges import Config
 
 VALIDATION = Path("data/splits/validation")

@@ -8,18 +8,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from hoiclip import schema
-from hoiclip.data.images import ImageStore
-from hoiclip.inference.model_file import load_detector, only
+from hoiclip.contract.method import Method
+from hoiclip.contract.model_file import load_detector, only
+from hoiclip.core import schema
+from hoiclip.core.config import load
+from hoiclip.core.files import file_identity
+from hoiclip.images.store import ImageStore
 from hoiclip.inference.predict import PredictConfig, predict_shard
-from hoiclip.methods.contract import Method
-from hoiclip.parallel.passes import Content, ShardedPass, joined_tables, table_content
+from hoiclip.parallel.device import prepare
+from hoiclip.parallel.settings import settings
 from hoiclip.parallel.world import World
-from hoiclip.resume.settings import settings
+from hoiclip.passes import Content, ShardedPass, joined_tables, table_content
 from hoiclip.resume.source_code import loaded_code
-from hoiclip.runtime import prepare
-from hoiclip.util.config import load
-from hoiclip.util.files import file_identity
 
 IMAGES = Path("data/annotations/test/images.parquet")
 STORE = Path("data/images/test")

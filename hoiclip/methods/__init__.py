@@ -1,1 +1,1 @@
-"""The methods, one folder each, and the contract that they share."""
+"""The methods, one folder each."""

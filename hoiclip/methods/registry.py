@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from hoiclip.methods.contract import Method
+from hoiclip.contract.method import Method
 
 # Imported when one is asked for: a model file of one method needs no other's code.
 METHODS = {
-    "clip_distill": "hoiclip.methods.clip_distill.method:ClipDistillMethod",
-    "hoiclip": "hoiclip.methods.hoiclip.method:HoiclipMethod",
-    "gen_vlkt": "hoiclip.methods.gen_vlkt.method:GenVlktMethod",
+    "clip_distill": "hoiclip.methods.clip_distill.model.method:ClipDistillMethod",
+    "hoiclip": "hoiclip.methods.hoiclip.model.method:HoiclipMethod",
+    "gen_vlkt": "hoiclip.methods.gen_vlkt.model.method:GenVlktMethod",
 }
 
 

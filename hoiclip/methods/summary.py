@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hoiclip.core.files import read_json, write_json
 from hoiclip.errors import InputError
-from hoiclip.util.files import read_json, write_json
 
 _FILE = "predict/method.json"
 _FIX = "Run predict again"

@@ -1,1 +1,1 @@
-"""The network, one file per component of the paper."""
+"""Parts of a detector that networks share, one file per component."""

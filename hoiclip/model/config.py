@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-from hoiclip.util.config import check
+from hoiclip.core.config import check
 from hoiclip.util.ranges import Config, Dropout, Layers, Range, Width
 
 # PyTorch 2.15's oneDNN corrupts the heap of a processor without AVX-512 in the backward pass of a

@@ -11,7 +11,7 @@ from torch import Tensor
 from hoiclip.errors import WeightsError
 
 HEADER_KEY = "hoiclip"
-"""Entry of a model file's metadata: its header, JSON; see `hoiclip.inference.model_file`."""
+"""Entry of a model file's metadata: its header, JSON; see `hoiclip.contract.model_file`."""
 
 
 def check_is_file(path: Path, absent: str) -> None:

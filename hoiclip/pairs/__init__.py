@@ -1,1 +1,1 @@
-"""Scored pairs of an image: the best of them, and which suppress each other."""
+"""Overlap of boxes, and which pairs of an image suppress each other. NumPy only."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hoiclip.iou import row_iou
+from hoiclip.pairs.iou import row_iou
 from hoiclip.util.ranges import Config, Power, Probability
 
 

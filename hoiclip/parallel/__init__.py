@@ -1,1 +1,1 @@
-"""Processes that work together, as torchrun starts them."""
+"""Processes that work together, and what each works on."""

@@ -21,14 +21,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hoiclip.checkpoints.clip import save_clip
 from hoiclip.clip.encoder import OPENAI_MEAN, OPENAI_STD, ClipEncoder, build_clip, compact_tokens
-from hoiclip.clip.weights import save_clip
+from hoiclip.core.files import sha256_file, write_json
 from hoiclip.pretraining.clip_batches import Captions, sample_batch
 from hoiclip.pretraining.clip_figures import evaluate
 from hoiclip.pretraining.corpus import RenderedScene, render_corpus
 from hoiclip.progress import say, track
+from hoiclip.stage_main import guarded
 from hoiclip.toy.world import ALL_COMBINATIONS, SIZE
-from hoiclip.util.files import sha256_file, write_json
 from hoiclip.util.ranges import (
     BatchSize,
     Config,
@@ -41,7 +42,6 @@ from hoiclip.util.ranges import (
     Width,
     number,
 )
-from hoiclip.util.stage_main import guarded
 
 _MAX_LOGIT_SCALE = math.log(100.0)
 

@@ -9,12 +9,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from hoiclip.clip.crops import crop, enclosing_box
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.clip.prompts import HICO_DET, hoi_prompt, object_prompt, verb_prompt
+from hoiclip.core.vocabulary import Verb
+from hoiclip.crops import crop, enclosing_box
 from hoiclip.pretraining.corpus import RenderedScene
+from hoiclip.text_embeddings.prompts import HICO_DET, hoi_prompt, object_prompt, verb_prompt
 from hoiclip.toy.world import ALL_COMBINATIONS, OBJECTS, VERBS, Pair
-from hoiclip.vocabulary import Verb
 
 # Shares of a batch; of the pair crops, how many carry the verb's caption instead of the HOI's.
 _PAIR, _OBJECT, _IMAGE = 0.42, 0.20, 0.34

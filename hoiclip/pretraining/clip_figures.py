@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from hoiclip.clip.crops import crop, enclosing_box
 from hoiclip.clip.encoder import ClipEncoder
+from hoiclip.crops import crop, enclosing_box
 from hoiclip.pretraining.clip_batches import Captions, pair_captions
 from hoiclip.pretraining.corpus import RenderedScene
 from hoiclip.toy.world import ALL_COMBINATIONS

@@ -21,19 +21,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from hoiclip.batches.boxes import cxcywh_to_xyxy, generalized_iou_xyxy, xyxy_to_cxcywh
 from hoiclip.batches.transforms import MEAN, STD
-from hoiclip.model.boxes import cxcywh_to_xyxy, generalized_iou_xyxy, xyxy_to_cxcywh
+from hoiclip.core.config import load
+from hoiclip.core.files import atomic_file, write_json
+from hoiclip.detr.network import DETR_PREFIXES
 from hoiclip.model.config import SetPredictionConfig
-from hoiclip.model.detr import DETR_PREFIXES
 from hoiclip.pretraining.corpus import RenderedScene, render_corpus
 from hoiclip.pretraining.detection_metrics import average_precision_50
 from hoiclip.pretraining.group_detr import GroupDetr, GroupOutputs
 from hoiclip.set_prediction.matcher import hungarian
+from hoiclip.stage_main import guarded
 from hoiclip.toy.world import OBJECTS, SIZE
-from hoiclip.util.config import load
-from hoiclip.util.files import atomic_file, write_json
 from hoiclip.util.ranges import BatchSize, Count, Images, Seed, Threads, number
-from hoiclip.util.stage_main import guarded
 
 NO_OBJECT_WEIGHT = 0.1
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from hoiclip.detr.network import Detr
 from hoiclip.model.config import DetectorConfig
-from hoiclip.model.detr import Detr
 from hoiclip.model.layers import MLP
 from hoiclip.model.transformer import Memory
 

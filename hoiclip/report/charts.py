@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from hoiclip.vocabulary import RARE_BELOW
+from hoiclip.core.vocabulary import RARE_BELOW
 
 MOST_POINTS = 200  # of a line over training steps
 SUBSET_STYLES = {

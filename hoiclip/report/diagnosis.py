@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hoiclip.evaluation.oracle import Errors
-from hoiclip.evaluation.protocols import V_COCO
+from hoiclip.evaluation.ap.protocols import V_COCO
+from hoiclip.evaluation.errors.oracle import Errors
 from hoiclip.report.inputs import Run
 
 MEANINGS = {

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from hoiclip.evaluation.matching import Pairs
-from hoiclip.evaluation.oracle import RIGHT
-from hoiclip.evaluation.protocols import Offset
+from hoiclip.evaluation.ap.matching import Pairs
+from hoiclip.evaluation.ap.protocols import Offset
+from hoiclip.evaluation.errors.oracle import RIGHT
 from hoiclip.printable import printable
 from hoiclip.report.diagnosis import kind_name
 from hoiclip.report.inputs import Run

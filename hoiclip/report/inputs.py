@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.files import sha256_file
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import ImageStore
 from hoiclip.errors import InputError
-from hoiclip.evaluation.protocols import V_COCO
+from hoiclip.evaluation.ap.protocols import V_COCO
+from hoiclip.images.store import ImageStore
 from hoiclip.methods.summary import MethodSummary, method_file
 from hoiclip.report.reading import (
     holds,
@@ -25,8 +27,6 @@ from hoiclip.report.reading import (
     read_summaries,
     read_text,
 )
-from hoiclip.util.files import sha256_file
-from hoiclip.vocabulary import Vocabulary
 
 METRICS = ("protocol", "default.full", "default.rare", "default.non_rare", "known_object.full")
 VCOCO_METRICS = (

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from hoiclip.evaluation.protocols import HICO, V_COCO
+from hoiclip.core.vocabulary import RARE_BELOW
+from hoiclip.evaluation.ap.protocols import HICO, V_COCO
 from hoiclip.report import results
 from hoiclip.report.inputs import Run
 from hoiclip.report.published import HICO_DET, OF_FRACTION, Published
-from hoiclip.vocabulary import RARE_BELOW
 
 SUBSETS = {**results.SUBSETS, "unseen": "Unseen", "seen": "Seen"}
 FRACTION_SUBSETS = {

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hoiclip.evaluation.matched_pairs import MatchedPairs
-from hoiclip.evaluation.oracle import Errors
-from hoiclip.evaluation.protocols import Protocol
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.core.vocabulary import Vocabulary
+from hoiclip.evaluation.ap.protocols import Protocol
+from hoiclip.evaluation.errors.matched_pairs import MatchedPairs
+from hoiclip.evaluation.errors.oracle import Errors
 
 FOUND = "found"
 # Why an annotation is missed.

@@ -10,17 +10,17 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 
-from hoiclip import schema
-from hoiclip.evaluation.matched_pairs import match_pairs
-from hoiclip.evaluation.protocols import HICO, PROTOCOL_TITLES, PROTOCOLS, V_COCO
+from hoiclip.core import schema
+from hoiclip.core.files import atomic_file
+from hoiclip.core.schema import read_provenance
+from hoiclip.evaluation.ap.protocols import HICO, PROTOCOL_TITLES, PROTOCOLS, V_COCO
+from hoiclip.evaluation.errors.matched_pairs import match_pairs
 from hoiclip.fetch.addresses import told_text
 from hoiclip.report import charts, diagnosis, numbers, results
 from hoiclip.report.gallery import BY_HASH, STRIP, WORST, Gallery, by_hash
 from hoiclip.report.inputs import AFTER, BEFORE, RESULTS, ReportInputs, Run
 from hoiclip.report.operating_point import MISSES, operating_point, without_surplus_objects
 from hoiclip.report.published import HICO_DET, ROWS
-from hoiclip.schema import read_provenance
-from hoiclip.util.files import atomic_file
 from hoiclip.visualization import draw_pairs
 
 

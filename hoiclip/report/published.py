@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from hoiclip.util.config import check
+from hoiclip.core.config import check
 
 HICO_DET, VCOCO = "hico_det", "vcoco"
 HOICLIP, GEN_VLKT = "HOICLIP", "GEN-VLKT"

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.files import read_json
 from hoiclip.errors import InputError
-from hoiclip.util.files import read_json
 
 
 def read_text(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hoiclip.util.files import atomic_file
+from hoiclip.core.files import atomic_file
 
 VERSION = 4
 _FIRST_LINE = "hoiclip state {}\n"

@@ -17,13 +17,13 @@ CANNOT_CHANGE_A_RESULT: Mapping[str, str] = {
     "hoiclip.errors": "types and texts of errors, with which a stage ends",
     "hoiclip.inside": "refuses paths of params and changes none",
     "hoiclip.progress": "shows how far work is",
-    "hoiclip.parallel.launch": "starts as many processes as the environment says, as no dep could",
+    "hoiclip.launch": "starts as many processes as the environment says, as no dep could",
     "hoiclip.resume.archive": "gives back what was written, or refuses it",
     "hoiclip.resume.source_code": "tells code apart",
     "hoiclip.resume.state_file": "gives back what was saved, or refuses it",
     "hoiclip.util.ranges": "refuses numbers and alters none",
     "hoiclip.util.renamed": "says what unknown keys of params are called now",
-    "hoiclip.util.stage_main": "begins and ends a stage; what it writes is what the stage returned",
+    "hoiclip.stage_main": "begins and ends a stage; what it writes is what the stage returned",
 }
 """Modules of this project that decide whether a result comes and what a person is told, never what
 the result is; each with the reason. No stage of a dvc.yaml depends on them, and no interrupted work

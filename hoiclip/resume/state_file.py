@@ -17,11 +17,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from hoiclip.core.files import read_json, write_json
 from hoiclip.errors import InputError
 from hoiclip.progress import say
 from hoiclip.resume.archive import DamagedError, OtherVersionError, read_archive, write_archive
 from hoiclip.resume.source_code import changed_files
-from hoiclip.util.files import read_json, write_json
 from hoiclip.util.ranges import quoted
 
 ACCEPT_CODE = "HOICLIP_ACCEPT_CODE"

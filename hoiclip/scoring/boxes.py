@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from hoiclip.evaluation.protocols import PROTOCOLS
+from hoiclip.evaluation.ap.protocols import PROTOCOLS
 from hoiclip.evaluation.vcoco_truth import INCLUSIVE_OFFSET
 
 BoxConvention = Literal["inclusive", "continuous"]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
 from hoiclip.catalog.vocabularies import published_rare
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import InputError
-from hoiclip.vocabulary import Vocabulary
 
 UNKNOWN_COUNT = -1
 """`train_instances` where only the published list of rare classes is known."""

@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 
 from hoiclip.data.annotations import Annotations
-from hoiclip.evaluation.tables import ImageIndex
+from hoiclip.evaluation.ap.tables import ImageIndex
 from hoiclip.formats.annotations.frame import frame_notes
 from hoiclip.formats.predictions.people import PersonDetections
 from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
-from hoiclip.iou import row_iou
+from hoiclip.pairs.iou import row_iou
 
 _LEAST_IOU = 0.5
 _IMAGES = 50

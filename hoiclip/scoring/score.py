@@ -8,25 +8,25 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
+from hoiclip.evaluation.ap.protocols import HICO, V_COCO, ProtocolName, RecallSteps
 from hoiclip.evaluation.evaluation import EvaluateConfig, Evaluation
-from hoiclip.evaluation.protocols import HICO, V_COCO, ProtocolName, RecallSteps
 from hoiclip.evaluation.vcoco_truth import Actions
-from hoiclip.formats.annotations.detection import ORDER, annotations_in
-from hoiclip.formats.annotations.reading import read_annotations
 from hoiclip.formats.annotations.source import SourceOptions
+from hoiclip.formats.detection import ORDER, annotations_in
 from hoiclip.formats.predictions.detection import format_of
 from hoiclip.formats.predictions.hoia_numbering import NumberingName
 from hoiclip.formats.predictions.options import PredictionOptions
 from hoiclip.formats.predictions.people import PersonDetections
 from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
+from hoiclip.formats.reading import read_annotations
 from hoiclip.formats.registry import PREDICTION_FORMATS
 from hoiclip.scoring.boxes import BoxConvention
 from hoiclip.scoring.classes import classes_of
 from hoiclip.scoring.doubts import box_doubts, people_doubts, zero_doubts
 from hoiclip.scoring.task import Task
-from hoiclip.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

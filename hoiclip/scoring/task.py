@@ -8,10 +8,11 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.core.vocabulary import Hoi, Vocabulary
 from hoiclip.data.annotations import Annotations
+from hoiclip.evaluation.ap.protocols import V_COCO
+from hoiclip.evaluation.ap.tables import ImageIndex
 from hoiclip.evaluation.evaluation import EvaluateConfig, Evaluation, evaluate_hois
-from hoiclip.evaluation.protocols import V_COCO
-from hoiclip.evaluation.tables import ImageIndex
 from hoiclip.evaluation.vcoco import VcocoResult, evaluate_vcoco, score_detections
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_roles, diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import Actions, truth_of
@@ -19,7 +20,6 @@ from hoiclip.formats.annotations.source import Source
 from hoiclip.formats.predictions.people import PersonDetections
 from hoiclip.formats.predictions.rows import UNKNOWN_HOI, Rows
 from hoiclip.scoring.boxes import BoxConvention, protocol_offset
-from hoiclip.vocabulary import Hoi, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hoiclip.methods.contract import BatchCounts
-from hoiclip.model.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
+from hoiclip.batches.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
+from hoiclip.contract.method import BatchCounts
 from hoiclip.set_prediction.matcher import HungarianMatcher, LayerOutputs
-from hoiclip.set_prediction.outputs import Outputs
-from hoiclip.set_prediction.targets import TargetCounts, Targets
+from hoiclip.set_prediction.model.outputs import Outputs
+from hoiclip.set_prediction.model.targets import TargetCounts, Targets
 from hoiclip.util.ranges import Config, Power, Probability, Weight
 
 PROBABILITY_FLOOR = 1e-4

@@ -10,13 +10,13 @@ import pyarrow as pa
 import torch
 
 from hoiclip.batches.batch import ClipView, Sample, collate
+from hoiclip.batches.boxes import xyxy_to_cxcywh
 from hoiclip.batches.transforms import TransformsConfig, View, augment, to_pixels
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import ImageStore
-from hoiclip.model.boxes import xyxy_to_cxcywh
-from hoiclip.set_prediction.batch import LabelledBatch
-from hoiclip.set_prediction.targets import Targets
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.images.store import ImageStore
+from hoiclip.set_prediction.model.batch import LabelledBatch
+from hoiclip.set_prediction.model.targets import Targets
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import ImageStore
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.images.store import ImageStore
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class TrainPaths:
         classes: classes.parquet.
         images: folder of its images.
         text_embeddings: cache.
-        clip: file of `hoiclip.clip.weights.save_clip`.
+        clip: file of `hoiclip.checkpoints.clip.save_clip`.
         detector: DETR's weights, safetensors under DETR's names.
         verb_vectors: cache; None where the method has no verb classifier.
     """

@@ -9,8 +9,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from hoiclip.model.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
-from hoiclip.set_prediction.targets import Targets
+from hoiclip.batches.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
+from hoiclip.set_prediction.model.targets import Targets
 from hoiclip.util.ranges import Config, Weight
 
 

@@ -7,19 +7,19 @@ from typing import Any, Protocol
 
 import torch
 
-from hoiclip.inference.model_file import LARGEST_SCALE, Detector
+from hoiclip.contract.model_file import LARGEST_SCALE, Detector
+from hoiclip.core.config import load
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.criterion import Criterion
 from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.set_prediction.files import TrainData, TrainPaths
 from hoiclip.set_prediction.matcher import HungarianMatcher
-from hoiclip.set_prediction.method import SetPrediction
+from hoiclip.set_prediction.model.method import SetPrediction
 from hoiclip.training.batches import Aspects
 from hoiclip.training.engine import Features
 from hoiclip.training.features import CachedFeatures, ComputedFeatures
 from hoiclip.training.trainer import Log, Trainer, start
-from hoiclip.util.config import load
-from hoiclip.vocabulary import Vocabulary
 
 SECTION = "train"
 COMPILED_MULTIPLE = 64

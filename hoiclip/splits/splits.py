@@ -15,14 +15,14 @@ from typing import Annotated, Any
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
 from hoiclip.catalog.vocabularies import published_rare
+from hoiclip.core import schema
+from hoiclip.core.files import read_json
+from hoiclip.core.vocabulary import RARE_BELOW, Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.splits.zero_shot import published_settings, unseen_hois
-from hoiclip.util.files import read_json
 from hoiclip.util.ranges import ClassIndex, Config, Range, Seed
-from hoiclip.vocabulary import RARE_BELOW, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,15 +13,17 @@ from importlib import resources
 from itertools import zip_longest
 
 from hoiclip.catalog.vocabularies import hico_det
+from hoiclip.core.files import read_json
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import ParamsError
-from hoiclip.util.files import read_json
-from hoiclip.vocabulary import Vocabulary
 
 
 @cache
 def published_settings() -> dict[str, list[int]]:
     """Name of each setting → its unseen HOI classes."""
-    with resources.as_file(resources.files("hoiclip.data") / "zero_shot_splits.json") as path:
+    with resources.as_file(
+        resources.files("hoiclip.catalog") / "published" / "zero_shot_splits.json"
+    ) as path:
         return read_json(path)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hoiclip.methods.contract import BatchCounts, FrozenFeatures, Method, TrainingBatch
+from hoiclip.contract.method import BatchCounts, FrozenFeatures, Method, TrainingBatch
 from hoiclip.parallel.world import World
 from hoiclip.training.config import OptimizationConfig
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hoiclip.methods.contract import FrozenFeatures, TrainingBatch
+from hoiclip.contract.method import FrozenFeatures, TrainingBatch
 from hoiclip.progress import track
 
 IMAGES_PER_STEP = 64
 Encoder = Callable[[Tensor], FrozenFeatures]
-"""See `hoiclip.methods.contract.Method.frozen_features`."""
+"""See `hoiclip.contract.method.Method.frozen_features`."""
 
 
 class ComputedFeatures:

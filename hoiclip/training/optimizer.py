@@ -15,7 +15,7 @@ def build_optimizer(
     """AdamW with weight decay on every trained tensor, and the step schedule (per epoch).
 
     Args:
-        groups: parameters by learning rate, see `hoiclip.methods.contract.Method`.
+        groups: parameters by learning rate, see `hoiclip.contract.method.Method`.
         config: weight decay, epoch and factor of the drop.
     """
     optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)

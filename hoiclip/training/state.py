@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hoiclip.core.files import atomic_file, atomic_folder
 from hoiclip.errors import InputError
 from hoiclip.resume.state_file import StateFile
-from hoiclip.util.files import atomic_file, atomic_folder
 
 Row = tuple[int, float, str, float]
 """Step, epoch, name and value of a figure."""

@@ -12,14 +12,15 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 import torch
 
-from hoiclip import schema
+from hoiclip.contract.method import Method, TrainingBatch, TrainingData
+from hoiclip.core import schema
+from hoiclip.core.files import file_identity
 from hoiclip.errors import ParamsError
-from hoiclip.methods.contract import Method, TrainingBatch, TrainingData
+from hoiclip.parallel.device import prepare
+from hoiclip.parallel.settings import settings
 from hoiclip.parallel.world import World
 from hoiclip.progress import say, track
-from hoiclip.resume.settings import settings
 from hoiclip.resume.source_code import loaded_code
-from hoiclip.runtime import prepare
 from hoiclip.training.batches import Aspects, BatchOrder
 from hoiclip.training.config import OptimizationConfig
 from hoiclip.training.engine import Engine, Features
@@ -28,7 +29,6 @@ from hoiclip.training.loading import Batches
 from hoiclip.training.optimizer import build_optimizer
 from hoiclip.training.records import STEPS_PER_RECORD, Recent
 from hoiclip.training.state import Progress, ResumeFolder
-from hoiclip.util.files import file_identity
 
 BatchT = TypeVar("BatchT", bound=TrainingBatch)
 ConfigT = TypeVar("ConfigT", bound=OptimizationConfig)

@@ -1,1 +1,1 @@
-"""What every stage stands on: params, ranges of numbers, files, how a stage starts and ends."""
+"""Checks of values from outside, and what they say."""

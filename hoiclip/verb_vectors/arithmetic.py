@@ -29,11 +29,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.util.ranges import BatchSize, Config, Device, Threads, Workers
 from hoiclip.verb_vectors.crops import Accumulation
 from hoiclip.verb_vectors.feature_sums import FeatureSums
-from hoiclip.vocabulary import Vocabulary
 
 REPRESENTATIONS = ("arithmetic", "average", "text")
 

@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hoiclip.clip.crops import enclosing_box
+from hoiclip.core.vocabulary import Vocabulary
+from hoiclip.crops import enclosing_box
 from hoiclip.data.annotations import Annotations
-from hoiclip.vocabulary import Vocabulary
 
 Accumulation = Literal["correct", "released"]
 

@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from hoiclip.clip.crops import crop
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.parallel.passes import Content, shards_of
+from hoiclip.core.vocabulary import Vocabulary
+from hoiclip.crops import crop
+from hoiclip.passes import Content, shards_of
 from hoiclip.progress import track
 from hoiclip.verb_vectors.crops import Accumulation, Row, shares_of
-from hoiclip.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

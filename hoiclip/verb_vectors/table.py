@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
 from hoiclip.errors import InputError
 
 

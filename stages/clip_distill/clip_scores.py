@@ -3,35 +3,35 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip import schema
-from hoiclip.clip.text_embeddings import read_text_embeddings
-from hoiclip.clip.weights import load_clip
-from hoiclip.data.images import ImageStore
-from hoiclip.methods.clip_distill.caches import (
-    image_scores_table,
-    read_detections,
-    union_scores_table,
-)
-from hoiclip.methods.clip_distill.classes import classes_of_object
-from hoiclip.methods.clip_distill.clip_scores import clip_scores
-from hoiclip.methods.clip_distill.inputs import (
+from hoiclip.checkpoints.clip import load_clip
+from hoiclip.core import schema
+from hoiclip.core.files import file_identity
+from hoiclip.core.vocabulary import Vocabulary
+from hoiclip.images.store import ImageStore
+from hoiclip.launch import launch
+from hoiclip.methods.clip_distill.caches.classes import classes_of_object
+from hoiclip.methods.clip_distill.caches.inputs import (
     DistillPaths,
     DistillSettings,
     detections_origin,
     read_images,
     scores_origin,
 )
-from hoiclip.methods.clip_distill.pairs import make_pairs
+from hoiclip.methods.clip_distill.caches.pairs import make_pairs
+from hoiclip.methods.clip_distill.caches.tables import (
+    image_scores_table,
+    read_detections,
+    union_scores_table,
+)
+from hoiclip.methods.clip_distill.clip_scores import clip_scores
 from hoiclip.methods.clip_distill.view import clip_view
-from hoiclip.parallel.launch import launch
-from hoiclip.parallel.passes import ShardedPass, joined_tables, table_content
+from hoiclip.parallel.device import prepare
+from hoiclip.parallel.settings import settings as settings_of
 from hoiclip.parallel.world import World
-from hoiclip.resume.settings import settings as settings_of
+from hoiclip.passes import ShardedPass, joined_tables, table_content
 from hoiclip.resume.source_code import loaded_code
-from hoiclip.runtime import prepare
-from hoiclip.util.files import file_identity
-from hoiclip.util.stage_main import run_stage
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.stage_main import run_stage
+from hoiclip.text_embeddings.table import read_text_embeddings
 
 CHECKPOINTS = Path(".checkpoints/clip_distill")
 

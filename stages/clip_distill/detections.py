@@ -3,26 +3,26 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip import schema
-from hoiclip.data.images import ImageStore
-from hoiclip.methods.clip_distill.caches import detections_table
-from hoiclip.methods.clip_distill.detect import ObjectDetector, detect_images
-from hoiclip.methods.clip_distill.inputs import (
+from hoiclip.core import schema
+from hoiclip.core.files import file_identity
+from hoiclip.core.vocabulary import Vocabulary
+from hoiclip.images.store import ImageStore
+from hoiclip.launch import launch
+from hoiclip.methods.clip_distill.caches.inputs import (
     DistillPaths,
     DistillSettings,
     detections_origin,
     read_images,
 )
-from hoiclip.parallel.launch import launch
-from hoiclip.parallel.passes import ShardedPass, joined_tables, table_content
+from hoiclip.methods.clip_distill.caches.tables import detections_table
+from hoiclip.methods.clip_distill.detect import ObjectDetector, detect_images
+from hoiclip.parallel.device import prepare
+from hoiclip.parallel.settings import settings as settings_of
 from hoiclip.parallel.world import World
+from hoiclip.passes import ShardedPass, joined_tables, table_content
 from hoiclip.progress import say
-from hoiclip.resume.settings import settings as settings_of
 from hoiclip.resume.source_code import loaded_code
-from hoiclip.runtime import prepare
-from hoiclip.util.files import file_identity
-from hoiclip.util.stage_main import run_stage
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.stage_main import run_stage
 
 CHECKPOINTS = Path(".checkpoints/clip_distill")
 

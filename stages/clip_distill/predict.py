@@ -4,10 +4,10 @@ from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.inference.test_images import predict_test
-from hoiclip.methods.clip_distill.method import ClipDistillMethod
+from hoiclip.launch import launch
+from hoiclip.methods.clip_distill.model.method import ClipDistillMethod
 from hoiclip.methods.summary import MethodSummary
-from hoiclip.parallel.launch import launch
-from hoiclip.util.stage_main import run_stage
+from hoiclip.stage_main import run_stage
 
 MODEL = Path("runs/clip_distill/select/model.safetensors")
 OUT = Path("runs/clip_distill/predict")

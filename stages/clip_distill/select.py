@@ -4,7 +4,7 @@ from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.methods.clip_distill.last_epoch import select_last
-from hoiclip.util.stage_main import run_stage
+from hoiclip.stage_main import run_stage
 
 
 def main(params: Path) -> dict:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip.methods.clip_distill.inputs import DistillPaths
+from hoiclip.launch import launch
+from hoiclip.methods.clip_distill.caches.inputs import DistillPaths
 from hoiclip.methods.clip_distill.training import train
-from hoiclip.parallel.launch import launch
-from hoiclip.util.stage_main import run_stage
+from hoiclip.stage_main import run_stage
 from stages.live import live_log
 
 OUT = Path("runs/clip_distill/train")

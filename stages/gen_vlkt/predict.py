@@ -4,10 +4,10 @@ from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.inference.test_images import predict_test
-from hoiclip.methods.gen_vlkt.method import GenVlktMethod
+from hoiclip.launch import launch
+from hoiclip.methods.gen_vlkt.model.method import GenVlktMethod
 from hoiclip.methods.summary import MethodSummary
-from hoiclip.parallel.launch import launch
-from hoiclip.util.stage_main import run_stage
+from hoiclip.stage_main import run_stage
 
 MODEL = Path("runs/gen_vlkt/select/model.safetensors")
 OUT = Path("runs/gen_vlkt/predict")

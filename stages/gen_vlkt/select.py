@@ -4,8 +4,8 @@ from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.inference.selection import select_from_files
-from hoiclip.methods.gen_vlkt.method import GenVlktMethod
-from hoiclip.util.stage_main import run_stage
+from hoiclip.methods.gen_vlkt.model.method import GenVlktMethod
+from hoiclip.stage_main import run_stage
 
 
 def main(params: Path) -> dict:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.inference.test_images import predict_test
-from hoiclip.methods.hoiclip.method import HoiclipMethod
+from hoiclip.launch import launch
+from hoiclip.methods.hoiclip.model.method import HoiclipMethod
 from hoiclip.methods.summary import MethodSummary
-from hoiclip.parallel.launch import launch
-from hoiclip.util.stage_main import run_stage
+from hoiclip.stage_main import run_stage
 
 MODEL = Path("runs/hoiclip/select/model.safetensors")
 OUT = Path("runs/hoiclip/predict")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
 from hoiclip.inference.selection import select_from_files
-from hoiclip.methods.hoiclip.method import HoiclipMethod
-from hoiclip.util.stage_main import run_stage
+from hoiclip.methods.hoiclip.model.method import HoiclipMethod
+from hoiclip.stage_main import run_stage
 
 
 def main(params: Path) -> dict:

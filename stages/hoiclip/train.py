@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
+from hoiclip.launch import launch
 from hoiclip.methods.hoiclip.build import build_hoiclip
-from hoiclip.parallel.launch import launch
 from hoiclip.set_prediction.files import TrainPaths
 from hoiclip.set_prediction.training import train
-from hoiclip.util.stage_main import run_stage
+from hoiclip.stage_main import run_stage
 from stages.live import live_log
 
 OUT = Path("runs/hoiclip/train")

@@ -4,25 +4,25 @@ from pathlib import Path
 from typing import Any
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
-from hoiclip import schema
-from hoiclip.clip.text_embeddings import read_text_embeddings
-from hoiclip.clip.weights import load_clip
+from hoiclip.checkpoints.clip import load_clip
+from hoiclip.core import schema
+from hoiclip.core.config import load
+from hoiclip.core.files import file_identity, sha256_file, sha256_files
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import ImageStore
-from hoiclip.parallel.launch import launch
-from hoiclip.parallel.passes import ShardedPass
+from hoiclip.images.store import ImageStore
+from hoiclip.launch import launch
+from hoiclip.parallel.device import prepare
+from hoiclip.parallel.settings import settings
 from hoiclip.parallel.world import World
-from hoiclip.resume.settings import settings
+from hoiclip.passes import ShardedPass
 from hoiclip.resume.source_code import loaded_code
-from hoiclip.runtime import prepare
-from hoiclip.util.config import load
-from hoiclip.util.files import file_identity, sha256_file, sha256_files
-from hoiclip.util.stage_main import run_stage
+from hoiclip.stage_main import run_stage
+from hoiclip.text_embeddings.table import read_text_embeddings
 from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig, verb_vectors_table
 from hoiclip.verb_vectors.crops import rows_by_image
 from hoiclip.verb_vectors.feature_sums import CropPass
 from hoiclip.verb_vectors.table import read_verb_vectors
-from hoiclip.vocabulary import Vocabulary
 
 VOCABULARY = Path("data/vocabulary.parquet")
 CLASSES = Path("data/splits/classes.parquet")

@@ -19,7 +19,7 @@ from hoiclip.batches.batch import Batch, InferenceDataset, collate
 from hoiclip.batches.loading import inference_batches, order_of_sizes, padded_share
 from hoiclip.batches.tensors import Tensors
 from hoiclip.batches.transforms import MEAN, TransformsConfig, inference_size
-from hoiclip.data.images import ImageStore
+from hoiclip.images.store import ImageStore
 from hoiclip.training.batches import Aspects, BatchOrder
 
 ANNOTATIONS = Path(__file__).parents[3] / "shared/data/hico_det/instances_test2015.json"

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from benchmarks import network, network_inputs, pieces
-from hoiclip.methods.hoiclip import interaction_decoder
+from hoiclip.core.files import read_json
+from hoiclip.methods.hoiclip.model import interaction_decoder
 from hoiclip.model import layers, transformer
-from hoiclip.util.files import read_json
 
 TINY = network.SIZES["tiny"]
 # What `pieces.use` replaces.

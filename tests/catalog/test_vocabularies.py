@@ -6,8 +6,8 @@ from layouts import write_json
 from own_layouts import VOCABULARY
 
 from hoiclip.catalog.vocabularies import COCO_IDS, hico_det, read_vocabulary, vcoco
-from hoiclip.clip.prompts import HICO_DET, V_COCO, vocabulary_prompts
 from hoiclip.errors import InputError
+from hoiclip.text_embeddings.prompts import HICO_DET, V_COCO, vocabulary_prompts
 
 SHARED = Path(__file__).parents[3] / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared")

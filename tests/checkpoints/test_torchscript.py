@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hoiclip.checkpoints import torchscript
+from hoiclip.checkpoints.clip import convert_clip, load_clip
 from hoiclip.checkpoints.torchscript import is_torchscript, read_torchscript
-from hoiclip.clip.weights import convert_clip, load_clip
 from hoiclip.convert.dispatch import convert
 from hoiclip.errors import WeightsError
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hoiclip import schema
+from hoiclip.checkpoints.clip import load_clip, save_clip
 from hoiclip.clip.config import check_clip_config
 from hoiclip.clip.encoder import build_clip
-from hoiclip.clip.weights import load_clip, save_clip
+from hoiclip.core import schema
+from hoiclip.detr.file import DETR_HEADER, read_detr
 from hoiclip.errors import InputError, ParamsError, WeightsError
-from hoiclip.model.detr_file import DETR_HEADER, read_detr
 from hoiclip.model.tensors import read_safetensors
 
 NAN = float("nan")

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from hoiclip.checkpoints.clip import load_clip, save_clip
 from hoiclip.clip.encoder import ClipEncoder, ClipVisual, build_clip, compact_tokens
-from hoiclip.clip.weights import load_clip, save_clip
 from hoiclip.errors import WeightsError
 
 TEXTS = ["a photo of a person holding a dog", "a photo of a dog", "a photo of nothing"]

@@ -12,8 +12,8 @@ import annotation_files as files
 import pyarrow.csv
 import pytest
 
-from hoiclip import schema
 from hoiclip.cli import main
+from hoiclip.core import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.formats.annotations import hico_instances
 

@@ -7,11 +7,11 @@ import json
 import annotation_files as files
 import pytest
 
-from hoiclip import schema
 from hoiclip.cli import main
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.formats.annotations.findings import REPORT
-from hoiclip.vocabulary import Vocabulary
 
 TABLES = ("images", "instances", "interactions")
 

@@ -9,13 +9,13 @@ import torch
 from fake_checkpoint import REAL, official_shapes
 
 from hoiclip.catalog.vocabularies import hico_det
+from hoiclip.checkpoints.clip import load_clip
 from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.clip.encoder import ClipVisual, build_clip
-from hoiclip.clip.weights import load_clip
-from hoiclip.convert.arguments import read_arguments
 from hoiclip.convert.official import clip_config, model_config
+from hoiclip.convert.pretrained.arguments import read_arguments
 from hoiclip.convert.released import RELEASED
-from hoiclip.methods.hoiclip.network import HOICLIP, ClassifierWeights
+from hoiclip.methods.hoiclip.model.network import HOICLIP, ClassifierWeights
 
 # Width of the tokens, of the shared space, side of a patch, layers.
 TOWERS = {

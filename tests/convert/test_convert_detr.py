@@ -9,21 +9,21 @@ from fake_checkpoint import REAL, Sizes, detr_shapes, random_state
 from safetensors.torch import save_file
 
 from hoiclip.convert.dispatch import convert
+from hoiclip.core.config import from_mapping
 from hoiclip.datasets.toy import toy_vocabulary
+from hoiclip.detr.file import DETR_HEADER, load_detr, read_detr
 from hoiclip.errors import WeightsError
-from hoiclip.methods.hoiclip.config import InteractionConfig, ModelConfig, VerbConfig
-from hoiclip.methods.hoiclip.network import HOICLIP, ClassifierWeights
+from hoiclip.methods.hoiclip.model.config import InteractionConfig, ModelConfig, VerbConfig
+from hoiclip.methods.hoiclip.model.network import HOICLIP, ClassifierWeights
 from hoiclip.methods.hoiclip.warm_start import WARM_START
 from hoiclip.model.config import DetectorConfig
 from hoiclip.model.detector_encoder import DetectorEncoder
-from hoiclip.model.detr_file import DETR_HEADER, load_detr, read_detr
 from hoiclip.model.tensors import read_safetensors
 from hoiclip.set_prediction.warm_start import (
     DETR_FRESH,
     DETR_KEY_MAP,
     warm_start_from_detr,
 )
-from hoiclip.util.config import from_mapping
 
 SPEC = Path(__file__).parents[3] / "shared" / "spec"
 LAYERS = 3

@@ -9,13 +9,13 @@ from fake_checkpoint import Sizes, detr_shapes, official_file, random_state
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from hoiclip import schema
 from hoiclip.catalog.vocabularies import COCO_IDS, hico_det, vcoco
+from hoiclip.checkpoints.clip import load_clip
 from hoiclip.clip.encoder import build_clip
-from hoiclip.clip.weights import load_clip
-from hoiclip.convert.detect import convert_file
-from hoiclip.convert.detr import check_detr_file
 from hoiclip.convert.dispatch import convert
+from hoiclip.convert.pretrained.detect import convert_file
+from hoiclip.convert.pretrained.detr import check_detr_file
+from hoiclip.core import schema
 from hoiclip.errors import WeightsError
 from hoiclip.model.tensors import read_safetensors
 from hoiclip.verb_vectors.table import read_verb_vectors

@@ -15,24 +15,24 @@ from fake_checkpoint import REAL, Sizes, official_file, official_shapes, officia
 from PIL import Image
 from reference_network import clip_tokens, reference_outputs, reference_scores
 
-from hoiclip import schema
 from hoiclip.batches.batch import InferenceDataset, collate
 from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.checkpoints.pytorch import Checkpoint
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.convert.arguments import read_arguments
+from hoiclip.contract.model_file import load_detector
 from hoiclip.convert.dispatch import convert
-from hoiclip.convert.key_map import rename
 from hoiclip.convert.official import clip_config, model_config, official_key_map
+from hoiclip.convert.pretrained.arguments import read_arguments
+from hoiclip.convert.pretrained.key_map import rename
 from hoiclip.convert.released import RELEASED
 from hoiclip.convert.setting import setting_names
-from hoiclip.data.images import ImageStore
+from hoiclip.core import schema
 from hoiclip.errors import WeightsError
-from hoiclip.inference.model_file import load_detector
+from hoiclip.images.store import ImageStore
 from hoiclip.inference.predict import predict
-from hoiclip.methods.hoiclip.config import Scoring
-from hoiclip.methods.hoiclip.method import tables_of_state
-from hoiclip.methods.hoiclip.network import HOICLIP
+from hoiclip.methods.hoiclip.model.config import Scoring
+from hoiclip.methods.hoiclip.model.method import tables_of_state
+from hoiclip.methods.hoiclip.model.network import HOICLIP
 from hoiclip.methods.registry import method_named
 
 SPEC = Path(__file__).parents[3] / "shared" / "spec"

@@ -10,8 +10,8 @@ import vcoco_layouts
 import yaml
 from PIL import ExifTags, Image
 
+from hoiclip.core.config import from_mapping
 from hoiclip.datasets.config import DatasetConfig
-from hoiclip.util.config import from_mapping
 
 HICO_CONTENT = {
     3: [((10, 10, 20, 30), (15, 12, 18, 13), layouts.SIT_ON_BENCH)],

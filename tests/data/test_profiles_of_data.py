@@ -8,12 +8,12 @@ import pytest
 import raw_data
 import yaml
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.config import load
 from hoiclip.data.annotations import Annotations
 from hoiclip.datasets import image_checks
 from hoiclip.datasets.config import DatasetConfig
 from hoiclip.datasets.prepare import plan, prepare
-from hoiclip.util.config import load
 from pipelines.profile import apply_profile
 
 ROOT = Path(__file__).parents[2]

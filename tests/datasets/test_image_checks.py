@@ -7,7 +7,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from hoiclip.data.images import decode, stored_size
 from hoiclip.datasets import image_checks
 from hoiclip.datasets.image_checks import (
     AMBIGUOUS,
@@ -21,6 +20,7 @@ from hoiclip.datasets.image_checks import (
     examine_all,
 )
 from hoiclip.errors import InputError
+from hoiclip.images.store import decode, stored_size
 
 
 def encoded(size=(6, 4), orientation=None, kind="JPEG"):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
-from hoiclip import schema
+from hoiclip.core import schema
 from hoiclip.datasets.orientation import ORIENTATIONS, turned_boxes, turned_rows, turned_sizes
 
 SIDE = st.integers(1, 12)

@@ -8,10 +8,10 @@ import pytest
 import raw_data
 from PIL import Image
 
-from hoiclip import schema
+from hoiclip.core import schema
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import ImageStore
 from hoiclip.datasets.prepare import prepare
+from hoiclip.images.store import ImageStore
 
 SHARED = Path(__file__).parents[3] / "shared/data"
 pytestmark = [

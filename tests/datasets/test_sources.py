@@ -9,15 +9,15 @@ from layouts import HICO, same_as_sets
 from raw_data import picture, write_hico, write_own, write_vcoco
 from vcoco_layouts import V_COCO
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import ImageStore
 from hoiclip.datasets import image_checks
 from hoiclip.datasets.prepare import plan, prepare
 from hoiclip.datasets.summary import summary_lines
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.formats.annotations.findings import REPORT
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.images.store import ImageStore
 
 WRITERS = {
     **{f"hico_det {form}": (write_hico, form) for form in ("mat", "hoia", "instances")},

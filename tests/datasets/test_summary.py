@@ -1,10 +1,10 @@
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.datasets.summary import compare, count, count_findings, summary_lines
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 VOCABULARY = Vocabulary(
     ("person", "cup"), (Verb("hold", "holding"), Verb("see", "seeing")), (Hoi(0, 1), Hoi(1, 1))

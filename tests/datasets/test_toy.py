@@ -3,10 +3,10 @@ from concurrent.futures import ThreadPoolExecutor as Threads
 import numpy as np
 import pytest
 
-from hoiclip import schema
+from hoiclip.core import schema
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import ImageStore
 from hoiclip.datasets import toy as toy_data
+from hoiclip.images.store import ImageStore
 from hoiclip.toy.world import SIZE
 
 IMAGES = 4

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 HICO_TEST = SHARED / "data" / "hico_det" / "instances_test2015.json"

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoiclip.data.annotations import Annotations
+from hoiclip.evaluation.ap.protocols import PROTOCOLS
 from hoiclip.evaluation.diagnosis import KINDS, diagnose
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
-from hoiclip.evaluation.protocols import PROTOCOLS
 
 NAMES = sorted(PROTOCOLS)
 BOX = (0.0, 0.0, 10.0, 10.0)
@@ -246,5 +246,5 @@ def test_small_chunks_give_the_same(protocol, monkeypatch):
         world = worlds.random_world(seed)
         expected = diagnose(world.predictions, *world.labels, PROTOCOLS[protocol])
         with monkeypatch.context() as patch:
-            patch.setattr("hoiclip.evaluation.matching.PAIRS_PER_CHUNK", 3)
+            patch.setattr("hoiclip.evaluation.ap.matching.PAIRS_PER_CHUNK", 3)
             assert diagnose(world.predictions, *world.labels, PROTOCOLS[protocol]) == expected

@@ -22,20 +22,20 @@ from vcoco_worlds import (
     person,
 )
 
-from hoiclip import schema
 from hoiclip.catalog.vocabularies import hico_det, vcoco
+from hoiclip.core import schema
+from hoiclip.core.config import from_mapping, load
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError, ParamsError
+from hoiclip.evaluation.ap.protocols import PROTOCOLS
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.evaluation import EvaluateConfig, Evaluation, evaluate_partition
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
-from hoiclip.evaluation.protocols import PROTOCOLS
 from hoiclip.evaluation.vcoco import evaluate_vcoco
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_vcoco
 from hoiclip.evaluation.vcoco_truth import Actions
-from hoiclip.util.config import from_mapping, load
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 PEOPLE = [
     [holding(), person({"hit": {"hit_instr": FAR, "hit_obj": None}}, box=FAR)],

@@ -5,10 +5,10 @@ import numpy as np
 import pyarrow.csv as csv
 import pytest
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.evaluation.ap.protocols import protocol_named
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import curves_table, metrics, write_outputs
-from hoiclip.evaluation.protocols import protocol_named
 
 
 def result_of(seed: int, protocol: str = "hico"):

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hoiclip.catalog.vocabularies import vcoco
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.evaluation.average_precision import floating_needed
+from hoiclip.evaluation.ap.average_precision import floating_needed
+from hoiclip.evaluation.ap.protocols import PROTOCOLS, protocol_named
+from hoiclip.evaluation.ap.tables import ImageIndex, detections_of
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import SETTINGS, evaluate_hico
 from hoiclip.evaluation.outputs import metrics
-from hoiclip.evaluation.protocols import PROTOCOLS, protocol_named
-from hoiclip.evaluation.tables import ImageIndex, detections_of
 
 NAMES = sorted(PROTOCOLS)
 BOX = (0.0, 0.0, 10.0, 10.0)
@@ -84,7 +84,7 @@ def test_random_worlds_equal_the_reference(protocol, seed):
 
 @pytest.mark.parametrize("protocol", NAMES)
 def test_small_chunks_give_the_same(protocol, monkeypatch):
-    monkeypatch.setattr("hoiclip.evaluation.matching.PAIRS_PER_CHUNK", 3)
+    monkeypatch.setattr("hoiclip.evaluation.ap.matching.PAIRS_PER_CHUNK", 3)
     for seed in range(30):
         compare(worlds.random_world(seed), protocol)
 

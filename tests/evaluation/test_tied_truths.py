@@ -15,13 +15,13 @@ from prediction_files import score_files, write_json, write_parquet
 
 from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.data.annotations import Annotations
+from hoiclip.evaluation.ap.protocols import PROTOCOLS
+from hoiclip.evaluation.ap.tables import ImageIndex, ground_truth_of
 from hoiclip.evaluation.diagnosis import diagnose
 from hoiclip.evaluation.hico import evaluate_hico
-from hoiclip.evaluation.protocols import PROTOCOLS
-from hoiclip.evaluation.tables import ImageIndex, ground_truth_of
 from hoiclip.formats.annotations import hico_instances, own
-from hoiclip.formats.annotations.reading import read_annotations
 from hoiclip.formats.annotations.source import SourceOptions
+from hoiclip.formats.reading import read_annotations
 
 NAMES = sorted(PROTOCOLS)
 HICO, V_COCO = hico_det(), vcoco()

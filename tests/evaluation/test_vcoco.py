@@ -28,12 +28,12 @@ from vcoco_worlds import (
     random_case,
 )
 
-from hoiclip import schema
 from hoiclip.catalog.vocabularies import vcoco
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import InputError
 from hoiclip.evaluation.vcoco import VcocoResult, evaluate_vcoco
 from hoiclip.evaluation.vcoco_truth import inclusive_truth_boxes
-from hoiclip.vocabulary import Vocabulary
 
 
 def evaluate(
@@ -105,7 +105,7 @@ def test_what_is_outside_the_vocabulary_is_to_be_found_too(seed):
 
 
 def test_small_chunks_give_the_same(monkeypatch):
-    monkeypatch.setattr("hoiclip.evaluation.matching.PAIRS_PER_CHUNK", 3)
+    monkeypatch.setattr("hoiclip.evaluation.ap.matching.PAIRS_PER_CHUNK", 3)
     for seed in range(20):
         compare_random(seed)
 

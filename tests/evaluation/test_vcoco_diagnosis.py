@@ -21,9 +21,9 @@ from vcoco_worlds import (
 )
 
 from hoiclip.catalog.vocabularies import vcoco
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.evaluation.vcoco import evaluate_vcoco
 from hoiclip.evaluation.vcoco_diagnosis import KINDS, diagnose_vcoco
-from hoiclip.vocabulary import Vocabulary
 
 NEAR = (0.0, 0.0, 10.0, 3.0)
 NEAR_CUP = (20.0, 20.0, 30.0, 23.0)
@@ -167,7 +167,7 @@ def test_random_cases_equal_the_reference(seed):
 
 
 def test_small_chunks_give_the_same(monkeypatch):
-    monkeypatch.setattr("hoiclip.evaluation.matching.PAIRS_PER_CHUNK", 3)
+    monkeypatch.setattr("hoiclip.evaluation.ap.matching.PAIRS_PER_CHUNK", 3)
     for seed in range(15):
         compare_random(seed)
 

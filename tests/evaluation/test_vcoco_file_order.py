@@ -10,9 +10,9 @@ from prediction_files import score_files, write_json, write_parquet
 from vcoco_worlds import SIZE, predictions
 
 from hoiclip.catalog.vocabularies import COCO_IDS, vcoco
-from hoiclip.formats.annotations.partition import write_partition
-from hoiclip.formats.annotations.reading import read_annotations
 from hoiclip.formats.annotations.source import SourceOptions
+from hoiclip.formats.partition import write_partition
+from hoiclip.formats.reading import read_annotations
 
 V_COCO = vcoco()
 VERBS = [verb.name for verb in V_COCO.verbs]

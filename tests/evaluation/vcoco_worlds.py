@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from hico_worlds import FLOAT64
 
-from hoiclip import schema
 from hoiclip.catalog.vocabularies import vcoco
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 VCOCO_TEST = SHARED / "data" / "vcoco" / "instances_vcoco_test.json"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from hoiclip.cli import main
+from hoiclip.core.files import read_json, write_json
 from hoiclip.errors import HoiclipError, InputError
 from hoiclip.experiments.collect import GATHERERS, read_results
 from hoiclip.report.results import READERS
-from hoiclip.util.files import read_json, write_json
 
 
 @pytest.fixture

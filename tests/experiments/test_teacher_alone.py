@@ -11,19 +11,19 @@ import torch
 from distill_method_world import make_method
 from label_free_world import QUERIES, save_detector
 
-from hoiclip import schema
 from hoiclip.batches.batch import Batch
-from hoiclip.clip.text_embeddings import read_text_embeddings
-from hoiclip.clip.weights import load_clip
-from hoiclip.data.images import ImageStore
+from hoiclip.checkpoints.clip import load_clip
+from hoiclip.core import schema
+from hoiclip.core.config import from_mapping
+from hoiclip.detr.file import load_detr
 from hoiclip.experiments.crops_alone import predict_by_crops
 from hoiclip.experiments.teacher_alone import best_pairs, clip_scale, predict_rows, teacher_rows
+from hoiclip.images.store import ImageStore
 from hoiclip.inference.predict import PredictConfig, predict_batches
-from hoiclip.methods.clip_distill.config import ClipDistillConfig
-from hoiclip.methods.clip_distill.inputs import DistillPaths, DistillSettings
-from hoiclip.model.detr_file import load_detr
+from hoiclip.methods.clip_distill.caches.config import ClipDistillConfig
+from hoiclip.methods.clip_distill.caches.inputs import DistillPaths, DistillSettings
 from hoiclip.pairs.pair_nms import PAPER_NMS
-from hoiclip.util.config import from_mapping
+from hoiclip.text_embeddings.table import read_text_embeddings
 
 IMAGES = 6
 SCALE = 31.0

@@ -13,24 +13,24 @@ from unittest import mock
 import state_inputs
 import test_reader_fuzz
 
+from hoiclip.checkpoints.clip import load_clip
 from hoiclip.cli import main as command
-from hoiclip.clip.prompts import PromptTemplates
-from hoiclip.clip.weights import load_clip
+from hoiclip.convert.weights import WeightsConfig
+from hoiclip.core.config import load
 from hoiclip.datasets import prepare as sources
 from hoiclip.datasets.config import DatasetConfig
 from hoiclip.errors import HoiclipError
 from hoiclip.fetch.archives import unpack
-from hoiclip.fetch.weights import WeightsConfig
 from hoiclip.formats.predictions import matlab_cells
 from hoiclip.inference.predict import PredictConfig
 from hoiclip.inference.selection import SelectConfig
-from hoiclip.methods.hoiclip.config import HoiclipConfig
+from hoiclip.methods.hoiclip.model.config import HoiclipConfig
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.splits.splits import SplitsConfig
+from hoiclip.stage_main import fail
+from hoiclip.text_embeddings.prompts import PromptTemplates
 from hoiclip.training.state import ResumeFolder
-from hoiclip.util.config import load
-from hoiclip.util.stage_main import fail
 from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig
 from pipelines.errors import PipelineError
 from pipelines.overrides import apply_overrides

@@ -50,11 +50,11 @@ from scipy.io import savemat
 from state_inputs import states
 from test_scoring_vcoco import write as write_vcoco
 
+from hoiclip.checkpoints.clip import save_clip
 from hoiclip.clip.encoder import build_clip
-from hoiclip.clip.weights import save_clip
+from hoiclip.contract.model_file import Detector
 from hoiclip.convert.dispatch import convert
 from hoiclip.convert.released import RELEASED_TRANSFORMS
-from hoiclip.inference.model_file import Detector
 from hoiclip.model.tensors import HEADER_KEY, read_safetensors
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,8 +12,8 @@ from checkpoint_inputs import damaged_state
 from damage import STRANGE, damaged_bytes
 from hypothesis import strategies as st
 
-from hoiclip.parallel.passes import ShardedPass
 from hoiclip.parallel.world import World
+from hoiclip.passes import ShardedPass
 from hoiclip.resume.archive import write_archive
 from hoiclip.resume.state_file import StateFile
 from hoiclip.training.state import Progress, ResumeFolder

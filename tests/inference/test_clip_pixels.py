@@ -13,11 +13,11 @@ from distill_method_world import make_caches, make_config, make_method
 from PIL import Image
 
 from hoiclip.batches.transforms import inference_view, resized_size
-from hoiclip.data.images import ImageStore, Limits, decode
+from hoiclip.contract.model_file import Detector
+from hoiclip.images.store import ImageStore, Limits, decode
 from hoiclip.inference.image_batches import ImageFiles
-from hoiclip.inference.model_file import Detector
 from hoiclip.inference.predict import predict
-from hoiclip.methods.clip_distill.data import DistillData
+from hoiclip.methods.clip_distill.model.data import DistillData
 
 # The first and the last are large enough to be decoded at a part of their size.
 SIZES = [(64, 48), (40, 96), (31, 31), (900, 640)]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from hoiclip.data.images import LIMITS, Limits, suffixes
 from hoiclip.errors import InputError
+from hoiclip.images.store import LIMITS, Limits, suffixes
 from hoiclip.inference.image_files import (
     earlier_results,
     find_images,

@@ -11,15 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from hoiclip import schema
 from hoiclip.cli import main
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import ImageStore
+from hoiclip.images.store import ImageStore
 from hoiclip.inference import image_batches, image_folder
 from hoiclip.inference.image_files import read_image_file
 from hoiclip.inference.predict import as_stated, predict
-from hoiclip.methods.hoiclip.config import Scoring
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.methods.hoiclip.model.config import Scoring
 
 CASES = Path(__file__).resolve().parents[3] / "shared/cases"
 RELEASED_SCORING = {"kind": "sigmoid", "k": 4, "weight": 2.0}

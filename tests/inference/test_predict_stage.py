@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hoiclip import schema
+from hoiclip import passes
+from hoiclip.core import schema
 from hoiclip.inference.test_images import IMAGES, STORE, predict_test
-from hoiclip.methods.hoiclip.method import HoiclipMethod
-from hoiclip.parallel import passes
+from hoiclip.methods.hoiclip.model.method import HoiclipMethod
 
 OUT = Path("out")
 

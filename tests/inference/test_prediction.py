@@ -6,14 +6,14 @@ import pytest
 import torch
 from PIL import Image
 
-from hoiclip import schema
-from hoiclip.data.images import ImageStore
+from hoiclip.batches.boxes import cxcywh_to_xyxy
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.errors import WeightsError
+from hoiclip.images.store import ImageStore
 from hoiclip.inference.predict import as_stated, predict, with_scoring
-from hoiclip.methods.hoiclip.config import Scoring
-from hoiclip.model.boxes import cxcywh_to_xyxy
+from hoiclip.methods.hoiclip.model.config import Scoring
 from hoiclip.pairs.pair_nms import PairNms
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 CPU = torch.device("cpu")
 QUERIES = 6

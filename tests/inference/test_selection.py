@@ -8,10 +8,11 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from hoiclip.data.images import ImageStore
+from hoiclip.contract.model_file import load_detector
+from hoiclip.core.files import read_json
 from hoiclip.errors import ParamsError, WeightsError
+from hoiclip.images.store import ImageStore
 from hoiclip.inference import selection
-from hoiclip.inference.model_file import load_detector
 from hoiclip.inference.selection import (
     SelectConfig,
     Validation,
@@ -19,11 +20,10 @@ from hoiclip.inference.selection import (
     select,
     select_from_files,
 )
-from hoiclip.methods.hoiclip.config import EnhancementConfig, Scoring
-from hoiclip.methods.hoiclip.method import HoiclipMethod
+from hoiclip.methods.hoiclip.model.config import EnhancementConfig, Scoring
+from hoiclip.methods.hoiclip.model.method import HoiclipMethod
 from hoiclip.methods.registry import method_named
 from hoiclip.training.trainer import weights_name
-from hoiclip.util.files import read_json
 
 CPU = torch.device("cpu")
 BEST = SelectConfig(weights="best")

@@ -11,7 +11,7 @@ from label_free_world import label_free_methods
 PACKAGES = ("hoiclip.methods", "stages")
 ROOT = Path(__file__).parents[2]
 # Who reads labels, or works on them. Of `hoiclip.training` nobody does: it takes data and method as
-# arguments. `hoiclip.schema` names the columns of every table, and reads what it is told to.
+# arguments. `hoiclip.core.schema` names the columns of every table, and reads what it is told to.
 FORBIDDEN = (
     "hoiclip.data.annotations",
     "hoiclip.data.instance_rows",

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from hoiclip.core.config import chosen_method
+from hoiclip.core.files import write_json
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.methods.summary import MethodSummary, method_file
-from hoiclip.util.config import chosen_method
-from hoiclip.util.files import write_json
 
 
 def test_summaries_are_gathered_in_the_order_of_stages(tmp_path):

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hoiclip.model.instance_decoder import InstanceDecoder
 from hoiclip.model.transformer import Decoder, DecoderLayer, Encoder, EncoderLayer, Memory
+from hoiclip.set_prediction.model.instance_decoder import InstanceDecoder
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,8 @@ import torch
 import yaml
 from fake_checkpoint import Sizes, detr_shapes, random_state
 
+from hoiclip.checkpoints.clip import save_clip
 from hoiclip.clip.encoder import build_clip
-from hoiclip.clip.weights import save_clip
 from hoiclip.convert.dispatch import convert
 
 ROOT = Path(__file__).parents[2]

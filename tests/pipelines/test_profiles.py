@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from hoiclip.ablation import ABLATION_ROWS
+from hoiclip.core.config import chosen_method, load
 from hoiclip.experiments.params import SECTIONS
 from hoiclip.report.published import ROWS
-from hoiclip.util.config import chosen_method, load
 from pipelines.errors import PipelineError
 from pipelines.profile import apply_profile, main, profile_names, read_profile
 

@@ -166,7 +166,7 @@ def test_what_starts_on_every_node_is_what_processes_share() -> None:
     sharing = {
         path.stem
         for path in (ROOT / "stages").rglob("*.py")
-        if "from hoiclip.parallel.launch import launch" in path.read_text(encoding="utf-8")
+        if "from hoiclip.launch import launch" in path.read_text(encoding="utf-8")
     }
     script = (FOLDER / "bin" / "python").read_text(encoding="utf-8")
     assert sharing == set(re.search(r"\?\(([a-z_|]+)\)\$", script)[1].split("|"))

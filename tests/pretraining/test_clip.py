@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from hoiclip.checkpoints.clip import load_clip
 from hoiclip.clip.encoder import ClipEncoder, build_clip
-from hoiclip.clip.weights import load_clip
 from hoiclip.pretraining.clip import (
     ClipPretraining,
     contrastive_loss,

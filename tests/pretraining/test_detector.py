@@ -12,12 +12,12 @@ import torch
 from safetensors import safe_open
 from torch.nn import functional as F
 
-from hoiclip.model.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
+from hoiclip.batches.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
+from hoiclip.core.files import read_json
 from hoiclip.pretraining import detector
 from hoiclip.pretraining.corpus import RenderedScene
 from hoiclip.pretraining.detector import MEAN, STD, DetectionBatch, detection_loss, evaluate
 from hoiclip.toy.world import OBJECTS, SIZE
-from hoiclip.util.files import read_json
 
 CLASSES, QUERIES, CELLS = 3, 4, 4
 

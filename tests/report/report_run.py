@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.files import write_json
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import write_shards
+from hoiclip.images.store import write_shards
 from hoiclip.methods.summary import MethodSummary
 from hoiclip.report.inputs import ReportInputs
 from hoiclip.toy import world
 from hoiclip.toy.drawing import render
-from hoiclip.util.files import write_json
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 SCRIPT = "<script>alert(1)</script>"
 QUOTES = "\"quoted'<b>.png"

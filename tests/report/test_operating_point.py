@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.data.annotations import Annotations
+from hoiclip.evaluation.ap.protocols import HICO, PROTOCOLS, Protocol
 from hoiclip.evaluation.diagnosis import diagnose
-from hoiclip.evaluation.matched_pairs import match_pairs
-from hoiclip.evaluation.oracle import RIGHT
-from hoiclip.evaluation.protocols import HICO, PROTOCOLS, Protocol
+from hoiclip.evaluation.errors.matched_pairs import match_pairs
+from hoiclip.evaluation.errors.oracle import RIGHT
 from hoiclip.report.operating_point import (
     FOUND,
     LOW_SCORE,
@@ -21,7 +22,6 @@ from hoiclip.report.operating_point import (
     operating_point,
     without_surplus_objects,
 )
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 VOCABULARY = Vocabulary(
     ("person", "ball", "kite"),

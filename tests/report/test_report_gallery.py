@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from report_run import write_run
 
-from hoiclip.evaluation.matched_pairs import match_pairs
-from hoiclip.evaluation.protocols import HICO
+from hoiclip.evaluation.ap.protocols import HICO
+from hoiclip.evaluation.errors.matched_pairs import match_pairs
 from hoiclip.report.gallery import Gallery, by_hash, letters
 from hoiclip.report.inputs import Run
 from hoiclip.report.operating_point import operating_point

@@ -7,8 +7,9 @@ import pytest
 from report_run import toy_vocabulary, write_optional, write_run
 from test_report_page import Page, build
 
-from hoiclip import schema
 from hoiclip.ablation import ABLATION_ROWS
+from hoiclip.core import schema
+from hoiclip.core.config import from_mapping
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.methods.registry import METHODS, method_named
 from hoiclip.report.inputs import ReportInputs, Run
@@ -21,7 +22,6 @@ from hoiclip.report.published import (
     Published,
     ReportConfig,
 )
-from hoiclip.util.config import from_mapping
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from report_run import SCRIPT, write_optional, write_run
 
-from hoiclip import schema
+from hoiclip.core import schema
 from hoiclip.errors import InputError
 from hoiclip.report.inputs import ReportInputs
 from hoiclip.report.page import build_report, duration, number

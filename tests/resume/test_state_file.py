@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from hoiclip.errors import InputError
+from hoiclip.parallel.settings import settings
 from hoiclip.resume.archive import VERSION
-from hoiclip.resume.settings import settings
 from hoiclip.resume.state_file import (
     ACCEPT_CODE,
     KEY_NAME,

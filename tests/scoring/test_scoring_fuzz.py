@@ -20,8 +20,8 @@ from test_scoring_vcoco import official_list, random_vcoco
 from test_scoring_vcoco import write as write_vcoco
 
 from hoiclip.errors import InputError
-from hoiclip.formats.annotations.reading import read_annotations
 from hoiclip.formats.annotations.source import SourceOptions
+from hoiclip.formats.reading import read_annotations
 from hoiclip.scoring import score as score_module
 from hoiclip.scoring.score import Request, score
 

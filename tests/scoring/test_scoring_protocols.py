@@ -19,9 +19,9 @@ from prediction_files import (
 )
 
 from hoiclip.catalog.vocabularies import COCO_IDS, hico_det, published_rare
+from hoiclip.evaluation.ap.protocols import protocol_named
 from hoiclip.evaluation.hico import evaluate_hico
 from hoiclip.evaluation.outputs import metrics
-from hoiclip.evaluation.protocols import protocol_named
 
 PROTOCOLS = ("hico", "hoiclip", "pocket")
 HICO = hico_det()

@@ -21,11 +21,11 @@ from prediction_files import (
     write_world,
 )
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.errors import InputError
 from hoiclip.evaluation.vcoco import evaluate_vcoco
 from hoiclip.evaluation.vcoco_diagnosis import diagnose_vcoco
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 VERBS = ("hold_obj", "stand", "hit_instr", "hit_obj", "point_instr")
 ACTIONS = {"hold": ["hold_obj"], "stand": [], "hit": ["hit_instr", "hit_obj"],

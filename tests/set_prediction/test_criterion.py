@@ -16,10 +16,10 @@ from random_pairs import (
     slow_matching,
 )
 
-from hoiclip.methods.contract import BatchCounts
+from hoiclip.contract.method import BatchCounts
 from hoiclip.set_prediction.criterion import Criterion, LossConfig, focal_loss
 from hoiclip.set_prediction.matcher import HungarianMatcher, MatchingConfig
-from hoiclip.set_prediction.targets import TargetCounts, Targets
+from hoiclip.set_prediction.model.targets import TargetCounts, Targets
 
 PAPER = LossConfig(
     hoi=2.0, object=1.0, no_object=0.1, l1=2.5, giou=1.0, focal_alpha=0.5, focal_gamma=2.0

@@ -6,14 +6,14 @@ import pytest
 import torch
 from PIL import Image
 
-from hoiclip import schema
 from hoiclip.batches.batch import InferenceDataset, collate
+from hoiclip.batches.boxes import cxcywh_to_xyxy
 from hoiclip.batches.transforms import TransformsConfig, to_pixels
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.data.annotations import Annotations
-from hoiclip.data.images import ImageStore
-from hoiclip.model.boxes import cxcywh_to_xyxy
+from hoiclip.images.store import ImageStore
 from hoiclip.set_prediction.dataset import TrainingDataset
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 VOCABULARY = Vocabulary(
     ("person", "cup"),

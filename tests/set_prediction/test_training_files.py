@@ -5,8 +5,8 @@ import dataclasses
 import pyarrow as pa
 import pytest
 
-from hoiclip import schema
-from hoiclip.inference.model_file import LARGEST_SCALE
+from hoiclip.contract.model_file import LARGEST_SCALE
+from hoiclip.core import schema
 from hoiclip.set_prediction.files import TrainData
 
 

@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from hoiclip.convert.weights import WeightsConfig
+from hoiclip.core.config import from_mapping
+from hoiclip.detr.file import read_detr
 from hoiclip.errors import WeightsError
-from hoiclip.fetch.weights import WeightsConfig
-from hoiclip.methods.hoiclip.config import ModelConfig
+from hoiclip.methods.hoiclip.model.config import ModelConfig
 from hoiclip.methods.hoiclip.warm_start import WARM_START
-from hoiclip.model.detr_file import read_detr
 from hoiclip.set_prediction.warm_start import DETR_KEY_MAP, warm_start_from_detr
-from hoiclip.util.config import from_mapping
 
 ROOT = Path(__file__).parents[2]
 PATH = Path("weights/detr.safetensors")

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoiclip import schema
 from hoiclip.catalog.vocabularies import hico_det
+from hoiclip.core import schema
+from hoiclip.core.config import from_mapping
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.splits.splits import SplitsConfig, classes_table, make_splits
-from hoiclip.util.config import from_mapping
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 VERBS, OBJECTS = 3, 2
 VOCABULARY = Vocabulary(

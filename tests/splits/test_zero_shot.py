@@ -9,11 +9,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from hoiclip import schema
 from hoiclip.batches.transforms import TransformsConfig, normalised
 from hoiclip.catalog.vocabularies import hico_det, vcoco
-from hoiclip.data.images import ImageStore
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Hoi, Vocabulary
 from hoiclip.errors import ParamsError
+from hoiclip.images.store import ImageStore
 from hoiclip.set_prediction.criterion import Criterion, LossConfig
 from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.set_prediction.matcher import HungarianMatcher, MatchingConfig
@@ -22,7 +23,6 @@ from hoiclip.splits.zero_shot import published_settings
 from hoiclip.verb_vectors.arithmetic import verb_vectors
 from hoiclip.verb_vectors.crops import rows_by_image
 from hoiclip.verb_vectors.feature_sums import CropPass
-from hoiclip.vocabulary import Hoi, Vocabulary
 
 SHARED = Path(__file__).parents[3] / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared")
@@ -78,7 +78,7 @@ def test_verbs_and_objects_that_are_unseen_as_a_whole(setting, verbs, objects):
 @needs_shared
 def test_packaged_lists_are_the_published_ones():
     published = json.loads((SHARED / "spec/zero_shot_splits.json").read_text())
-    packaged = Path(__file__).parents[2] / "hoiclip/data/zero_shot_splits.json"
+    packaged = Path(__file__).parents[2] / "hoiclip/catalog/published/zero_shot_splits.json"
     assert json.loads(packaged.read_text()) == published
     for setting, listed in published.items():
         assert np.flatnonzero(unseen(setting)).tolist() == sorted(listed)

@@ -1,6 +1,6 @@
 import torch
 
-from hoiclip.data.images import ImageStore
+from hoiclip.images.store import ImageStore
 from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.training.features import CachedFeatures, ComputedFeatures
 

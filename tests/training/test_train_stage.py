@@ -6,8 +6,8 @@ import sys
 import pytest
 import yaml
 
+from hoiclip.stage_main import run_stage
 from hoiclip.training.trainer import Trainer
-from hoiclip.util.stage_main import run_stage
 from stages.hoiclip import train as stage
 
 SMALL = {"threads": 1, "warm_start": False, "epochs": 1, "lr_drop_epoch": 1, "batch_size": 4}

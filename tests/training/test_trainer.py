@@ -10,9 +10,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from hoiclip import schema
+from hoiclip.contract.model_file import load_detector
+from hoiclip.core import schema
+from hoiclip.core.files import file_identity
 from hoiclip.errors import InputError, NonFiniteLossError, ParamsError, StoppedError
-from hoiclip.inference.model_file import load_detector
 from hoiclip.methods.gen_vlkt.build import build_gen_vlkt
 from hoiclip.methods.hoiclip.build import build_hoiclip
 from hoiclip.methods.registry import method_named
@@ -23,7 +24,6 @@ from hoiclip.set_prediction import training
 from hoiclip.training import trainer as trainer_module
 from hoiclip.training.engine import Engine
 from hoiclip.training.trainer import Trainer, weights_name
-from hoiclip.util.files import file_identity
 
 BUILDS = {"hoiclip": build_hoiclip, "gen_vlkt": build_gen_vlkt}
 

@@ -16,22 +16,22 @@ from typing import Annotated, Any, Literal, Union
 import pytest
 
 from hoiclip.clip.config import ClipConfig
-from hoiclip.clip.prompts import PromptTemplates
+from hoiclip.convert.weights import WeightsConfig
+from hoiclip.core.config import from_mapping, read_params
 from hoiclip.datasets.config import DatasetConfig
 from hoiclip.errors import ParamsError
 from hoiclip.evaluation.evaluation import EvaluateConfig
-from hoiclip.fetch.weights import WeightsConfig
 from hoiclip.inference.predict import PredictConfig
 from hoiclip.inference.selection import SelectConfig
-from hoiclip.methods.clip_distill.config import ClipDistillConfig
-from hoiclip.methods.gen_vlkt.config import GenVlktConfig
-from hoiclip.methods.hoiclip.config import HoiclipConfig
+from hoiclip.methods.clip_distill.caches.config import ClipDistillConfig
+from hoiclip.methods.gen_vlkt.model.config import GenVlktConfig
+from hoiclip.methods.hoiclip.model.config import HoiclipConfig
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.pretraining.clip import ClipPretraining
 from hoiclip.report.published import ReportConfig
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.splits.splits import SplitsConfig
-from hoiclip.util.config import from_mapping, read_params
+from hoiclip.text_embeddings.prompts import PromptTemplates
 from hoiclip.util.ranges import Config, Device, Range, Threads, Weight, number, quoted
 from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig
 
@@ -170,7 +170,7 @@ def test_every_class_that_is_read_is_walked():
     folders = [ROOT / name for name in ("hoiclip", "stages", "benchmarks")]
     for path in [path for folder in folders for path in folder.rglob("*.py")]:
         text = path.read_text(encoding="utf-8")
-        if "from hoiclip.util.config import" not in text:
+        if "from hoiclip.core.config import" not in text:
             continue
         for node in ast.walk(ast.parse(text)):
             name = getattr(getattr(node, "func", None), "id", "")

@@ -3,8 +3,8 @@ from dataclasses import make_dataclass
 import pytest
 import yaml
 
+from hoiclip.core.config import load
 from hoiclip.errors import ParamsError
-from hoiclip.util.config import load
 from hoiclip.util.renamed import RENAMED
 
 Section = make_dataclass("Section", [("lr", float, 0.1)])

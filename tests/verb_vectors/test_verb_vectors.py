@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hoiclip import schema
-from hoiclip.clip.crops import crop, enclosing_box
+from hoiclip import passes
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
+from hoiclip.crops import crop, enclosing_box
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
-from hoiclip.parallel import passes
 from hoiclip.verb_vectors.arithmetic import REPRESENTATIONS, verb_vectors, verb_vectors_table
 from hoiclip.verb_vectors.crops import rows_by_image
 from hoiclip.verb_vectors.feature_sums import CropPass, FeatureSums
 from hoiclip.verb_vectors.table import read_verb_vectors
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 VOCABULARY = Vocabulary(
     ("person", "cup", "dog"),

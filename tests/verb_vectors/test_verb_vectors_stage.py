@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from hoiclip import schema
+from hoiclip import passes
 from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.convert.dispatch import convert
+from hoiclip.core import schema
 from hoiclip.errors import InputError
-from hoiclip.parallel import passes
 from hoiclip.resume import source_code
 from hoiclip.resume.source_code import syntax_sha256
 from hoiclip.resume.state_file import ACCEPT_CODE

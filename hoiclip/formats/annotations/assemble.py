@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.schema import numpy_to_fixed_lists
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.formats.annotations import filters
 from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.formats.annotations.source_rows import NO_OBJECT, SourceBoxes, SourceInteractions
-from hoiclip.schema import numpy_to_fixed_lists
-from hoiclip.vocabulary import Vocabulary
 
 
 def assemble(

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools.coco import COCO
 
+from hoiclip.core.files import read_json
 from hoiclip.errors import InputError
 from hoiclip.formats import json_columns
 from hoiclip.util import json_values
-from hoiclip.util.files import read_json
 
 PERSON_ID = 1
 """COCO's category id of people."""

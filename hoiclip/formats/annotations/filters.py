@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.findings import WHOLE_FILE, ReadReport
 from hoiclip.formats.annotations.frame import frame_notes
@@ -21,7 +22,6 @@ from hoiclip.formats.annotations.source_rows import (
     SourceBoxes,
     SourceInteractions,
 )
-from hoiclip.vocabulary import Vocabulary
 
 _TOLD = 5
 _NO_IMAGE_REACHES = 2.0**31

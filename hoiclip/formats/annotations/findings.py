@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
 from hoiclip.formats.annotations.hoia_numbering import Numbering
 
 WHOLE_FILE = -1

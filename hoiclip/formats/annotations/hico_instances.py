@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from hoiclip.catalog.vocabularies import SHIPPED, hico_det
+from hoiclip.core.files import read_json
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.formats import json_columns
@@ -21,8 +23,6 @@ from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.annotations.source_rows import SourceInteractions, boxes_of_pairs
 from hoiclip.formats.content import Content
 from hoiclip.util import json_values
-from hoiclip.util.files import read_json
-from hoiclip.vocabulary import Vocabulary
 
 ONE_BASED_INCLUSIVE = np.array([-1.0, -1.0, 0.0, 0.0])
 """Added to 1-based inclusive xyxy boxes, gives the schema's."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hoiclip.catalog.vocabularies import hico_det
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations import mat_structs
@@ -21,7 +22,6 @@ from hoiclip.formats.annotations.hico_instances import ONE_BASED_INCLUSIVE
 from hoiclip.formats.annotations.image_table import image_table
 from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.content import Content
-from hoiclip.vocabulary import Vocabulary
 
 _MATLAB_5 = b"MATLAB 5.0"
 _SECONDS = 900

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from hoiclip.catalog.vocabularies import hico_det, vcoco
+from hoiclip.core.files import read_json
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.formats import json_columns
@@ -30,8 +32,6 @@ from hoiclip.formats.annotations.source_rows import (
 from hoiclip.formats.content import Content
 from hoiclip.formats.json_stream import list_entries
 from hoiclip.util import json_values
-from hoiclip.util.files import read_json
-from hoiclip.vocabulary import Vocabulary
 
 ZERO_BASED_INCLUSIVE = np.array([0.0, 0.0, 1.0, 1.0])
 """Added to 0-based inclusive xyxy boxes, gives the schema's."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hoiclip.catalog.vocabularies import COCO_IDS, hico_det, vcoco
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.hoia_numbering import (
     NAMES,
@@ -19,7 +20,6 @@ from hoiclip.formats.annotations.hoia_numbering import (
     usual,
 )
 from hoiclip.formats.annotations.source_rows import UNKNOWN
-from hoiclip.vocabulary import Vocabulary
 
 _MOST = 0.5
 _SUBJECT, _OBJECT, _VERB, _STATED, _PAIR = 1, 2, 3, 4, 5

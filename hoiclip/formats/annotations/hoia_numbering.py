@@ -21,9 +21,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from hoiclip.catalog.vocabularies import COCO_IDS, hico_det, vcoco
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.source_rows import UNKNOWN
-from hoiclip.vocabulary import Vocabulary
 
 NumberingName = Literal[
     "coco",

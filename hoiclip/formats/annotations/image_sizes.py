@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hoiclip.data.images import ImageStore, stored_size
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.coco import CocoInstances
 from hoiclip.formats.annotations.source import SourceOptions
+from hoiclip.images.store import ImageStore, stored_size
 
 ImageSize = Callable[[str], tuple[int, int]]
 """File name → (width, height) of the pixels that the boxes are in; raises `InputError`."""

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
+from hoiclip.core import schema
 from hoiclip.errors import InputError
 from hoiclip.util.json_values import file_name
 

@@ -17,11 +17,11 @@ import numpy as np
 from scipy.io import loadmat
 
 from hoiclip.catalog.vocabularies import hico_det
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.formats.annotations.source_rows import SourceBoxes, SourceInteractions
 from hoiclip.util import json_values
-from hoiclip.vocabulary import Vocabulary
 
 _ACTIONS = "list_action"
 _MEMORY = 4 * 2**30

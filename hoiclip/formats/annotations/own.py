@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from hoiclip.catalog.vocabularies import read_vocabulary
+from hoiclip.core.files import read_json
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.formats import json_columns
@@ -32,8 +34,6 @@ from hoiclip.formats.annotations.source_rows import (
 )
 from hoiclip.formats.content import Content
 from hoiclip.util import json_values
-from hoiclip.util.files import read_json
-from hoiclip.vocabulary import Vocabulary
 
 
 def detect(content: Content) -> bool:

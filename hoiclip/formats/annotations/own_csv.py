@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.core.files import not_utf8
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.image_table import image_table
 from hoiclip.formats.annotations.source_rows import (
@@ -30,8 +32,6 @@ from hoiclip.formats.annotations.source_rows import (
 )
 from hoiclip.formats.content import Content
 from hoiclip.util import json_values
-from hoiclip.util.files import not_utf8
-from hoiclip.vocabulary import Vocabulary
 
 _IMAGE = ("file_name", "width", "height")
 _HUMAN = ("human_x1", "human_y1", "human_x2", "human_y2")

@@ -9,11 +9,11 @@ from typing import Literal
 import pyarrow as pa
 
 from hoiclip.catalog.vocabularies import named_vocabulary
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.findings import ReadReport
 from hoiclip.formats.annotations.hoia_numbering import Numbering, NumberingName
-from hoiclip.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.util import json_values
-from hoiclip.vocabulary import Vocabulary
 
 NO_OBJECT = -1
 UNKNOWN = -1

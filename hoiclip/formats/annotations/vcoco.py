@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hoiclip import schema
 from hoiclip.catalog.vocabularies import COCO_IDS, vcoco
+from hoiclip.core import schema
+from hoiclip.core.files import not_utf8, read_json
+from hoiclip.core.schema import numpy_to_fixed_lists
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.assemble import assemble
@@ -27,10 +30,7 @@ from hoiclip.formats.annotations.source_rows import (
     SourceInteractions,
 )
 from hoiclip.formats.content import Content
-from hoiclip.schema import numpy_to_fixed_lists
 from hoiclip.util import json_values
-from hoiclip.util.files import not_utf8, read_json
-from hoiclip.vocabulary import Vocabulary
 
 _NO_ANNOTATION = 0
 _CLASSES = {coco_id: index for index, coco_id in enumerate(COCO_IDS)}

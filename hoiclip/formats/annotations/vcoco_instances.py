@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from hoiclip.catalog.vocabularies import vcoco
+from hoiclip.core.files import read_json
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.data.annotations import Annotations
 from hoiclip.errors import InputError
 from hoiclip.formats import json_columns
@@ -23,8 +25,6 @@ from hoiclip.formats.annotations.source import Source, SourceOptions
 from hoiclip.formats.annotations.source_rows import UNKNOWN, SourceInteractions, boxes_of_pairs
 from hoiclip.formats.content import Content
 from hoiclip.util import json_values
-from hoiclip.util.files import read_json
-from hoiclip.vocabulary import Vocabulary
 
 _BACKGROUND = "background"
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.hoia_numbering import Numbering
 from hoiclip.formats.content import Content
@@ -34,7 +35,6 @@ from hoiclip.formats.predictions.rows import Places, Rows, number_by_first
 from hoiclip.formats.predictions.wrappings import prediction_entries
 from hoiclip.progress import track
 from hoiclip.util import json_values
-from hoiclip.vocabulary import Vocabulary
 
 _EMPTY_BOXES: tuple[Any, ...] = (None, [], [None] * 4)
 _BOXES, _PAIRS = "predictions", "hoi_prediction"

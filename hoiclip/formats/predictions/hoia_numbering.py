@@ -23,11 +23,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from hoiclip.catalog.vocabularies import COCO_IDS
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.hoia_numbering import Numbering, numbering_of, usual
 from hoiclip.formats.annotations.source_rows import UNKNOWN
 from hoiclip.formats.predictions.rows import Places
-from hoiclip.vocabulary import Vocabulary
 
 NumberingName = Literal[
     "hoia",

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations.hico_mat import parse_elsewhere
 from hoiclip.formats.content import Content
@@ -22,7 +23,6 @@ from hoiclip.formats.predictions import matlab_cells
 from hoiclip.formats.predictions.matlab_cells import CELLS, Cells
 from hoiclip.formats.predictions.options import PredictionOptions, Predictions
 from hoiclip.formats.predictions.rows import Places, Rows
-from hoiclip.vocabulary import Vocabulary
 
 _NAME = re.compile(r"detections_(\d{1,4})\.mat")
 _MAGIC = b"MATLAB"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.evaluation.vcoco_truth import Actions
 from hoiclip.formats.annotations.source import Source
 from hoiclip.formats.predictions.hoia_numbering import NumberingName
 from hoiclip.formats.predictions.image_names import ImageNames
 from hoiclip.formats.predictions.people import PersonDetections
 from hoiclip.formats.predictions.rows import Rows
-from hoiclip.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,14 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.schema import fixed_lists_to_numpy
+from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import InputError
 from hoiclip.formats.content import Content
 from hoiclip.formats.predictions.image_names import ImageNames
 from hoiclip.formats.predictions.options import PredictionOptions, Predictions
 from hoiclip.formats.predictions.rows import Places, Rows, number_boxes
-from hoiclip.schema import fixed_lists_to_numpy
-from hoiclip.vocabulary import Vocabulary
 
 _MAGIC = b"PAR1"
 _LAST_QUERY = 2**31 - 1

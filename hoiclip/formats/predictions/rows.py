@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from hoiclip.core.schema import numpy_to_fixed_lists
 from hoiclip.errors import InputError
-from hoiclip.schema import numpy_to_fixed_lists
 
 UNKNOWN_HOI = -1
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hoiclip.core.files import not_utf8
 from hoiclip.errors import InputError
 from hoiclip.formats.json_stream import CHUNK, Text, entries_of
 from hoiclip.formats.predictions.python_text import PythonText
-from hoiclip.util.files import not_utf8
 
 WRAPPED = "preds"
 """Key of the predictions in an object that holds more."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from hoiclip.methods.clip_distill.batch import TeacherTargets
-from hoiclip.methods.clip_distill.network import StudentOutputs
+from hoiclip.methods.clip_distill.model.batch import TeacherTargets
+from hoiclip.methods.clip_distill.model.network import StudentOutputs
 
 
 @torch.no_grad()

@@ -12,15 +12,15 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from hoiclip.clip.crops import crop
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.clip.text_embeddings import TextEmbeddings
-from hoiclip.data.images import ImageStore
-from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
-from hoiclip.methods.clip_distill.classes import ObjectClasses
-from hoiclip.methods.clip_distill.config import PassConfig
-from hoiclip.methods.clip_distill.pairs import ImagePairs
+from hoiclip.crops import crop
+from hoiclip.images.store import ImageStore
+from hoiclip.methods.clip_distill.caches.classes import ObjectClasses
+from hoiclip.methods.clip_distill.caches.config import PassConfig
+from hoiclip.methods.clip_distill.caches.pairs import ImagePairs
+from hoiclip.methods.clip_distill.caches.tables import ImageCosines, PairCosines
 from hoiclip.progress import track
+from hoiclip.text_embeddings.table import TextEmbeddings
 
 
 def clip_scores(

@@ -10,17 +10,17 @@ import pyarrow as pa
 import torch
 
 from hoiclip.batches.batch import Batch, InferenceDataset
+from hoiclip.batches.boxes import cxcywh_to_xyxy
 from hoiclip.batches.loading import inference_batches
-from hoiclip.data.images import ImageStore
+from hoiclip.core.vocabulary import Vocabulary
+from hoiclip.detr.file import PretrainedDetr, load_detr
+from hoiclip.detr.network import Detr
 from hoiclip.errors import WeightsError
-from hoiclip.methods.clip_distill.config import DetectionsConfig, PassConfig
-from hoiclip.methods.clip_distill.detections import Detections, keep_detections
-from hoiclip.model.boxes import cxcywh_to_xyxy
+from hoiclip.images.store import ImageStore
+from hoiclip.methods.clip_distill.caches.config import DetectionsConfig, PassConfig
+from hoiclip.methods.clip_distill.caches.detections import Detections, keep_detections
 from hoiclip.model.config import DetectorConfig
-from hoiclip.model.detr import Detr
-from hoiclip.model.detr_file import PretrainedDetr, load_detr
 from hoiclip.progress import track
-from hoiclip.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ObjectDetector:
     def read(
         cls, path: Path, config: DetectorConfig, num_queries: int | None, vocabulary: Vocabulary
     ) -> ObjectDetector:
-        """The detector of a file; see `hoiclip.model.detr_file.load_detr`.
+        """The detector of a file; see `hoiclip.detr.file.load_detr`.
 
         Raises:
             WeightsError: the file is no such detector, or knows too little of the vocabulary.

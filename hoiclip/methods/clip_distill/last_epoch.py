@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hoiclip.inference.model_file import load_detector, only
-from hoiclip.methods.clip_distill.method import ClipDistillMethod
+from hoiclip.contract.model_file import load_detector, only
+from hoiclip.methods.clip_distill.model.method import ClipDistillMethod
 
 
 def select_last(params: Path, train: Path, out: Path) -> dict[str, Any]:

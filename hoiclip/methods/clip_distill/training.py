@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from hoiclip.clip.text_embeddings import read_text_embeddings
-from hoiclip.clip.weights import load_clip
-from hoiclip.data.images import ImageStore
+from hoiclip.checkpoints.clip import load_clip
+from hoiclip.contract.model_file import LARGEST_SCALE, Detector
+from hoiclip.core.vocabulary import Vocabulary
+from hoiclip.detr.file import load_detr
 from hoiclip.errors import ParamsError
-from hoiclip.inference.model_file import LARGEST_SCALE, Detector
+from hoiclip.images.store import ImageStore
 from hoiclip.methods.clip_distill.agreement import count_agreement
-from hoiclip.methods.clip_distill.data import DistillData, held_out_rows, shuffled
-from hoiclip.methods.clip_distill.inputs import DistillCaches, DistillPaths, DistillSettings
-from hoiclip.methods.clip_distill.method import ClipDistillMethod
-from hoiclip.model.detr_file import load_detr
+from hoiclip.methods.clip_distill.caches.inputs import DistillCaches, DistillPaths, DistillSettings
+from hoiclip.methods.clip_distill.model.data import DistillData, held_out_rows, shuffled
+from hoiclip.methods.clip_distill.model.method import ClipDistillMethod
+from hoiclip.text_embeddings.table import read_text_embeddings
 from hoiclip.training.engine import Features
 from hoiclip.training.features import CachedFeatures, ComputedFeatures
 from hoiclip.training.trainer import Log, Trainer, start
-from hoiclip.vocabulary import Vocabulary
 
 SECTION = "clip_distill.train"
 

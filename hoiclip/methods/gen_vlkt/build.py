@@ -6,21 +6,21 @@ from pathlib import Path
 
 import torch
 
-from hoiclip import schema
-from hoiclip.clip.text_embeddings import read_text_embeddings
-from hoiclip.clip.weights import load_clip
-from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
-from hoiclip.methods.gen_vlkt.method import GenVlktMethod
-from hoiclip.methods.gen_vlkt.network import ClassEmbeddings, GenVlkt
-from hoiclip.methods.gen_vlkt.training import WARM_START, starting_tables
+from hoiclip.checkpoints.clip import load_clip
+from hoiclip.core import schema
+from hoiclip.core.config import load
+from hoiclip.core.vocabulary import Vocabulary
+from hoiclip.detr.file import read_detr
+from hoiclip.methods.gen_vlkt.model.config import GenVlktConfig, GenVlktModelConfig
+from hoiclip.methods.gen_vlkt.model.method import GenVlktMethod
+from hoiclip.methods.gen_vlkt.model.network import ClassEmbeddings, GenVlkt
+from hoiclip.methods.gen_vlkt.warm_start import WARM_START
 from hoiclip.model.config import SetPredictionConfig
-from hoiclip.model.detr_file import read_detr
 from hoiclip.progress import say
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.files import TrainPaths
 from hoiclip.set_prediction.warm_start import warm_start_from_detr
-from hoiclip.util.config import load
-from hoiclip.vocabulary import Vocabulary
+from hoiclip.text_embeddings.table import read_text_embeddings
 
 
 def build_gen_vlkt(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> GenVlktMethod:
@@ -53,3 +53,10 @@ def build_gen_vlkt(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> G
         warm_start_from_detr(network, detr, paths.detector, WARM_START)
     teacher = load_clip(paths.clip).visual() if switches.mimic > 0 else None
     return GenVlktMethod(network, vocabulary, config, teacher)
+
+
+def starting_tables(texts: ClassEmbeddings, config: GenVlktConfig) -> ClassEmbeddings:
+    """What a fresh network's classifiers start from: CLIP's embeddings, or random directions."""
+    if config.classifier_start == "text":
+        return texts
+    return ClassEmbeddings(*(torch.randn_like(table) for table in vars(texts).values()))

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import torch
 
-from hoiclip.clip.text_embeddings import read_text_embeddings
-from hoiclip.clip.weights import load_clip
-from hoiclip.methods.hoiclip.config import HoiclipConfig, ModelConfig
-from hoiclip.methods.hoiclip.method import HoiclipMethod
-from hoiclip.methods.hoiclip.network import HOICLIP, ClassifierWeights
+from hoiclip.checkpoints.clip import load_clip
+from hoiclip.core.config import load
+from hoiclip.core.vocabulary import Vocabulary
+from hoiclip.detr.file import read_detr
+from hoiclip.methods.hoiclip.model.config import HoiclipConfig, ModelConfig
+from hoiclip.methods.hoiclip.model.method import HoiclipMethod
+from hoiclip.methods.hoiclip.model.network import HOICLIP, ClassifierWeights
 from hoiclip.methods.hoiclip.warm_start import WARM_START
 from hoiclip.model.config import SetPredictionConfig
-from hoiclip.model.detr_file import read_detr
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.files import TrainPaths
 from hoiclip.set_prediction.warm_start import warm_start_from_detr
-from hoiclip.util.config import load
+from hoiclip.text_embeddings.table import read_text_embeddings
 from hoiclip.verb_vectors.table import read_verb_vectors
-from hoiclip.vocabulary import Vocabulary
 
 
 def build_hoiclip(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> HoiclipMethod:

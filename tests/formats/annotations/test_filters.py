@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.formats.annotations.assemble import assemble
 from hoiclip.formats.annotations.filters import clip_to_image
 from hoiclip.formats.annotations.findings import ReadReport
@@ -17,7 +18,6 @@ from hoiclip.formats.annotations.source_rows import (
     SourceBoxes,
     SourceInteractions,
 )
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 WIDTH, HEIGHT = 64, 48
 VOCABULARY = Vocabulary(

@@ -13,9 +13,9 @@ from layouts import (
     write_json,
 )
 
+from hoiclip.core.schema import fixed_lists_to_numpy
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations import hico_instances
-from hoiclip.schema import fixed_lists_to_numpy
 from hoiclip.splits.splits import classes_table
 
 REAL = Path(__file__).parents[4] / "shared/data/hico_det/instances_test2015.json"

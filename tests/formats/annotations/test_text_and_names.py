@@ -10,7 +10,7 @@ from own_layouts import VOCABULARY, csv_text, json_document
 from hoiclip.catalog.vocabularies import read_vocabulary
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations import hico_instances, own
-from hoiclip.formats.annotations.detection import kind_of
+from hoiclip.formats.detection import kind_of
 from hoiclip.util import json_values
 
 

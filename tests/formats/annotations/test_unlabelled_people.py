@@ -4,7 +4,7 @@ import pytest
 from layouts import write_json
 from vcoco_layouts import CUP, PERSON, coco_document, vcoco_document
 
-from hoiclip import schema
+from hoiclip.core import schema
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations import vcoco
 from hoiclip.formats.annotations.coco import CocoInstances

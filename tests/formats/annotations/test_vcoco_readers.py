@@ -8,8 +8,8 @@ import vcoco_layouts
 from layouts import size_of, write_json
 from vcoco_layouts import PERSON, V_COCO, coco_document, hoi, vcoco_document, verb
 
-from hoiclip import schema
 from hoiclip.catalog.vocabularies import COCO_IDS
+from hoiclip.core import schema
 from hoiclip.errors import InputError
 from hoiclip.formats.annotations import vcoco, vcoco_instances
 

@@ -15,6 +15,7 @@ from hico_worlds import World, classes_table, partition, predictions_table, smal
 from prediction_files import score_files, write_json, write_parquet, write_world
 
 from hoiclip.catalog.vocabularies import hico_det, published_rare, vcoco
+from hoiclip.core.vocabulary import Hoi
 from hoiclip.errors import InputError
 from hoiclip.formats import json_stream
 from hoiclip.formats.json_stream import list_entries
@@ -22,7 +23,6 @@ from hoiclip.formats.predictions import hoia, hoia_numbering
 from hoiclip.formats.predictions.image_names import ImageNames
 from hoiclip.formats.predictions.rows import Places, Rows, number_boxes, number_by_first
 from hoiclip.scoring.classes import UNKNOWN_COUNT, classes_of
-from hoiclip.vocabulary import Hoi
 
 VOCABULARY = small_vocabulary()
 HOLD_CUP = VOCABULARY.hoi_ids[0, 1]

@@ -7,10 +7,11 @@ import pyarrow as pa
 import torch
 
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.clip.text_embeddings import TextEmbeddings
-from hoiclip.methods.clip_distill.caches import ImageCosines, PairCosines
-from hoiclip.methods.clip_distill.classes import classes_of_object
-from hoiclip.methods.clip_distill.config import (
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
+from hoiclip.detr.file import PretrainedDetr
+from hoiclip.detr.network import Detr
+from hoiclip.methods.clip_distill.caches.classes import classes_of_object
+from hoiclip.methods.clip_distill.caches.config import (
     ClipDistillConfig,
     DetectionsConfig,
     DistillationLossConfig,
@@ -20,14 +21,13 @@ from hoiclip.methods.clip_distill.config import (
     StudentConfig,
     TeacherConfig,
 )
-from hoiclip.methods.clip_distill.detections import Detections
-from hoiclip.methods.clip_distill.inputs import DistillCaches
-from hoiclip.methods.clip_distill.method import ClipDistillMethod
-from hoiclip.methods.clip_distill.pairs import make_pairs
+from hoiclip.methods.clip_distill.caches.detections import Detections
+from hoiclip.methods.clip_distill.caches.inputs import DistillCaches
+from hoiclip.methods.clip_distill.caches.pairs import make_pairs
+from hoiclip.methods.clip_distill.caches.tables import ImageCosines, PairCosines
+from hoiclip.methods.clip_distill.model.method import ClipDistillMethod
 from hoiclip.model.config import BackboneConfig, DetectorConfig
-from hoiclip.model.detr import Detr
-from hoiclip.model.detr_file import PretrainedDetr
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
+from hoiclip.text_embeddings.table import TextEmbeddings
 
 VOCABULARY = Vocabulary(
     ("cup", "person", "ball"),

@@ -11,12 +11,12 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from hoiclip import schema
 from hoiclip.batches.transforms import normalised, to_pixels
-from hoiclip.data.images import ImageStore
+from hoiclip.core import schema
+from hoiclip.core.files import write_json
+from hoiclip.detr.network import DETR_PREFIXES, Detr
+from hoiclip.images.store import ImageStore
 from hoiclip.methods.registry import METHODS, method_named
-from hoiclip.model.detr import DETR_PREFIXES, Detr
-from hoiclip.util.files import write_json
 from stages.clip_distill import clip_scores, detections, predict, select, train
 
 PARAMS = Path("params.yaml")

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hoiclip.methods.clip_distill.batch import PairBatch, TeacherTargets
-from hoiclip.methods.clip_distill.config import StudentConfig
-from hoiclip.methods.clip_distill.network import GEOMETRY, Student
-from hoiclip.methods.clip_distill.teacher import ObjectClasses
-from hoiclip.methods.clip_distill.texts import TextTables
+from hoiclip.methods.clip_distill.caches.config import StudentConfig
+from hoiclip.methods.clip_distill.model.batch import PairBatch, TeacherTargets
+from hoiclip.methods.clip_distill.model.network import GEOMETRY, Student
+from hoiclip.methods.clip_distill.model.teacher import ObjectClasses
+from hoiclip.methods.clip_distill.model.texts import TextTables
 
 BRANCHES = ("global", "union", "instance")
 EMBED, CLIP_WIDTH, DETECTOR_WIDTH, GRID = 12, 16, 8, 2

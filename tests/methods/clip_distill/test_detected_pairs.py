@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoiclip.methods.clip_distill.config import DetectionsConfig
-from hoiclip.methods.clip_distill.detections import Detections, keep_detections
-from hoiclip.methods.clip_distill.pairs import (
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
+from hoiclip.methods.clip_distill.caches.config import DetectionsConfig
+from hoiclip.methods.clip_distill.caches.detections import Detections, keep_detections
+from hoiclip.methods.clip_distill.caches.pairs import (
     NO_OBJECT,
     box_geometry,
     detected_objects,
     make_pairs,
     pairs_of,
 )
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 VERBS = (Verb("hold", "holding"), Verb("walk", None, "walking"))
 OBJECTS = ("person", "cup", "tree", "ball")

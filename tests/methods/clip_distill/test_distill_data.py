@@ -9,14 +9,14 @@ import torch
 from distill_method_world import VOCABULARY, make_caches, make_config, make_detections
 
 from hoiclip.methods.clip_distill.agreement import count_agreement
-from hoiclip.methods.clip_distill.batch import TeacherTargets
-from hoiclip.methods.clip_distill.caches import PairCosines
-from hoiclip.methods.clip_distill.data import DistillData, held_out_rows, shuffled
-from hoiclip.methods.clip_distill.losses import tie_loss
-from hoiclip.methods.clip_distill.network import StudentOutputs
-from hoiclip.methods.clip_distill.pairs import NO_OBJECT, make_pairs
-from hoiclip.methods.clip_distill.student_inputs import student_pairs
-from hoiclip.methods.clip_distill.teacher import union_targets
+from hoiclip.methods.clip_distill.caches.pairs import NO_OBJECT, make_pairs
+from hoiclip.methods.clip_distill.caches.tables import PairCosines
+from hoiclip.methods.clip_distill.model.batch import TeacherTargets
+from hoiclip.methods.clip_distill.model.data import DistillData, held_out_rows, shuffled
+from hoiclip.methods.clip_distill.model.losses import tie_loss
+from hoiclip.methods.clip_distill.model.network import StudentOutputs
+from hoiclip.methods.clip_distill.model.student_inputs import student_pairs
+from hoiclip.methods.clip_distill.model.teacher import union_targets
 
 
 def test_student_pairs_by_hand():

@@ -15,12 +15,12 @@ from distill_method_world import (
 )
 
 from hoiclip.batches.batch import Batch
-from hoiclip.methods.clip_distill.config import DistillScoring
-from hoiclip.methods.clip_distill.data import DistillData
+from hoiclip.contract.method import NotFiniteError, RankSettings
+from hoiclip.methods.clip_distill.caches.config import DistillScoring
+from hoiclip.methods.clip_distill.caches.pairs import make_pairs
 from hoiclip.methods.clip_distill.detect import detect
-from hoiclip.methods.clip_distill.method import ClipDistillMethod
-from hoiclip.methods.clip_distill.pairs import make_pairs
-from hoiclip.methods.contract import NotFiniteError, RankSettings
+from hoiclip.methods.clip_distill.model.data import DistillData
+from hoiclip.methods.clip_distill.model.method import ClipDistillMethod
 from hoiclip.pairs.pair_nms import PAPER_NMS
 
 SETTINGS = RankSettings(top_k=100, nms=None, threads=1)

@@ -14,7 +14,7 @@ import yaml
 from label_free_world import PARAMS, make_project, write_short_params
 from safetensors.torch import load_file
 
-from hoiclip.methods.clip_distill.inputs import DistillPaths
+from hoiclip.methods.clip_distill.caches.inputs import DistillPaths
 from hoiclip.methods.clip_distill.training import train
 from hoiclip.training.interruption import IMAGES_AT_ONCE
 from stages.clip_distill import clip_scores, detections
@@ -22,7 +22,7 @@ from stages.clip_distill import clip_scores, detections
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
 from pathlib import Path
-from hoiclip.methods.clip_distill.inputs import DistillPaths
+from hoiclip.methods.clip_distill.caches.inputs import DistillPaths
 from hoiclip.methods.clip_distill.training import train
 train(Path("params.yaml"), DistillPaths.of_project(), Path("two"), Path(".two"), lambda *_: None)
 """

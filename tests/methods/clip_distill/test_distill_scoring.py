@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoiclip.methods.clip_distill.config import DistillScoring
-from hoiclip.methods.clip_distill.scoring import PairScores, ScoredRows, best_rows, score_rows
+from hoiclip.methods.clip_distill.caches.config import DistillScoring
+from hoiclip.methods.clip_distill.model.scoring import PairScores, ScoredRows, best_rows, score_rows
 from hoiclip.pairs.pair_nms import PAPER_NMS
 
 PLAIN = DistillScoring(detection_power=1.0, global_power=0.5)

@@ -12,17 +12,17 @@ import pyarrow as pa
 import pytest
 from label_free_world import make_project, save_detector, write_params
 
-from hoiclip import schema
+from hoiclip import passes
+from hoiclip.core import schema
+from hoiclip.core.files import sha256_file
 from hoiclip.errors import InputError, ParamsError
-from hoiclip.methods.clip_distill.inputs import (
+from hoiclip.methods.clip_distill.caches.inputs import (
     DistillCaches,
     DistillPaths,
     DistillSettings,
     scores_origin,
 )
-from hoiclip.methods.clip_distill.pairs import make_pairs
-from hoiclip.parallel import passes
-from hoiclip.util.files import sha256_file
+from hoiclip.methods.clip_distill.caches.pairs import make_pairs
 from stages.clip_distill import clip_scores, detections
 
 ROOT = Path(__file__).parents[3]
@@ -213,7 +213,7 @@ SHARED = """
 import sys
 from importlib import import_module
 from pathlib import Path
-from hoiclip.parallel import passes
+from hoiclip import passes
 passes.SHARD = 5
 import_module(f"stages.clip_distill.{sys.argv[1]}").main(Path("params.yaml"))
 """

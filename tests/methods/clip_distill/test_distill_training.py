@@ -22,19 +22,19 @@ from label_free_world import (
     write_short_params,
 )
 
-from hoiclip import schema
 from hoiclip.cli import main
-from hoiclip.data.images import ImageStore
+from hoiclip.contract.model_file import load_detector
+from hoiclip.core import schema
+from hoiclip.core.files import sha256_file
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.errors import NonFiniteLossError, ParamsError, WeightsError
-from hoiclip.inference.model_file import load_detector
-from hoiclip.methods.clip_distill.inputs import DistillPaths
-from hoiclip.methods.clip_distill.method import ClipDistillMethod
+from hoiclip.images.store import ImageStore
+from hoiclip.methods.clip_distill.caches.inputs import DistillPaths
+from hoiclip.methods.clip_distill.model.method import ClipDistillMethod
 from hoiclip.methods.clip_distill.training import train
 from hoiclip.methods.registry import method_named
 from hoiclip.methods.summary import MethodSummary
 from hoiclip.model.tensors import read_safetensors
-from hoiclip.util.files import sha256_file
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 from stages.clip_distill import clip_scores, detections, select
 
 WRITTEN = ("model.safetensors", "history.parquet", "weights/epoch-0003.safetensors")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from label_free_world import label_free_methods
 
-from hoiclip.methods.clip_distill.config import DetectionsConfig
+from hoiclip.methods.clip_distill.caches.config import DetectionsConfig
 
 ROOT = Path(__file__).parents[3]
 # Of a partition, all that the method may read.

@@ -18,10 +18,10 @@ from label_free_world import (
     write_short_params,
 )
 
-from hoiclip import schema
+from hoiclip.core import schema
+from hoiclip.core.files import sha256_file
 from hoiclip.data.annotations import Annotations
 from hoiclip.methods.clip_distill import training
-from hoiclip.util.files import sha256_file
 from stages.clip_distill import clip_scores, detections, train
 
 ROOT = Path(__file__).parents[3]

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from hoiclip.batches.batch import Sample, collate
+from hoiclip.batches.boxes import cxcywh_to_xyxy
 from hoiclip.catalog.vocabularies import hico_det, vcoco
+from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
+from hoiclip.detr.file import PretrainedDetr
+from hoiclip.detr.network import Detr
 from hoiclip.errors import WeightsError
-from hoiclip.methods.clip_distill.config import DetectionsConfig
+from hoiclip.methods.clip_distill.caches.config import DetectionsConfig
 from hoiclip.methods.clip_distill.detect import ObjectDetector, detect
-from hoiclip.model.boxes import cxcywh_to_xyxy
-from hoiclip.model.detr import Detr
-from hoiclip.model.detr_file import PretrainedDetr
-from hoiclip.vocabulary import Hoi, Verb, Vocabulary
 
 NAMES = ("zebra", "cup", "person", "ball")
 VOCABULARY = Vocabulary(

@@ -5,7 +5,7 @@ import dataclasses
 import torch
 from student_world import make_targets, make_world
 
-from hoiclip.methods.clip_distill.batch import PairBatch, join_pairs
+from hoiclip.methods.clip_distill.model.batch import PairBatch, join_pairs
 
 
 def image_of(objects: tuple, instances: list[int], seed: int) -> PairBatch:

@@ -19,16 +19,16 @@ from student_world import (
     shake,
 )
 
-from hoiclip.methods.clip_distill.batch import TeacherTargets
-from hoiclip.methods.clip_distill.config import DistillationLossConfig
-from hoiclip.methods.clip_distill.losses import (
+from hoiclip.methods.clip_distill.caches.config import DistillationLossConfig
+from hoiclip.methods.clip_distill.model.batch import TeacherTargets
+from hoiclip.methods.clip_distill.model.losses import (
     distillation_losses,
     image_loss,
     most_related,
     pair_loss,
     tie_loss,
 )
-from hoiclip.methods.clip_distill.network import StudentOutputs
+from hoiclip.methods.clip_distill.model.network import StudentOutputs
 
 CONFIG = DistillationLossConfig()
 

@@ -21,8 +21,8 @@ from student_world import (
 )
 
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.methods.clip_distill.config import StudentConfig
-from hoiclip.methods.clip_distill.network import (
+from hoiclip.methods.clip_distill.caches.config import StudentConfig
+from hoiclip.methods.clip_distill.model.network import (
     Adapter,
     patch_grid,
     region_features,

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from student_world import CLASSES, HOIS, MOST, OBJECT_OF_HOI, make_tables
 
-from hoiclip.methods.clip_distill.teacher import ObjectClasses
-from hoiclip.methods.clip_distill.texts import ClassTexts, TextTables
+from hoiclip.methods.clip_distill.model.teacher import ObjectClasses
+from hoiclip.methods.clip_distill.model.texts import ClassTexts, TextTables
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from fake_checkpoint import Sizes
 from fake_gen_vlkt import SMALL
 
 from hoiclip.convert.gen_vlkt import gen_vlkt_key_map
-from hoiclip.convert.key_map import rename
-from hoiclip.methods.gen_vlkt.config import GenVlktConfig, GenVlktModelConfig
-from hoiclip.methods.gen_vlkt.network import ClassEmbeddings, GenVlkt
+from hoiclip.convert.pretrained.key_map import rename
+from hoiclip.methods.gen_vlkt.model.config import GenVlktConfig, GenVlktModelConfig
+from hoiclip.methods.gen_vlkt.model.network import ClassEmbeddings, GenVlkt
 from hoiclip.model.config import BackboneConfig, DetectorConfig
 
 PATH = Path("a.pth")

@@ -17,11 +17,11 @@ from hoiclip.convert.dispatch import convert
 from hoiclip.convert.gen_vlkt import detect_gen_vlkt_setting
 from hoiclip.convert.gen_vlkt_back import released_state
 from hoiclip.convert.setting import setting_names
+from hoiclip.core.config import from_mapping
 from hoiclip.errors import WeightsError
-from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
-from hoiclip.methods.gen_vlkt.network import ClassEmbeddings, GenVlkt
+from hoiclip.methods.gen_vlkt.model.config import GenVlktModelConfig
+from hoiclip.methods.gen_vlkt.model.network import ClassEmbeddings, GenVlkt
 from hoiclip.model.tensors import read_safetensors
-from hoiclip.util.config import from_mapping
 
 ZERO_SHOT = ["rare_first", "non_rare_first", "unseen_object", "unseen_verb"]
 SETTINGS = ["default", "vcoco", *ZERO_SHOT]

@@ -14,14 +14,14 @@ from hoiclip.batches.transforms import TransformsConfig
 from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.checkpoints.pytorch import checkpoint_of, load_pickle
 from hoiclip.cli import main
+from hoiclip.contract.model_file import Detector, load_detector
 from hoiclip.convert.dispatch import convert
+from hoiclip.core.schema import PREDICTIONS, read_table
 from hoiclip.datasets.toy import toy_vocabulary
 from hoiclip.errors import WeightsError
-from hoiclip.inference.model_file import Detector, load_detector
-from hoiclip.methods.gen_vlkt.method import GenVlktMethod
+from hoiclip.methods.gen_vlkt.model.method import GenVlktMethod
 from hoiclip.methods.registry import method_named
 from hoiclip.model.tensors import HEADER_KEY, read_safetensors
-from hoiclip.schema import PREDICTIONS, read_table
 
 TRANSFORMS = TransformsConfig(
     flip=0.5, color_jitter=0.4, scales=[64], crop_scales=[], crop_sides=[384, 600], max_side=100,

@@ -9,17 +9,18 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from hoiclip import schema
 from hoiclip.batches.batch import InferenceDataset, collate
 from hoiclip.batches.transforms import TransformsConfig
-from hoiclip.clip.weights import load_clip
-from hoiclip.data.images import ImageStore
+from hoiclip.checkpoints.clip import load_clip
+from hoiclip.contract.method import RankSettings
+from hoiclip.contract.model_file import Detector, load_detector, only
+from hoiclip.core import schema
+from hoiclip.core.config import load
 from hoiclip.errors import ParamsError, WeightsError
-from hoiclip.inference.model_file import Detector, load_detector, only
+from hoiclip.images.store import ImageStore
 from hoiclip.inference.predict import predict, with_scoring
-from hoiclip.methods.contract import RankSettings
 from hoiclip.methods.gen_vlkt.build import build_gen_vlkt
-from hoiclip.methods.gen_vlkt.method import GenVlktMethod, Scoring
+from hoiclip.methods.gen_vlkt.model.method import GenVlktMethod, Scoring
 from hoiclip.methods.registry import method_named
 from hoiclip.model.tensors import read_safetensors
 from hoiclip.set_prediction.config import TrainConfig
@@ -28,7 +29,6 @@ from hoiclip.set_prediction.dataset import TrainingDataset
 from hoiclip.set_prediction.files import TrainData
 from hoiclip.set_prediction.matcher import HungarianMatcher
 from hoiclip.training.features import CachedFeatures, ComputedFeatures
-from hoiclip.util.config import load
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 from gen_vlkt_networks import PAPER
 
-from hoiclip.methods.gen_vlkt.mimic import mimic_loss
+from hoiclip.methods.gen_vlkt.model.mimic import mimic_loss
 
 # Two layers, two images, two queries, features of width two.
 FEATURES = torch.tensor(

@@ -12,12 +12,13 @@ from torch.nn import functional as F
 
 from hoiclip.catalog.vocabularies import hico_det
 from hoiclip.convert.gen_vlkt import gen_vlkt_key_map
-from hoiclip.convert.key_map import inverted
-from hoiclip.methods.gen_vlkt.config import GenVlktModelConfig
-from hoiclip.methods.gen_vlkt.network import ClassEmbeddings, GenVlkt
-from hoiclip.methods.gen_vlkt.training import gen_vlkt_groups, starting_tables
+from hoiclip.convert.pretrained.key_map import inverted
+from hoiclip.core.config import from_mapping
+from hoiclip.methods.gen_vlkt.build import starting_tables
+from hoiclip.methods.gen_vlkt.model.config import GenVlktModelConfig
+from hoiclip.methods.gen_vlkt.model.groups import gen_vlkt_groups
+from hoiclip.methods.gen_vlkt.model.network import ClassEmbeddings, GenVlkt
 from hoiclip.set_prediction.criterion import focal_loss
-from hoiclip.util.config import from_mapping
 
 ROOT = Path(__file__).parents[3]
 NAMES = (

@@ -4,7 +4,7 @@ from fake_checkpoint import Sizes, detr_shapes, random_state
 from gen_vlkt_networks import PATH, fresh
 
 from hoiclip.errors import WeightsError
-from hoiclip.methods.gen_vlkt.training import WARM_START
+from hoiclip.methods.gen_vlkt.warm_start import WARM_START
 from hoiclip.set_prediction.warm_start import warm_start_from_detr
 
 

@@ -1,0 +1,1 @@
+"""Reading checkpoints, and what needs no method: DETR and files of verb vectors."""

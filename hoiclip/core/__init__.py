@@ -1,0 +1,1 @@
+"""What every stage stands on: tables and classes of the data, params, files."""

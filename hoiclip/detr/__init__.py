@@ -1,0 +1,1 @@
+"""The pretrained DETR: its network and its file."""

@@ -1,0 +1,1 @@
+"""Matching and average precision by each protocol."""

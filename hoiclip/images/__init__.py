@@ -1,0 +1,1 @@
+"""The image files of a partition, decoded."""

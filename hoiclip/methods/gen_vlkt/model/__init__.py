@@ -1,0 +1,1 @@
+"""What a model file of GEN-VLKT's needs."""

@@ -1,0 +1,1 @@
+"""What a model file of such a method needs; all else here is for training alone."""

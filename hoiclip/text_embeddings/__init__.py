@@ -1,0 +1,1 @@
+"""Prompts, and the cache of CLIP's embeddings of them."""
