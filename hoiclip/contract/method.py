@@ -1,7 +1,8 @@
 """The contract of a method: all that training, inference and the model file know of it.
 
-A method is a network, what it learns from, and how its outputs become scored pairs. One folder in
-`hoiclip.methods` holds each; `docs/extending.md` shows how to add one.
+A method is a network, what it learns from, and how its outputs become scored pairs: `Method`, which
+a model file makes (`Method.restore`) and, for training, a `Build` of params, caches and weights.
+One folder in `hoiclip.methods` holds each; `docs/extending.md` shows how to add one.
 """
 
 from __future__ import annotations
@@ -120,13 +121,21 @@ class RankSettings:
     threads: int
 
 
+class TrainingFiles(Protocol):
+    """What a method's training reads: tables, images, caches, weights; its fields say which."""
+
+    def files(self) -> list[Path]:
+        """All of them, files and folders. With other contents it is another training."""
+
+
 class Method(ABC, Generic[BatchT, RatesT, ScoringT]):
     """One way to detect human-object interactions.
 
     Attributes:
         name: as `method` in params.yaml and model files say it.
         title: as a person reads it.
-        uses_labels: whether training reads annotated pairs.
+        uses_labels: whether training reads annotated pairs, and weights are chosen on them. Where
+            not, training refuses files of such pairs.
         shown_score: rows of a lower score are not shown to a person who states no limit.
         clip_source: of which image `clip_view` makes CLIP's input in inference. `original` where
             training shows CLIP the images as they are stored, `resized` where it shows it what
@@ -252,3 +261,29 @@ class Method(ABC, Generic[BatchT, RatesT, ScoringT]):
         for part in (self.network, *self.frozen.values()):
             part.eval()
         return self
+
+
+MethodT = TypeVar("MethodT", bound=Method[Any, Any, Any], covariant=True)
+FilesT = TypeVar("FilesT", bound=TrainingFiles, contravariant=True)
+
+
+class Build(Protocol[MethodT, FilesT]):
+    """Makes a method that is to be trained, as `hoiclip.methods.gen_vlkt.build`.
+
+    No part of `Method`: inference then imports nothing of it, and a change there makes no
+    prediction stale.
+    """
+
+    def __call__(self, params: Path, paths: FilesT, vocabulary: Vocabulary) -> MethodT:
+        """A method ready to train, on the CPU.
+
+        Args:
+            params: the params file.
+            paths: caches and pretrained weights.
+            vocabulary: the data set's.
+
+        Raises:
+            ParamsError: a section of the params file is wrong.
+            WeightsError: weights are absent or do not fit.
+            InputError: a cache is absent or belongs to another vocabulary.
+        """

@@ -150,7 +150,10 @@ def select_from_files(method: type[Method], params: Path, train: Path, out: Path
 
     Raises:
         HoiclipError: a param or file is wrong.
+        ValueError: the method learns without labels, on which validation figures rest.
     """
+    if not method.uses_labels:
+        raise ValueError(f"{method.title} learns without labels; its weights are not chosen on any")
     config = load(SelectConfig, "select", params)
     predict_config = load(PredictConfig, "predict", params)
     scorings = method.scorings(params)

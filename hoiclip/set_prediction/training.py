@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
+from hoiclip.contract.method import Build
 from hoiclip.contract.model_file import LARGEST_SCALE, Detector
 from hoiclip.core.config import load
-from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.criterion import Criterion
 from hoiclip.set_prediction.dataset import TrainingDataset
@@ -26,15 +26,13 @@ COMPILED_MULTIPLE = 64
 """Of which the sides of a compiled network's images are, px: kernels of few sizes."""
 
 
-class Build(Protocol):
-    """Makes the method that is to be trained, as `hoiclip.methods.hoiclip.build`."""
-
-    def __call__(self, params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> SetPrediction:
-        """A method ready to train."""
-
-
 def train(
-    build: Build, params: Path, paths: TrainPaths, out: Path, resume_root: Path, log: Log
+    build: Build[SetPrediction[Any], TrainPaths],
+    params: Path,
+    paths: TrainPaths,
+    out: Path,
+    resume_root: Path,
+    log: Log,
 ) -> dict[str, Any]:
     """Trains from the caches and weights, or goes on with an interrupted training.
 
@@ -67,9 +65,7 @@ def train(
     ).to(place.device)
     dataset, features = _shown(method, data, config, place.device)
     aspects = Aspects(data.aspects(), config.aspect_window) if config.aspect_window else None
-    trainer = Trainer(
-        method, dataset, features, config, place, paths.files(), resume_root, log, aspects
-    )
+    trainer = Trainer(method, dataset, features, config, place, paths, resume_root, log, aspects)
     trained = trainer.run(out)
     detector = Detector(
         method,

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 import torch
 
-from hoiclip.contract.method import Method, TrainingBatch, TrainingData
+from hoiclip.contract.method import Method, TrainingBatch, TrainingData, TrainingFiles
 from hoiclip.core import schema
 from hoiclip.core.files import file_identity
 from hoiclip.errors import ParamsError
@@ -25,6 +25,7 @@ from hoiclip.training.batches import Aspects, BatchOrder
 from hoiclip.training.config import OptimizationConfig
 from hoiclip.training.engine import Engine, Features
 from hoiclip.training.interruption import Interruption, most_per_process, seconds_between_saves
+from hoiclip.training.labels import check_no_labels
 from hoiclip.training.loading import Batches
 from hoiclip.training.optimizer import build_optimizer
 from hoiclip.training.records import STEPS_PER_RECORD, Recent
@@ -116,11 +117,13 @@ class Trainer(Generic[BatchT, ConfigT]):
         features: Features,
         config: ConfigT,
         place: Place,
-        inputs: list[Path],
+        inputs: TrainingFiles,
         resume_root: Path,
         log: Log,
         aspects: Aspects | None = None,
     ) -> None:
+        if not method.uses_labels:
+            check_no_labels(inputs.files(), method.title)
         self.method, self.data, self.features = method, data, features
         self.network = method.network
         self.config, self.world, self.log = config, place.world, log
@@ -140,7 +143,7 @@ class Trainer(Generic[BatchT, ConfigT]):
             "network": settings(method.config),
             "optimization": settings(config),
         }
-        key = {**self.key, "files": file_identity(inputs)}
+        key = {**self.key, "files": file_identity(inputs.files())}
         self.resume = ResumeFolder(resume_root, key, loaded_code())
 
     def run(self, out: Path) -> Trained:

@@ -195,3 +195,10 @@ def test_scores_are_those_of_the_evaluation(kept, validation):
     first, second = validation.scores(detector, [Scoring(k=0), Scoring(k=10)])
     assert set(first) == set(second) >= {"full", "rare", "non_rare"}
     assert 0 <= first["full"] <= 100
+
+
+def test_a_method_without_labels_is_not_chosen_by_labels(project):
+    with pytest.raises(ValueError, match="CLIP distillation .* learns without labels"):
+        select_from_files(
+            method_named("clip_distill"), project / "params.yaml", project, project / "select"
+        )

@@ -8,17 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from hoiclip.checkpoints.clip import load_clip
 from hoiclip.contract.model_file import LARGEST_SCALE, Detector
-from hoiclip.core.vocabulary import Vocabulary
-from hoiclip.detr.file import load_detr
-from hoiclip.errors import ParamsError
 from hoiclip.images.store import ImageStore
 from hoiclip.methods.clip_distill.agreement import count_agreement
+from hoiclip.methods.clip_distill.build import build_clip_distill
 from hoiclip.methods.clip_distill.caches.inputs import DistillCaches, DistillPaths, DistillSettings
 from hoiclip.methods.clip_distill.model.data import DistillData, held_out_rows, shuffled
 from hoiclip.methods.clip_distill.model.method import ClipDistillMethod
-from hoiclip.text_embeddings.table import read_text_embeddings
 from hoiclip.training.engine import Features
 from hoiclip.training.features import CachedFeatures, ComputedFeatures
 from hoiclip.training.trainer import Log, Trainer, start
@@ -56,14 +52,14 @@ def train(
         caches = shuffled(caches, config.seed)
     held = held_out_rows(caches.images["file_name"].to_pylist(), config.held_out)
     place = start(config, SECTION, int((~held).sum()), str(paths.image_table))
-    method = build_clip_distill(settings, paths, caches.vocabulary).to(place.device)
+    method = build_clip_distill(params, paths, caches.vocabulary).to(place.device)
     side, store = method.clip.image_size, ImageStore(paths.images)
     learnt, kept_out = (
         DistillData(caches, np.flatnonzero(rows).tolist(), teacher, side, store, method.clip_view)
         for rows in (~held, held)
     )
     features = _features(method, learnt, store, keep=config.keep_features)
-    trainer = Trainer(method, learnt, features, config, place, paths.files(), resume_root, log)
+    trainer = Trainer(method, learnt, features, config, place, paths, resume_root, log)
     trained = trainer.run(out)
     agreement = _agreement(method.eval(), kept_out, config.batch_size)
     sides = np.minimum(*(caches.images[key].to_numpy() for key in ("width", "height")))
@@ -87,30 +83,6 @@ def train(
     }
     trainer.finish()
     return summary
-
-
-def build_clip_distill(
-    settings: DistillSettings, paths: DistillPaths, vocabulary: Vocabulary
-) -> ClipDistillMethod:
-    """The method ready to train: frozen networks from their files, a student of random weights.
-
-    Raises:
-        ParamsError: a setting does not fit CLIP's sizes, or the detector not the vocabulary.
-        WeightsError: weights are absent or do not fit.
-        InputError: the text embeddings are absent or belong to another vocabulary.
-    """
-    queries = settings.method.detections.num_queries
-    try:
-        return ClipDistillMethod.build(
-            settings.method,
-            settings.detector,
-            load_clip(paths.clip).visual(),
-            load_detr(paths.detector, settings.detector, queries),
-            read_text_embeddings(paths.text_embeddings, vocabulary),
-            vocabulary,
-        )
-    except ValueError as error:
-        raise ParamsError(f"clip_distill: {error}") from None
 
 
 def _features(

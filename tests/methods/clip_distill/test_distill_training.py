@@ -27,7 +27,7 @@ from hoiclip.contract.model_file import load_detector
 from hoiclip.core import schema
 from hoiclip.core.files import sha256_file
 from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
-from hoiclip.errors import NonFiniteLossError, ParamsError, WeightsError
+from hoiclip.errors import InputError, NonFiniteLossError, ParamsError, WeightsError
 from hoiclip.images.store import ImageStore
 from hoiclip.methods.clip_distill.caches.inputs import DistillPaths
 from hoiclip.methods.clip_distill.model.method import ClipDistillMethod
@@ -63,6 +63,13 @@ def project(made, tmp_path, monkeypatch) -> Path:
 def run(out: str = "out", log=lambda epoch, figures: None) -> dict:
     paths = DistillPaths.of_project()
     return train(PARAMS, paths, Path(out), Path(".checkpoints"), log)
+
+
+def test_labels_among_its_files_are_refused(project):
+    Path("data/images/train/interactions.parquet").touch()
+    with pytest.raises(InputError, match="data/images/train: holds labels, and CLIP distillation"):
+        run()
+    assert not Path("out").exists()
 
 
 def hashes(out: str = "out") -> list[str]:
