@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hoiclip.batches.boxes import cxcywh_to_xyxy, generalized_iou_xyxy
-from hoiclip.contract.method import BatchCounts
+from hoiclip.contract.learning import BatchCounts
 from hoiclip.set_prediction.matcher import HungarianMatcher, LayerOutputs
 from hoiclip.set_prediction.model.outputs import Outputs
 from hoiclip.set_prediction.model.targets import TargetCounts, Targets

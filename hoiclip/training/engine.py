@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hoiclip.contract.method import BatchCounts, FrozenFeatures, Method, TrainingBatch
+from hoiclip.contract.learning import BatchCounts, TrainingBatch
+from hoiclip.contract.method import FrozenFeatures, Method
 from hoiclip.parallel.world import World
 from hoiclip.training.config import OptimizationConfig
 

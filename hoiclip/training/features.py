@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hoiclip.contract.method import FrozenFeatures, TrainingBatch
+from hoiclip.contract.learning import TrainingBatch
+from hoiclip.contract.method import FrozenFeatures
 from hoiclip.progress import track
 
 IMAGES_PER_STEP = 64

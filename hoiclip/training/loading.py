@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from hoiclip.batches.loading import default_signals
-from hoiclip.contract.method import TrainingBatch, TrainingData
+from hoiclip.contract.learning import TrainingBatch, TrainingData
 from hoiclip.training.batches import BatchOrder
 from hoiclip.training.config import OptimizationConfig
 

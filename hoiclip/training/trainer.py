@@ -12,7 +12,8 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 import torch
 
-from hoiclip.contract.method import Method, TrainingBatch, TrainingData, TrainingFiles
+from hoiclip.contract.learning import TrainingBatch, TrainingData, TrainingFiles
+from hoiclip.contract.method import Method
 from hoiclip.core import schema
 from hoiclip.core.files import file_identity
 from hoiclip.errors import ParamsError

@@ -198,7 +198,7 @@ def test_scores_are_those_of_the_evaluation(kept, validation):
 
 
 def test_a_method_without_labels_is_not_chosen_by_labels(project):
-    with pytest.raises(ValueError, match="CLIP distillation .* learns without labels"):
+    with pytest.raises(ValueError, match=r"CLIP distillation .* learns without labels"):
         select_from_files(
             method_named("clip_distill"), project / "params.yaml", project, project / "select"
         )

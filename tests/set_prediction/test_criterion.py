@@ -16,7 +16,7 @@ from random_pairs import (
     slow_matching,
 )
 
-from hoiclip.contract.method import BatchCounts
+from hoiclip.contract.learning import BatchCounts
 from hoiclip.set_prediction.criterion import Criterion, LossConfig, focal_loss
 from hoiclip.set_prediction.matcher import HungarianMatcher, MatchingConfig
 from hoiclip.set_prediction.model.targets import TargetCounts, Targets

@@ -12,14 +12,8 @@ from torch import Tensor
 
 from hoiclip.batches.batch import Batch
 from hoiclip.batches.boxes import cxcywh_to_xyxy
-from hoiclip.contract.method import (
-    BatchCounts,
-    FrozenFeatures,
-    Method,
-    NotFiniteError,
-    RankSettings,
-    ScoringT,
-)
+from hoiclip.contract.learning import BatchCounts
+from hoiclip.contract.method import FrozenFeatures, Method, NotFiniteError, RankSettings, ScoringT
 from hoiclip.contract.scored_pairs import ScoredPairs
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.set_prediction.model.batch import LabelledBatch

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hoiclip.batches.batch import Batch, ClipView
 from hoiclip.clip.config import check_clip_config
 from hoiclip.clip.encoder import ClipFeatures, ClipVisual
-from hoiclip.contract.method import (
-    BatchCounts,
-    FrozenFeatures,
-    Method,
-    NotFiniteError,
-    RankSettings,
-    Rates,
-)
+from hoiclip.contract.learning import BatchCounts
+from hoiclip.contract.method import FrozenFeatures, Method, RankSettings, Rates
 from hoiclip.contract.restore import restore_module
 from hoiclip.contract.scored_pairs import ScoredPairs
 from hoiclip.core.config import check, from_mapping, load
@@ -32,46 +24,22 @@ from hoiclip.detr.network import Detr
 from hoiclip.methods.clip_distill.caches.classes import classes_of_object
 from hoiclip.methods.clip_distill.caches.config import (
     ClipDistillConfig,
-    DetectionsConfig,
     DistillationLossConfig,
     DistillScoring,
-    StudentConfig,
-    TeacherConfig,
 )
-from hoiclip.methods.clip_distill.caches.pairs import ImagePairs, make_pairs
+from hoiclip.methods.clip_distill.caches.pairs import make_pairs
 from hoiclip.methods.clip_distill.detect import ObjectDetector, detect
 from hoiclip.methods.clip_distill.model.batch import join_pairs
+from hoiclip.methods.clip_distill.model.config import DistilledConfig
 from hoiclip.methods.clip_distill.model.data import DistillBatch
 from hoiclip.methods.clip_distill.model.losses import DistillCounts, distillation_losses
-from hoiclip.methods.clip_distill.model.network import Student, StudentOutputs
-from hoiclip.methods.clip_distill.model.scoring import PairScores, best_rows, score_rows
+from hoiclip.methods.clip_distill.model.network import Student
+from hoiclip.methods.clip_distill.model.ranking import pair_scores, ranked
 from hoiclip.methods.clip_distill.model.student_inputs import student_pairs
 from hoiclip.methods.clip_distill.model.texts import TextTables
 from hoiclip.methods.clip_distill.view import clip_view
 from hoiclip.model.config import DetectorConfig
 from hoiclip.text_embeddings.table import TextEmbeddings
-from hoiclip.util.ranges import Config, Layers
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistilledConfig(Config):
-    """What a model file says of detector, teacher and student.
-
-    Attributes:
-        detections: which detections make pairs.
-        teacher: what the student learnt from.
-        student: its branches.
-        detector: sizes of the detector.
-        decoder_layers: of the detector.
-        objects: the detector's object classes, in the order of its class head.
-    """
-
-    detections: DetectionsConfig
-    teacher: TeacherConfig
-    student: StudentConfig
-    detector: DetectorConfig
-    decoder_layers: Layers
-    objects: list[str]
 
 
 class ClipDistillMethod(Method[DistillBatch, Rates, DistillScoring]):
@@ -264,61 +232,5 @@ class ClipDistillMethod(Method[DistillBatch, Rates, DistillScoring]):
             ]
         )
         outputs = self.network(*features, joined.to(self.device))
-        found = _pair_scores(outputs, pairs, joined.image.numpy())
-        return [_ranked(found, pairs, scoring, settings) for scoring in scorings]
-
-
-def _pair_scores(outputs: StudentOutputs, pairs: list[ImagePairs], image: np.ndarray) -> PairScores:
-    """What the student says, on the CPU.
-
-    Raises:
-        NotFiniteError: something of it is not finite.
-    """
-    detection = np.concatenate([of_image.scores for of_image in pairs])
-    of_pairs = [torch.from_numpy(detection)[:, None]]
-    for logits in (outputs.union_logits, outputs.instance_logits):
-        of_pairs += [] if logits is None else [logits.cpu()]
-    if outputs.relatedness_logits is not None:
-        of_pairs.append(outputs.relatedness_logits[:, None].cpu())
-    strange = image[~torch.isfinite(torch.cat(of_pairs, 1)).all(1).numpy()]
-    if (seen := outputs.global_logits) is not None:
-        of_images = (~torch.isfinite(seen).all(1)).nonzero().flatten()
-        strange = np.append(strange, of_images.cpu().numpy())
-    if len(strange):
-        raise NotFiniteError(int(strange.min()))
-    return PairScores(
-        image,
-        outputs.classes.cpu().numpy(),
-        outputs.mask.cpu().numpy(),
-        outputs.probability.cpu().numpy(),
-        detection,
-        None if seen is None else seen.sigmoid().cpu().numpy(),
-    )
-
-
-def _ranked(
-    found: PairScores,
-    pairs: list[ImagePairs],
-    scoring: DistillScoring,
-    settings: RankSettings,
-) -> ScoredPairs:
-    """The best rows of each image, after suppression."""
-    rows = score_rows(found, scoring)
-    humans = np.concatenate([p.human_boxes_xyxy for p in pairs])[rows.pair]
-    objects = np.concatenate([p.object_boxes_xyxy for p in pairs])[rows.pair]
-    query = rows.pair - np.searchsorted(found.image, rows.image)
-    columns: tuple[np.ndarray, ...] = (
-        rows.image,
-        query.astype(np.int32),
-        rows.hoi,
-        rows.score,
-        rows.hoi_score,
-        rows.object_score,
-        rows.clip_score,
-        humans,
-        objects,
-    )
-    kept = best_rows(
-        rows.image, rows.hoi, rows.score, humans, objects, settings.top_k, settings.nms
-    )
-    return ScoredPairs(*(column[kept] for column in columns))
+        found = pair_scores(outputs, pairs, joined.image.numpy())
+        return [ranked(found, pairs, scoring, settings) for scoring in scorings]

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from hoiclip.batches.batch import Batch, ClipView
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.contract.method import BatchCounts, FrozenFeatures
+from hoiclip.contract.learning import BatchCounts
+from hoiclip.contract.method import FrozenFeatures
 from hoiclip.contract.restore import check_classes, restore_module
 from hoiclip.core.config import from_mapping
 from hoiclip.core.vocabulary import Vocabulary
