@@ -10,6 +10,7 @@ from pipelines.params import read_overlay
 
 FOLDER = "methods"
 KEY = "method"
+PARAMS = "params.yaml"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -44,8 +45,8 @@ def chosen_method(root: str | Path) -> str | None:
     """
     if not method_names(root):
         return None
-    path = Path(root, "params.yaml")
+    method = read_overlay(Path(root, PARAMS), PARAMS).get(KEY)
     try:
-        return check_method(root, read_overlay(path).get(KEY))
+        return check_method(root, method)
     except PipelineError as error:
-        raise PipelineError(f"{path}: {error}") from None
+        raise PipelineError(f"{PARAMS}: {error}") from None

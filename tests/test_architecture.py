@@ -33,7 +33,6 @@ KNOW_METHODS = ("hoiclip.methods.registry", "hoiclip.convert", "hoiclip.experime
 NAME_METHODS = {
     "hoiclip.evaluation.protocols": "a protocol is called after the repository that it comes from",
     "hoiclip.report.published": "published tables are of methods",
-    "hoiclip.util.renamed": "keys of params are called after the method that reads them",
 }
 
 
@@ -524,6 +523,7 @@ EDITS = {
     "hoiclip/progress.py": set(),
     "hoiclip/resume/state_file.py": set(),
     "hoiclip/util/ranges.py": set(),
+    "hoiclip/util/renamed.json": set(),
     "hoiclip/util/renamed.py": set(),
     "pipelines/reproduce.py": set(),
 }

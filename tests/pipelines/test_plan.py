@@ -120,6 +120,8 @@ def test_multiples_are_worked_out_of_params() -> None:
     for key in ("train.on", "train", "absent.key"):
         with pytest.raises(PipelineError, match=f"{key}: .* is no number"):
             changes_of(Switches(scale={key: 2}), params)
+    with pytest.raises(PipelineError, match=r"no key train\.keep\. It is called select\.weights"):
+        changes_of(Switches(add={"train.keep": 2}), params)
 
 
 def test_methods_by_seeds_need_no_file() -> None:
