@@ -11,6 +11,7 @@ from pipelines.params import read_overlay
 FOLDER = "methods"
 KEY = "method"
 PARAMS = "params.yaml"
+_MOST_TOLD = 60
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -33,7 +34,8 @@ def check_method(root: str | Path, method: object) -> str:
     """
     known = method_names(root)
     if not isinstance(method, str) or method not in known:
-        raise PipelineError(f"{KEY}: no method {method!r}. Methods: {', '.join(known) or 'none'}")
+        told = repr(method)[:_MOST_TOLD]
+        raise PipelineError(f"{KEY}: no method {told}. Methods: {', '.join(known) or 'none'}")
     return method
 
 

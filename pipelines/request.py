@@ -121,6 +121,8 @@ def apply_request(root: str | Path, request: Request) -> tuple[Experiment, list[
     if experiment.seed is not None:
         key = seed_key(read_overlay(path, path.name), chosen_method(root))
         lines += apply_overrides(root, [_override(key, experiment.seed)])
+    # Before DVC, which puts the method's name into paths, reads it.
+    chosen_method(root)
     return experiment, lines
 
 

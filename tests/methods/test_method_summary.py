@@ -59,7 +59,8 @@ def test_a_file_of_another_form_is_one_line(tmp_path, change, said):
     assert str(info.value) == f"{path}, {said}. Run predict again"
 
 
-def test_a_method_is_a_name_and_no_path(tmp_path):
+def test_a_method_is_a_name_and_no_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where there are no methods to choose from
     path = tmp_path / "params.yaml"
     path.write_text("method: clip_distill2\n")
     assert chosen_method(path) == "clip_distill2"
