@@ -181,6 +181,9 @@ def test_the_ablation_has_every_row_at_a_quarter_and_three_at_full_length(
                      if each.labels["length"] == length and each.seed == 0]
             for length in ("full", "quarter")}  # fmt: skip
     assert rows["quarter"] == list(ABLATION_ROWS)
+    # The report has them from the package, tables of sweeps from the plan.
+    titles = {each.labels["row"]: each.switches.title for each in plan.experiments}
+    assert titles == {name: row.label for name, row in ABLATION_ROWS.items()}
     assert set(rows["full"]) == {"base", "verb", "free"}
     assert {each.seed for each in plan.experiments} == {0, 1, 2}
     params = read_overlay(ROOT / "params.yaml")
