@@ -10,6 +10,8 @@ from pipelines.params import read_overlay
 
 FOLDER = "methods"
 KEY = "method"
+PARAMS = "params.yaml"
+_MOST_TOLD = 60
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -32,7 +34,8 @@ def check_method(root: str | Path, method: object) -> str:
     """
     known = method_names(root)
     if not isinstance(method, str) or method not in known:
-        raise PipelineError(f"{KEY}: no method {method!r}. Methods: {', '.join(known) or 'none'}")
+        told = repr(method)[:_MOST_TOLD]
+        raise PipelineError(f"{KEY}: no method {told}. Methods: {', '.join(known) or 'none'}")
     return method
 
 
@@ -44,8 +47,8 @@ def chosen_method(root: str | Path) -> str | None:
     """
     if not method_names(root):
         return None
-    path = Path(root, "params.yaml")
+    method = read_overlay(Path(root, PARAMS), PARAMS).get(KEY)
     try:
-        return check_method(root, read_overlay(path).get(KEY))
+        return check_method(root, method)
     except PipelineError as error:
-        raise PipelineError(f"{path}: {error}") from None
+        raise PipelineError(f"{PARAMS}: {error}") from None

@@ -54,7 +54,7 @@ def apply_overrides(root: str | Path, overrides: Iterable[str]) -> list[str]:
     path = Path(root, "params.yaml")
     changes = parse_overrides(overrides)
     if changes:
-        committed = read_overlay(path)
+        committed = read_overlay(path, path.name)
         for key, value in _values(changes):
             _check(Path(root), committed, key, value)
     return apply_changes(path, changes)

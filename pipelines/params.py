@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -24,6 +27,8 @@ from pipelines.told import without_secrets
 _MOST_CHARACTERS = 2**20
 _MOST_DEPTH = 32
 _LONGEST_KEY = 200
+# The package's own table, read as a file: nothing here may import the package.
+_RENAMED = Path(__file__).parents[1] / "hoiclip" / "util" / "renamed.json"
 
 
 class _Representer(RoundTripRepresenter):
@@ -97,27 +102,41 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     return nested
 
 
-def read_overlay(path: str | Path) -> dict[str, Any]:
+def read_overlay(path: str | Path, called: str | None = None) -> dict[str, Any]:
     """Reads a YAML file of nested keys; an empty file changes nothing.
+
+    Args:
+        path: the file.
+        called: what messages call it, where its folder means nothing to who reads them; else its
+            path.
 
     Raises:
         PipelineError: the file is absent, not YAML, or not a mapping.
     """
+    called = called or str(path)
     try:
         overlay = read_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise PipelineError(f"{path}: {error.strerror}") from None
+        raise PipelineError(f"{called}: {error.strerror}") from None
     except (UnicodeDecodeError, PipelineError) as error:
-        raise PipelineError(f"{path}: {error}") from None
+        raise PipelineError(f"{called}: {error}") from None
     if overlay is None:
         return {}
     if not isinstance(overlay, dict):
-        raise PipelineError(f"{path}: holds no keys but {overlay!r}")
+        raise PipelineError(f"{called}: holds no keys but {overlay!r}")
     return overlay
+
+
+@cache
+def renamed_keys() -> Mapping[str, str]:
+    """Keys of params.yaml of earlier versions, and what they are called now."""
+    return MappingProxyType(json.loads(_RENAMED.read_text(encoding="utf-8")))
 
 
 def apply_changes(path: str | Path, *changes: Mapping[str, Any]) -> list[str]:
     """Sets keys of a YAML file in place, all or none; comments and order stay.
+
+    Messages call the file by its name alone, as it is often a copy in a temporary folder.
 
     Args:
         path: the file, usually params.yaml.
@@ -132,7 +151,7 @@ def apply_changes(path: str | Path, *changes: Mapping[str, Any]) -> list[str]:
         PipelineError: the file is absent or not YAML, a key is unknown, or a type differs.
     """
     path = Path(path)
-    read_overlay(path)
+    read_overlay(path, path.name)
     editor = YAML()
     editor.Representer = _Representer
     editor.preserve_quotes = True
@@ -141,7 +160,7 @@ def apply_changes(path: str | Path, *changes: Mapping[str, Any]) -> list[str]:
     data, indent, offset = load_yaml_guess_indent(text, yaml=editor)
     changed: list[str] = []
     for change in changes:
-        _merge(data if data is not None else {}, change, "", str(path), changed)
+        _merge(data if data is not None else {}, change, "", path.name, changed)
     if changed:
         sequence, dash = indent or 2, offset or 0
         editor.indent(mapping=sequence - dash, sequence=sequence, offset=dash)
@@ -180,6 +199,8 @@ def _merge(
     for key, value in changes.items():
         name = f"{prefix}{key}"
         if key not in data:
+            if now := renamed_keys().get(name):
+                raise PipelineError(f"{path}: no key {name}. It is called {now} now")
             known = [f"{prefix}{other}" for other in data]
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known)}"

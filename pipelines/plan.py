@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import PipelineError
-from pipelines.params import read_overlay
+from pipelines.params import read_overlay, renamed_keys
 
 FOLDER = "sweeps"
 _LABEL = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
@@ -123,7 +123,7 @@ def read_plan(root: str | Path, name: str, seeds: Sequence[int] | None = None) -
         listed = ", ".join(plan_names(root)) or "none"
         raise PipelineError(f"no plan {name!r}. Plans in {FOLDER}/: {listed}")
     path = Path(FOLDER, f"{name}.yaml")
-    content = read_overlay(Path(root, path))
+    content = read_overlay(Path(root, path), str(path))
     _check_keys(content, _PLAN_KEYS, str(path))
     axes = _section(content.get("axes"), f"{path}: axes")
     shared = content.get("shared") or {}
@@ -191,6 +191,8 @@ def _number(params: Mapping[str, Any], key: str) -> int | float:
     value: Any = params
     for name in key.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
+    if value is None and (now := renamed_keys().get(key)):
+        raise PipelineError(f"params.yaml: no key {key}. It is called {now} now")
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise PipelineError(f"{key}: {value!r} in params.yaml is no number, so it has no multiple")
     return value

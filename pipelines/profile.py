@@ -44,7 +44,8 @@ def read_profile(root: str | Path, name: str, above: tuple[str, ...] = ()) -> di
     if name in above:
         circle = " -> ".join([*above[above.index(name) :], name])
         raise PipelineError(f"{asks}a circle, {circle}. Leave one of them out")
-    overlay = read_overlay(Path(root, "params", f"{name}.yaml"))
+    file = f"params/{name}.yaml"
+    overlay = read_overlay(Path(root, file), file)
     base = overlay.pop(EXTENDS, None)
     return overlay if base is None else _over(read_profile(root, base, (*above, name)), overlay)
 

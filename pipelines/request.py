@@ -113,14 +113,16 @@ def apply_request(root: str | Path, request: Request) -> tuple[Experiment, list[
     if profile := request.profile or experiment.switches.profile:
         lines += apply_changes(path, read_profile(root, profile))
     lines += apply_overrides(root, request.overrides)
-    changed = changes_of(experiment.switches, read_overlay(path))
+    changed = changes_of(experiment.switches, read_overlay(path, path.name))
     if request.method is not None:
         changed[METHOD] = request.method
     # A plan is committed; its values are checked as a run's are, which costs nothing.
     lines += apply_overrides(root, [_override(key, value) for key, value in changed.items()])
     if experiment.seed is not None:
-        key = seed_key(read_overlay(path), chosen_method(root))
+        key = seed_key(read_overlay(path, path.name), chosen_method(root))
         lines += apply_overrides(root, [_override(key, experiment.seed)])
+    # Before DVC, which puts the method's name into paths, reads it.
+    chosen_method(root)
     return experiment, lines
 
 

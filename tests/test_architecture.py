@@ -42,7 +42,6 @@ KNOW_METHODS = ("hoiclip.methods.registry", "hoiclip.convert", "hoiclip.experime
 NAME_METHODS = {
     "hoiclip.evaluation.ap.protocols": "a protocol is called after where it comes from",
     "hoiclip.report.published": "published tables are of methods",
-    "hoiclip.util.renamed": "keys of params are called after the method that reads them",
 }
 
 
@@ -434,8 +433,8 @@ def test_what_the_report_reads_is_among_its_deps(stages, method):
     paths = [getattr(inputs, field.name) for field in dataclasses.fields(inputs)]
     read = [path.as_posix() for path in paths if isinstance(path, Path)]
     read.remove("runs")
-    shared = set(read_stages(ROOT / "dvc.yaml")) - {"report"}
-    assert {*BEFORE, *AFTER} == shared
+    shared = [name for name in read_stages(ROOT / "dvc.yaml") if name != "report"]
+    assert [*BEFORE, *AFTER] == shared
     read += [f"runs/{stage}/summary.json" for stage in shared]
     read.append(method_file("runs", method).as_posix())
     assert [path for path in read if not covered(path, deps)] == []
@@ -477,6 +476,7 @@ EDITS = {
     "hoiclip/progress.py": set(),
     "hoiclip/resume/state_file.py": set(),
     "hoiclip/util/ranges.py": set(),
+    "hoiclip/util/renamed.json": set(),
     "hoiclip/util/renamed.py": set(),
     "pipelines/reproduce.py": set(),
 }

@@ -1,5 +1,6 @@
 """The examples of docs/library.md run as they stand, and what documents name is there."""
 
+import dataclasses
 import importlib
 import json
 import re
@@ -9,12 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from distill_method_world import make_method
+from gen_vlkt_networks import config_of, fresh
 from PIL import Image
 
 from hoiclip.core import schema
+from hoiclip.datasets.toy import toy_vocabulary
 from hoiclip.images.store import ImageStore
 from hoiclip.inference.predict import predict
+from hoiclip.methods.gen_vlkt.model.method import GenVlktMethod
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs/library.md").read_text(), re.DOTALL)
@@ -59,12 +65,39 @@ def test_the_examples_run(folder):
     for example in EXAMPLES:
         exec(compile(example, "docs/library.md", "exec"), names)
     assert names["outputs"].hoi_logits.shape[1] == 1
+    assert names["rows"][0] == names["best"]
     assert len(names["scored"].score) > 0
     assert sum(names["losses"].values()) > 0
     assert len(names["images"]) == 1
     assert 0 <= names["full"] <= 100
     assert names["text"] == "a photo of a person inspecting an airplane"
     assert (folder / "imported/train/images.parquet").exists()
+
+
+@pytest.mark.parametrize("method", ["gen_vlkt", "clip_distill"])
+def test_the_first_example_runs_for_a_model_file_of_any_method(
+    folder, make_detector, clip_config, method
+):
+    if method == "gen_vlkt":
+        vocabulary, config = toy_vocabulary(), config_of()
+        objects = vocabulary.num_objects + vocabulary.has_missing_objects + 1
+        network = fresh(hois=vocabulary.num_hois, objects=objects)
+        made = GenVlktMethod(network, vocabulary, config).eval()
+    else:
+        made = make_method(clip_config).eval()
+    detector = dataclasses.replace(make_detector(), method=made)
+    detector.save(folder / "model.safetensors")
+    names: dict = {}
+    exec(compile(EXAMPLES[0], "docs/library.md", "exec"), names)
+    assert names["method"].name == method
+    assert names["rows"]
+    assert {name for name, _ in names["rows"]} <= {
+        made.vocabulary.hoi_name(hoi) for hoi in range(made.vocabulary.num_hois)
+    }
+    if method == "gen_vlkt":
+        pixels = torch.rand(1, 3, 64, 64)
+        outputs = names["method"].network(pixels, None)
+        assert outputs.clip_similarity is None
 
 
 DOCUMENTS = sorted(

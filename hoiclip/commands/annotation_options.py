@@ -25,7 +25,7 @@ def add_annotation_options(verb: argparse.ArgumentParser) -> None:
         "set's, or the one beside a partition's folder",
     )
     verb.add_argument(
-        "--partition", choices=("train", "test"), default="test", help="of anno_bbox.mat"
+        "--partition", choices=("train", "test"), help="of anno_bbox.mat; default: test"
     )
     verb.add_argument(
         "--images", type=named_path, help="folder of images, for sizes that are not stated"
@@ -51,6 +51,12 @@ def add_annotation_options(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def given_for_files(arguments: argparse.Namespace) -> list[str]:
+    """Flags that were given and say something of files, as no folder of a partition needs."""
+    names = ("partition", "images", "coco", "image_ids", "drop_unknown")
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)]
+
+
 def source_options(arguments: argparse.Namespace, *, sizes_needed: bool = False) -> SourceOptions:
     """The options as `formats.annotations.reading` takes them."""
     from hoiclip.formats.annotations.source import SourceOptions
@@ -58,7 +64,7 @@ def source_options(arguments: argparse.Namespace, *, sizes_needed: bool = False)
     return SourceOptions(
         kind=arguments.kind,
         vocabulary=arguments.vocabulary,
-        partition=arguments.partition,
+        partition=arguments.partition or "test",
         images=arguments.images,
         coco=tuple(arguments.coco),
         image_ids=arguments.image_ids,

@@ -7,7 +7,11 @@ import json
 import sys
 from typing import get_args
 
-from hoiclip.commands.annotation_options import add_annotation_options, source_options
+from hoiclip.commands.annotation_options import (
+    add_annotation_options,
+    given_for_files,
+    source_options,
+)
 from hoiclip.evaluation.ap.protocols import ProtocolName, RecallSteps
 from hoiclip.formats.registry import PREDICTION_FORMATS
 from hoiclip.stage_main import named_path
@@ -65,16 +69,24 @@ def add(verbs: argparse._SubParsersAction) -> None:
     add_annotation_options(verb)
     verb.add_argument("--out", type=named_path, help="folder for metrics.json and tables per class")
     verb.add_argument("--diagnosis", action="store_true", help="say where the rest of the AP goes")
-    verb.set_defaults(run=run)
+    verb.set_defaults(run=run, refuse=verb.error)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Scores the predictions; prints the metrics and writes what is asked for."""
     from hoiclip.commands.summary import metrics_text
     from hoiclip.core.files import check_output_folder
+    from hoiclip.formats.detection import annotations_in
     from hoiclip.progress import say
     from hoiclip.scoring.score import Request, score
 
+    given, kind = given_for_files(arguments), arguments.kind
+    if given and (kind or annotations_in(arguments.annotations)) == "partition":
+        arguments.refuse(
+            f"{arguments.annotations} is a partition's folder, of which {', '.join(given)} "
+            f"{'changes' if len(given) == 1 else 'change'} nothing. Leave "
+            f"{'it' if len(given) == 1 else 'them'} out, or name the annotation file"
+        )
     out = arguments.out
     if out is not None:
         check_output_folder(out)

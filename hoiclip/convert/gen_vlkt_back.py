@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hoiclip.contract.model_file import Detector, load_detector, only
+from hoiclip.contract.method import Method
+from hoiclip.contract.model_file import Detector, load_detector
 from hoiclip.convert.gen_vlkt import MODEL, gen_vlkt_key_map
 from hoiclip.convert.pretrained.arguments import Arguments
 from hoiclip.convert.pretrained.key_map import inverted
@@ -23,6 +24,7 @@ from hoiclip.core.files import atomic_file
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.methods.gen_vlkt.model.config import GenVlktConfig, GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.model.method import GenVlktMethod
+from hoiclip.methods.registry import method_named
 from hoiclip.pairs.pair_nms import PAPER_NMS, PairNms
 
 
@@ -44,10 +46,10 @@ def release_gen_vlkt(src: str | Path, dst: str | Path, setting: str | None = Non
             setting, or of a network that the released code does not have.
     """
     src, dst = Path(src), Path(dst)
-    detector = load_detector(src, only(GenVlktMethod))
+    detector = load_detector(src, _which_goes_back(src))
     found = _setting(src, detector, setting)
     method = detector.method
-    assert isinstance(method, GenVlktMethod)  # which `only` saw to
+    assert isinstance(method, GenVlktMethod)  # which `_which_goes_back` saw to
     seen = found.seen.tolist() if found.zero_shot else None
     state = released_state(src, method.config, method.network.state_dict(), seen)
     said = _arguments(method.config, _nms(src, detector), found)
@@ -56,6 +58,22 @@ def release_gen_vlkt(src: str | Path, dst: str | Path, setting: str | None = Non
         torch.save(content, aside)
     notes = _not_held(detector, method.config.gen_vlkt, said, found)
     return Conversion(dst, "a model file of GEN-VLKT", found.name, notes=notes)
+
+
+def _which_goes_back(src: Path) -> Callable[[str], type[Method]]:
+    """For `load_detector`: the method whose files go back; of any other, says which it is."""
+
+    def find(name: str) -> type[Method]:
+        method = method_named(name)
+        if method is GenVlktMethod:
+            return method
+        raise WeightsError(
+            f"{src}: a model file of {method.title}; the way back to a released checkpoint exists "
+            f"for {GenVlktMethod.title}'s model files alone. `hoiclip predict --weights` takes "
+            "this one as it is"
+        )
+
+    return find
 
 
 def _setting(src: Path, detector: Detector, asked: str | None) -> Setting:

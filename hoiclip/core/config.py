@@ -163,9 +163,12 @@ def chosen_method(path: str | Path) -> str:
     """The name of the method that params.yaml chooses, under whose name its files are in `runs/`.
 
     Raises:
-        ParamsError: the file cannot be read, or `method` is missing or no name.
+        ParamsError: the file cannot be read, or `method` is missing, no name, or none of the
+            methods of the working folder, where that has any.
     """
     method = read_params(path).get("method")
-    if not isinstance(method, str) or not _METHOD.fullmatch(method):
-        raise ParamsError(f"{path}: method: {quoted(method)}, expected the name of a method")
-    return method
+    known = sorted(file.parent.name for file in Path("methods").glob("*/dvc.yaml"))
+    if isinstance(method, str) and _METHOD.fullmatch(method) and (method in known or not known):
+        return method
+    expected = f"one of {', '.join(known)}" if known else "the name of a method"
+    raise ParamsError(f"{path}: method: {quoted(method)}, expected {expected}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -81,6 +81,14 @@ def weights_name(epoch: int) -> str:
     return f"epoch-{epoch:04d}.safetensors"
 
 
+def accepted_in_inputs(inputs: Iterable[Path]) -> dict[str, list[str]]:
+    """By cache, the files with whose changed code the pass that made it went on; without the caches
+    that say of none."""
+    tables = [path for path in inputs if path.suffix == ".parquet"]
+    said = {str(path): schema.read_provenance(path).get("accepted_code") for path in tables}
+    return {path: files for path, files in said.items() if files}
+
+
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """What a training ends with.
@@ -146,6 +154,7 @@ class Trainer(Generic[BatchT, ConfigT]):
         }
         key = {**self.key, "files": file_identity(inputs.files())}
         self.resume = ResumeFolder(resume_root, key, loaded_code())
+        self.accepted_in_inputs = accepted_in_inputs(inputs.files())
 
     def run(self, out: Path) -> Trained:
         """Trains to the end, going on where an interrupted run of the same inputs stopped.
@@ -270,6 +279,8 @@ class Trainer(Generic[BatchT, ConfigT]):
         }
         if self.resume.accepted:
             provenance["accepted_code"] = self.resume.accepted
+        if self.accepted_in_inputs:
+            provenance["accepted_code_of_inputs"] = self.accepted_in_inputs
         return Trained(progress.step, round(progress.seconds, 1), provenance)
 
     def finish(self) -> None:

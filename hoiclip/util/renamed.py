@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 from hoiclip.errors import ParamsError
 from hoiclip.util.ranges import quoted
 
-RENAMED = {
-    "model.interaction": "hoiclip.interaction",
-    "model.verb": "hoiclip.verb",
-    "predict.enhancement_k": "hoiclip.enhancement.k",
-    "predict.sweep_k": "hoiclip.enhancement.sweep_k",
-    "predict.enhancement_weight": "hoiclip.enhancement.weight",
-    "predict.enhancement_kind": "hoiclip.enhancement.kind",
-    "gen_vlkt.text_classifiers": "gen_vlkt.classifier_start",
-    "train.keep": "select.weights",
-    "train.validate_every": "train.keep_every",
-}
-"""Keys of params.yaml of earlier versions, and what they are called now."""
+
+@cache
+def renamed_keys() -> Mapping[str, str]:
+    """Keys of params.yaml of earlier versions, and what they are called now.
+
+    They stand in a file beside this one, which `pipelines` reads, too.
+    """
+    file = resources.files("hoiclip.util") / "renamed.json"
+    return MappingProxyType(json.loads(file.read_text(encoding="utf-8")))
 
 
 def unknown_key(key: Any, where: str, known: Iterable[str]) -> ParamsError:
@@ -31,7 +32,7 @@ def unknown_key(key: Any, where: str, known: Iterable[str]) -> ParamsError:
         known: the keys that the section has.
     """
     name = key[:60] if isinstance(key, str) else quoted(key)
-    if now := RENAMED.get(f"{where.split()[-1]}.{name}"):
+    if now := renamed_keys().get(f"{where.split()[-1]}.{name}"):
         return ParamsError(f"{where}.{name}: is called {now} now")
     told = ", ".join(known)
     said = f"known are {told}" if told else "there is none"

@@ -183,6 +183,39 @@ def test_a_typo_in_an_option_is_told(tmp_path, capsys, predictions):
     assert "--protocoll" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), None),
+        (("--vocabulary", "hico_det", "--kind", "partition"), None),
+        (("--partition", "test"), "--partition changes nothing. Leave it out"),
+        (("--images", "."), "--images changes nothing. Leave it out"),
+        (("--coco", "a.json", "b.json"), "--coco changes nothing. Leave it out"),
+        (("--image-ids", "a.ids"), "--image-ids changes nothing. Leave it out"),
+        (("--drop-unknown",), "--drop-unknown changes nothing. Leave it out"),
+        (
+            ("--kind", "partition", "--drop-unknown", "--images", "."),
+            "--images, --drop-unknown change nothing. Leave them out",
+        ),
+    ],
+)
+def test_what_says_nothing_of_a_partition_s_folder_is_refused(
+    tmp_path, capsys, predictions, options, told
+):
+    truth = tmp_path / "truth"
+    read, vocabulary, _ = hico_instances.read(files.hico_instances(tmp_path))
+    read.write(truth, {})
+    vocabulary.write(tmp_path / "vocabulary.parquet", {})
+    if told is None:
+        assert evaluate(capsys, predictions, truth, *options)["recall"] == 100.0
+        return
+    with pytest.raises(SystemExit) as caught:
+        main(["evaluate", str(predictions), str(truth), *options])
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"error: {truth} is a partition's folder, of which {told}" in line
+
+
 def test_nothing_is_written_when_something_is_wrong(tmp_path, capsys, predictions):
     out = tmp_path / "out"
     wrong = predictions.read_text().replace("0.75", "NaN")

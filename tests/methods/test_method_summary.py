@@ -1,13 +1,18 @@
 """What a method's stages said, from their summaries to the file that the report reads."""
 
 import json
+from importlib import import_module
+from pathlib import Path
 
 import pytest
+import yaml
 
 from hoiclip.core.config import chosen_method
 from hoiclip.core.files import write_json
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.methods.summary import MethodSummary, method_file
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_summaries_are_gathered_in_the_order_of_stages(tmp_path):
@@ -25,6 +30,23 @@ def test_summaries_are_gathered_in_the_order_of_stages(tmp_path):
     assert again == summary
     assert list(again.stages) == ["crops", "train", "predict"]
     assert method_file(tmp_path, "mine") == tmp_path / "mine/predict/method.json"
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "methods").glob("*/dvc.yaml")), ids=lambda file: file.parent.name
+)
+def test_predict_gathers_every_stage_of_its_method_in_their_order(tmp_path, monkeypatch, file):
+    """The list that the stage holds is that of the method's dvc.yaml."""
+    method = file.parent.name
+    stage = import_module(f"stages.{method}.predict")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage, "launch", lambda: None)
+    monkeypatch.setattr(stage, "predict_test", lambda *arguments: {})
+    names = list(yaml.safe_load(file.read_text(encoding="utf-8"))["stages"])
+    for name in names:
+        write_json(f"runs/{method}/{name}/summary.json", {})
+    stage.main(Path("params.yaml"))
+    assert list(MethodSummary.read("runs", method).stages) == names
 
 
 @pytest.mark.parametrize("content", [None, "[]", "3"])
@@ -59,7 +81,8 @@ def test_a_file_of_another_form_is_one_line(tmp_path, change, said):
     assert str(info.value) == f"{path}, {said}. Run predict again"
 
 
-def test_a_method_is_a_name_and_no_path(tmp_path):
+def test_a_method_is_a_name_and_no_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where there are no methods to choose from
     path = tmp_path / "params.yaml"
     path.write_text("method: clip_distill2\n")
     assert chosen_method(path) == "clip_distill2"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from dvc.utils.serialize import load_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hoiclip.util import renamed
 from pipelines.errors import PipelineError
-from pipelines.params import apply_changes, parse_overrides, read_overlay, read_yaml
+from pipelines.params import apply_changes, parse_overrides, read_overlay, read_yaml, renamed_keys
 from pipelines.profile import main
 
+ROOT = Path(__file__).parents[2]
 TEXT = """\
 # Head comment
 train:
@@ -132,7 +135,24 @@ def test_a_bad_override_is_one_line_and_changes_nothing(
     assert message in str(info.value)
     assert "\n" not in str(info.value)
     assert len(str(info.value)) < 500
+    # The file is a copy in a temporary folder more often than not.
+    assert str(params.parent) not in str(info.value)
     assert params.read_text() == TEXT
+
+
+@pytest.mark.parametrize(("old", "new"), renamed_keys().items())
+def test_a_key_of_an_earlier_version_is_told_its_new_name(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    shutil.copyfile(ROOT / "params.yaml", path)
+    with pytest.raises(PipelineError) as info:
+        apply_changes(path, parse_overrides([f"{old}=1"]))
+    assert str(info.value) == f"params.yaml: no key {old}. It is called {new} now"
+
+
+def test_the_table_of_renamed_keys_is_the_package_s_own() -> None:
+    assert renamed_keys() == renamed.renamed_keys()
 
 
 def test_a_value_and_a_section_under_one_key_are_refused() -> None:
@@ -223,7 +243,7 @@ def test_yaml_without_end_is_one_line_in_a_second(params: Path, text: str, messa
     params.write_text(text)
     with pytest.raises(PipelineError, match=message) as info:
         apply_changes(params, {"train": {"epochs": 4}})
-    assert str(info.value).startswith(f"{params}: ")
+    assert str(info.value).startswith("params.yaml: ")
     assert params.read_text() == text
     assert time.monotonic() - started < 1
 

@@ -120,6 +120,8 @@ def test_multiples_are_worked_out_of_params() -> None:
     for key in ("train.on", "train", "absent.key"):
         with pytest.raises(PipelineError, match=f"{key}: .* is no number"):
             changes_of(Switches(scale={key: 2}), params)
+    with pytest.raises(PipelineError, match=r"no key train\.keep\. It is called select\.weights"):
+        changes_of(Switches(add={"train.keep": 2}), params)
 
 
 def test_methods_by_seeds_need_no_file() -> None:
@@ -179,6 +181,9 @@ def test_the_ablation_has_every_row_at_a_quarter_and_three_at_full_length(
                      if each.labels["length"] == length and each.seed == 0]
             for length in ("full", "quarter")}  # fmt: skip
     assert rows["quarter"] == list(ABLATION_ROWS)
+    # The report has them from the package, tables of sweeps from the plan.
+    titles = {each.labels["row"]: each.switches.title for each in plan.experiments}
+    assert titles == {name: row.label for name, row in ABLATION_ROWS.items()}
     assert set(rows["full"]) == {"base", "verb", "free"}
     assert {each.seed for each in plan.experiments} == {0, 1, 2}
     params = read_overlay(ROOT / "params.yaml")

@@ -91,10 +91,25 @@ def test_a_request_is_tried_on_the_last_commit_and_changes_nothing(profiled: Pat
     assert check_request(profiled, Request("big"))[0] == "numbers.count: 3 -> 10"
     assert (profiled / "params.yaml").read_text() == "numbers: {}\n"
     (profiled / "params.yaml").write_text(before)
-    with pytest.raises(PipelineError, match=r"Did you mean numbers\.count"):
+    with pytest.raises(PipelineError, match=r"^params\.yaml: .* Did you mean numbers\.count"):
         check_request(profiled, Request(overrides=("numbers.cuont=1",)))
     with pytest.raises(PipelineError, match=r"no method 'third'|no key method"):
         check_request(profiled, Request(method="third"))
+
+
+def test_files_of_a_request_are_called_as_in_the_project(profiled: Path) -> None:
+    """Although they are tried on copies in a temporary folder."""
+    for file, request in (
+        ("params/big.yaml", Request("big")),
+        ("sweeps/tiny.yaml", Request(plan="tiny", row="one-few")),
+        ("params.yaml", Request(overrides=("numbers.count=4",))),
+    ):
+        text = (profiled / file).read_text()
+        (profiled / file).write_text("- [\n")
+        sh(profiled, "git", "commit", "--quiet", "--all", "--message", "Broken")
+        with pytest.raises(PipelineError, match=f"^{re.escape(file)}: not YAML"):
+            check_request(profiled, request)
+        (profiled / file).write_text(text)
 
 
 @pytest.mark.parametrize("flow", [reproduce, sweep])

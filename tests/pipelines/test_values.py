@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from hoiclip.errors import ParamsError
 from pipelines import lock
 from pipelines.errors import PipelineError
 from pipelines.overrides import apply_overrides
 from pipelines.request import Request, apply_request
 from pipelines.run_sweep import main as run_sweep
 from pipelines.values import check_values
-from stages import evaluate
+from stages import evaluate, report
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,14 +64,20 @@ def test_more_jobs_than_a_sweep_has_at_a_time_are_refused(copy: Path, capsys) ->
     assert "jobs: 300, expected 1 to 256" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("method", ["foo", "gen-vlkt"])
+@pytest.mark.parametrize("method", ["'foo'", "'gen-vlkt'", "['hoiclip']", "3", "None"])
 def test_a_method_that_does_not_exist_is_refused_with_those_that_do(
     copy: Path, capsys, method: str
 ) -> None:
-    params = copy / "params.yaml"
-    params.write_text(params.read_text().replace("method: hoiclip ", f"method: {method} ", 1))
+    params, written = copy / "params.yaml", "null" if method == "None" else method
+    params.write_text(params.read_text().replace("method: hoiclip ", f"method: {written} ", 1))
     assert lock.main() == 2
     known = "clip_distill, gen_vlkt, hoiclip"
-    assert f"no method '{method}'. Methods: {known}" in capsys.readouterr().err
-    with pytest.raises(Exception, match=rf"method: '{method}'.* expected one of {known}"):
-        evaluate.main(params)
+    said = f"params.yaml: method: no method {method}. Methods: {known}"
+    assert capsys.readouterr().err == f"error: {said}\n"
+    with pytest.raises(PipelineError) as refused:
+        apply_request(copy, Request())
+    assert str(refused.value) == said
+    for stage in (evaluate, report):
+        with pytest.raises(ParamsError) as info:
+            stage.main(params)
+        assert str(info.value) == f"{params}: method: {method}, expected one of {known}"

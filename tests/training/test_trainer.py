@@ -488,6 +488,20 @@ def test_a_model_trained_over_a_change_of_code_says_so(one_epoch_of_two, monkeyp
     assert provenance["accepted_code"] == ["hoiclip/set_prediction/criterion.py"]
 
 
+def test_a_model_says_of_which_changed_code_its_caches_are(trainer, toy, tmp_path):
+    """By each cache, beside what the training itself went on over; without any, nothing."""
+    trainer(epochs=1).run(tmp_path / "plain")
+    plain = load_detector(tmp_path / "plain/model.safetensors", method_named).provenance
+    assert not {"accepted_code", "accepted_code_of_inputs"} & set(plain)
+    vectors, files = tmp_path / "vectors.parquet", ["hoiclip/verb_vectors/crops.py"]
+    table = schema.read_table(toy.paths.verb_vectors)
+    schema.write_table(vectors, table, table.schema, {"accepted_code": files})
+    paths = dataclasses.replace(toy.paths, verb_vectors=vectors)
+    trainer(epochs=1, paths=paths).run(tmp_path / "said")
+    said = load_detector(tmp_path / "said/model.safetensors", method_named).provenance
+    assert said == plain | {"accepted_code_of_inputs": {str(vectors): files}}
+
+
 def test_a_training_goes_on_with_other_workers(one_epoch_of_two):
     assert one_epoch_of_two(workers=1) == 2
 

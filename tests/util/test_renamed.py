@@ -5,7 +5,7 @@ import yaml
 
 from hoiclip.core.config import load
 from hoiclip.errors import ParamsError
-from hoiclip.util.renamed import RENAMED
+from hoiclip.util.renamed import renamed_keys
 
 Section = make_dataclass("Section", [("lr", float, 0.1)])
 
@@ -19,7 +19,7 @@ def section_with(folder, name, key):
     return str(info.value).removeprefix(f"{path}: ")
 
 
-@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+@pytest.mark.parametrize(("old", "new"), renamed_keys().items())
 def test_a_key_of_an_earlier_version_is_told_its_new_name(tmp_path, params, old, new):
     name, key = old.rsplit(".", 1)
     assert section_with(tmp_path, name, key) == f"{old}: is called {new} now"

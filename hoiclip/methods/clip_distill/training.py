@@ -12,7 +12,11 @@ from hoiclip.contract.model_file import LARGEST_SCALE, Detector
 from hoiclip.images.store import ImageStore
 from hoiclip.methods.clip_distill.agreement import count_agreement
 from hoiclip.methods.clip_distill.build import build_clip_distill
-from hoiclip.methods.clip_distill.caches.inputs import DistillCaches, DistillPaths, DistillSettings
+from hoiclip.methods.clip_distill.caches.inputs import (
+    DistillCaches,
+    DistillPaths,
+    DistillSettings,
+)
 from hoiclip.methods.clip_distill.model.data import DistillData, held_out_rows, shuffled
 from hoiclip.methods.clip_distill.model.method import ClipDistillMethod
 from hoiclip.training.engine import Features

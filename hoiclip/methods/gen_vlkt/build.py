@@ -11,12 +11,12 @@ from hoiclip.core import schema
 from hoiclip.core.config import load
 from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.detr.file import read_detr
+from hoiclip.errors import ParamsError
 from hoiclip.methods.gen_vlkt.model.config import GenVlktConfig, GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.model.method import GenVlktMethod
 from hoiclip.methods.gen_vlkt.model.network import ClassEmbeddings, GenVlkt
 from hoiclip.methods.gen_vlkt.warm_start import WARM_START
 from hoiclip.model.config import SetPredictionConfig
-from hoiclip.progress import say
 from hoiclip.set_prediction.config import TrainConfig
 from hoiclip.set_prediction.files import TrainPaths
 from hoiclip.set_prediction.warm_start import warm_start_from_detr
@@ -32,7 +32,8 @@ def build_gen_vlkt(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> G
         vocabulary: the data set's.
 
     Raises:
-        ParamsError: a section of the params file is wrong.
+        ParamsError: a section of the params file is wrong, or tables are to be trained although
+            classes are unseen.
         WeightsError: weights are absent or do not fit.
         InputError: classes or cache are absent, or the cache belongs to another vocabulary.
     """
@@ -41,9 +42,10 @@ def build_gen_vlkt(params: Path, paths: TrainPaths, vocabulary: Vocabulary) -> G
     config = GenVlktModelConfig(**vars(shared), gen_vlkt=switches)
     unseen = int((~schema.read_table(paths.classes, schema.CLASSES)["seen"].to_numpy()).sum())
     if unseen and switches.classifiers == "trained":
-        say(
-            f"{unseen} HOI classes are unseen: seen rows of trained tables leave theirs behind; "
-            "for zero-shot set gen_vlkt.classifiers: frozen and classifier_bias: false"
+        raise ParamsError(
+            f"{params}: gen_vlkt.classifiers: 'trained', but {unseen} HOI classes are unseen, and "
+            "training would leave their rows behind; set gen_vlkt.classifiers: frozen and "
+            "gen_vlkt.classifier_bias: false"
         )
     text = read_text_embeddings(paths.text_embeddings, vocabulary)
     tables = ClassEmbeddings(torch.from_numpy(text.hoi), torch.from_numpy(text.object_classifier))

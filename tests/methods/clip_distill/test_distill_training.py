@@ -127,6 +127,20 @@ def test_a_training_does_not_go_on_over_other_caches(project, capfd):
     assert "going on" not in capfd.readouterr().err
 
 
+def test_changed_code_that_caches_were_made_with_is_in_the_model_file(project):
+    paths = DistillPaths.of_project()
+    for path in (paths.image_scores, paths.union_scores):
+        table, origin = schema.read_table(path), schema.read_provenance(path)
+        origin["accepted_code"] = ["hoiclip/a.py"]
+        schema.write_table(path, table, table.schema, origin)
+    run()
+    provenance = load_detector("out/model.safetensors", method_named).provenance
+    assert provenance["accepted_code_of_inputs"] == {
+        str(path): ["hoiclip/a.py"] for path in (paths.image_scores, paths.union_scores)
+    }
+    assert "accepted_code" not in provenance
+
+
 def history(out: str) -> dict[str, list[float]]:
     table = schema.read_table(Path(out, "history.parquet"), schema.HISTORY)
     found: dict[str, list[float]] = {}

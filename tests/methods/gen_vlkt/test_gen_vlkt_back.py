@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from distill_method_world import make_method
 from fake_checkpoint import Sizes
 from fake_gen_vlkt import LARGE, SMALL, gen_vlkt_file, seen_of
 from gen_vlkt_networks import PATH, config_of, fresh
@@ -206,7 +207,17 @@ def test_other_classes_do_not_go_back(tmp_path, setting, message):
     assert not (tmp_path / "back.pth").exists()
 
 
-def test_a_model_of_another_method_does_not_go_back(tmp_path, make_detector):
-    make_detector().save(tmp_path / "hoiclip.safetensors")
-    with pytest.raises(WeightsError, match="method: 'hoiclip', expected gen_vlkt"):
-        convert(tmp_path / "hoiclip.safetensors", tmp_path / "back.pth")
+@pytest.mark.parametrize("title", ["HOICLIP", "CLIP distillation (after Wan & Tuytelaars)"])
+def test_a_model_of_another_method_does_not_go_back(tmp_path, make_detector, clip_config, title):
+    detector = make_detector()
+    if title != "HOICLIP":
+        detector = dataclasses.replace(detector, method=make_method(clip_config))
+    path = tmp_path / "other.safetensors"
+    detector.save(path)
+    with pytest.raises(WeightsError) as info:
+        convert(path, tmp_path / "back.pth")
+    assert str(info.value) == (
+        f"{path}: a model file of {title}; the way back to a released checkpoint exists for "
+        "GEN-VLKT's model files alone. `hoiclip predict --weights` takes this one as it is"
+    )
+    assert not (tmp_path / "back.pth").exists()

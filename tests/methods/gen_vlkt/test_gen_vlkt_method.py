@@ -144,20 +144,21 @@ def test_a_teacher_without_features_is_no_training_without_the_mimic_term(
         method.training_step(shown(method), None)
 
 
-def test_trained_tables_and_unseen_classes_are_told_of(built, toy, tmp_path, capfd):
+def test_trained_tables_and_unseen_classes_are_refused(built, toy, tmp_path):
     seen = np.ones(toy.vocabulary.num_hois, bool)
     seen[[2, 5]] = False
     path = tmp_path / "classes.parquet"
     table = toy.classes.set_column(3, schema.CLASSES.field("seen"), [seen])
     schema.write_table(path, table, schema.CLASSES, {})
     paths = dataclasses.replace(toy.paths, classes=path)
-    built(paths)
-    (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("2 HOI classes are unseen")
-    assert "gen_vlkt.classifiers: frozen and classifier_bias: false" in line
+    with pytest.raises(ParamsError) as info:
+        built(paths)
+    said = str(info.value)
+    assert "gen_vlkt.classifiers: 'trained', but 2 HOI classes are unseen" in said
+    assert said.endswith("gen_vlkt.classifiers: frozen and gen_vlkt.classifier_bias: false")
+    assert "\n" not in said
     built(paths, classifiers="frozen", classifier_bias=False)
     built()
-    assert capfd.readouterr().err == ""
 
 
 def test_without_the_mimic_term_training_takes_no_image_tower(built, shown, toy, params, tmp_path):
