@@ -83,7 +83,7 @@ LIMIT_MINUTES ?= 90
 .PHONY: kills
 kills: $(STAMP) ## SIGKILL the smoke pipeline at random moments; its result must stay the same
 	python tests/kills/kill_runs.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) \
-	  --limit-minutes $(LIMIT_MINUTES) --jobs $(JOBS) --log tests/kills/log.txt
+	  --limit-minutes $(LIMIT_MINUTES) --jobs $(JOBS) --log tests/kills/log-hoiclip-1.txt
 
 INPUTS ?= 50000
 SEED ?= 0
