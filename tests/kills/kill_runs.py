@@ -64,7 +64,7 @@ class Campaign:
         self._numbers, self._lock = count(1), threading.Lock()
         self.kills: Counter[str] = Counter()
         self.places: Counter[str] = Counter()
-        self.runs = self.checkouts = 0
+        self.runs = self.wrong_runs = self.checkouts = 0
         self.problems: list[str] = []
 
     def work(self) -> None:
@@ -79,6 +79,7 @@ class Campaign:
                 clone.delete()
             with self._lock:
                 self.runs += 1
+                self.wrong_runs += bool(problems)
                 self.problems += [f"run {number}: {problem}" for problem in problems]
                 told = "; ".join(problems) or "the same metrics, hashes and files"
                 self._say(f"run {number:3}  ended: {told}")
@@ -231,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say(f"killed at: {', '.join(f'{place} {n}' for place, n in sorted(campaign.places.items()))}")
     kills = ", ".join(f"{campaign.kills[kind]} of {n} {kind}" for kind, n in wanted.items())
     say(
-        f"kills: {kills}; runs: {campaign.runs}, of which {len(campaign.problems)} with another "
+        f"kills: {kills}; runs: {campaign.runs}, of which {campaign.wrong_runs} with another "
         f"result; git checkout dvc.lock needed: {campaign.checkouts}; "
         f"{(time.monotonic() - started) / 60:.0f} minutes"
     )
