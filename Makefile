@@ -79,11 +79,14 @@ JOBS ?= 2
 KILLS ?= 100
 TRAINING_KILLS ?= 20
 LIMIT_MINUTES ?= 90
+METHOD ?= hoiclip
+PROCESSES ?= 1
 
 .PHONY: kills
-kills: $(STAMP) ## SIGKILL the smoke pipeline at random moments; its result must stay the same
-	python tests/kills/kill_runs.py --kills $(KILLS) --training-kills $(TRAINING_KILLS) \
-	  --limit-minutes $(LIMIT_MINUTES) --jobs $(JOBS) --log tests/kills/log.txt
+kills: $(STAMP) ## SIGKILL the smoke pipeline at random moments; its result must stay the same; METHOD=, PROCESSES=
+	python tests/kills/kill_runs.py --method $(METHOD) --processes $(PROCESSES) \
+	  --kills $(KILLS) --training-kills $(TRAINING_KILLS) --limit-minutes $(LIMIT_MINUTES) \
+	  --jobs $(JOBS) --log tests/kills/log-$(METHOD)-$(PROCESSES).txt
 
 INPUTS ?= 50000
 SEED ?= 0

@@ -68,7 +68,11 @@ class Engine(Generic[BatchT]):
             method.network.compile(fullgraph=True)
         self.losses: nn.Module = _Losses(method)
         if world.size > 1:
-            self.losses = DistributedDataParallel(self.losses, broadcast_buffers=False)
+            # Otherwise gradients are packed anew after a process's first step, which moves them to
+            # another place in the order of sums: a training that goes on would differ in last bits.
+            self.losses = DistributedDataParallel(
+                self.losses, broadcast_buffers=False, find_unused_parameters=True
+            )
 
     def step(self, parts: Sequence[BatchT], number: int) -> Losses:
         """One step.

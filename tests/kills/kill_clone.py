@@ -15,16 +15,83 @@ from pathlib import Path
 
 import yaml
 
-METHOD = "hoiclip"
-TRAIN = f"methods/{METHOD}/dvc.yaml:train"
-_LOCKS = ("dvc.lock", f"methods/{METHOD}/dvc.lock")
-CURE = ("git", "checkout", "--quiet", *_LOCKS)
 SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_TO_END = 0.02
 
 
 def call(folder: Path, *command: str) -> str:
     """Runs a command that must succeed; returns its output."""
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def train_stage(method: str) -> str:
+    """The training stage of a method, as dvc names it."""
+    return f"methods/{method}/dvc.yaml:train"
+
+
+def groups_of(folder: Path) -> set[int]:
+    """Process groups in which something runs whose modules come from the folder.
+
+    They are several: torchrun gives every process that it starts a session of its own.
+    """
+    mark = f"PYTHONPATH={folder}".encode()
+    found = set()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        # Of others it cannot be read, and what has ended has none.
+        with suppress(OSError):
+            if mark in environment.read_bytes().split(b"\0"):
+                found.add(os.getpgid(int(environment.parent.name)))
+    return found
+
+
+def kill_run(process: subprocess.Popen, folder: Path) -> bool:
+    """Kills a run and all that it started, and waits until nothing of it is left.
+
+    Args:
+        process: what was started first, in a session of its own.
+        folder: its `PYTHONPATH`, by which all are known.
+
+    Returns:
+        Whether the process still ran.
+    """
+    groups = {process.pid} | groups_of(folder)
+    while groups:
+        for group in groups:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        process.wait()
+        for group in groups:
+            with suppress(ProcessLookupError):
+                while True:
+                    os.killpg(group, 0)
+                    time.sleep(_SECONDS_TO_END)
+        groups = groups_of(folder)
+    return process.returncode == -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Repro:
+    """What every clone runs.
+
+    Attributes:
+        method: whose stages.
+        processes: of a training, and of a pass over images.
+        target: a stage, or None for the whole pipeline.
+    """
+
+    method: str = "hoiclip"
+    processes: int = 1
+    target: str | None = None
+
+    @property
+    def train(self) -> str:
+        """The method's training stage."""
+        return train_stage(self.method)
+
+    @property
+    def locks(self) -> tuple[str, str]:
+        """The lock files that it writes."""
+        return "dvc.lock", f"methods/{self.method}/dvc.lock"
 
 
 @dataclass
@@ -47,15 +114,16 @@ class Reference:
 class Clone:
     """A clone in which `dvc repro` is started as often as it takes."""
 
-    def __init__(self, base: Path, folder: Path, target: str | None) -> None:
+    def __init__(self, base: Path, folder: Path, repro: Repro) -> None:
         call(base.parent, "git", "clone", "--quiet", str(base), str(folder))
-        self.folder, self._target = folder, target
+        self.folder, self.repro = folder, repro
         self._said = folder.parent / f"{folder.name}.log"
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self._env = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_"))} | {
             "PATH": path,
             "PYTHONPATH": str(folder),
             "OMP_NUM_THREADS": "1",
+            "HOICLIP_PROCESSES": str(repro.processes),
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(folder / ".dvc/tmp/site"),
         }
@@ -67,8 +135,8 @@ class Clone:
         options = {"cwd": self.folder, "env": self._env}
         half = subprocess.run(check, **options, capture_output=True, check=False).returncode != 0
         if half:
-            call(self.folder, *CURE)
-        command = [sys.executable, "-m", "dvc", "repro", *filter(None, [self._target])]
+            call(self.folder, "git", "checkout", "--quiet", *self.repro.locks)
+        command = [sys.executable, "-m", "dvc", "repro", *filter(None, [self.repro.target])]
         with self._said.open("w") as said:
             self._process = subprocess.Popen(
                 command, **options, stdout=said, stderr=said, start_new_session=True
@@ -81,13 +149,7 @@ class Clone:
 
     def kill(self) -> bool:
         """Kills every process of the run, waits until none is left; whether dvc still ran."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            while True:
-                os.killpg(self._process.pid, 0)
-                time.sleep(0.02)
-        return self._process.wait() == -signal.SIGKILL
+        return kill_run(self._process, self.folder)
 
     def failure(self) -> str | None:
         """Why it ended by itself without success."""
@@ -110,12 +172,12 @@ class Clone:
 
     def trains_on(self) -> bool:
         """Whether it is in training and has saved an epoch."""
-        return self.place() == TRAIN and any(self.folder.glob(".checkpoints/*/state.pt"))
+        return self.place() == self.repro.train and any(self.folder.glob(".checkpoints/*/state.pt"))
 
     def outs(self) -> dict[str, dict[str, str]]:
         """Hashes in the lock files, by stage and path; of a half file none."""
         found = {}
-        for file in _LOCKS:
+        for file in self.repro.locks:
             folder = Path(file).parent
             prefix = "" if folder == Path() else f"{folder}/dvc.yaml:"
             with suppress(yaml.YAMLError, KeyError, TypeError):
@@ -171,5 +233,5 @@ def run_undisturbed(clone: Clone) -> Reference:
     if failure := clone.failure():
         raise RuntimeError(failure)
     outs = {stage: clone.outs()[stage] for stage in seconds if stage != "start"}
-    left = seconds.get(TRAIN, 0.0) - (first_state or 0.0)
+    left = seconds.get(clone.repro.train, 0.0) - (first_state or 0.0)
     return Reference((clone.folder / "metrics.json").read_bytes(), outs, seconds, left)

@@ -1,12 +1,13 @@
 """Kills the pipeline at random moments, and holds its result against that of a quiet run.
 
-    python tests/kills/kill_runs.py --log tests/kills/log.txt
+    python tests/kills/kill_runs.py --method gen_vlkt --processes 2
 
 Every run works in a clone of its own of the last commit, with the smoke profile and a DVC cache of
 its own, so that nothing is restored that this clone did not compute. Within a run `dvc repro` is
-started and killed, as a whole process group, until it once ends by itself; then metrics, hashes in
-lock files and leftovers are held against a run that nothing disturbed. Exits with 1 if anything
-differs, a run fails, or the kills asked for did not fit into the time.
+started and killed, with every process below it, until it once ends by itself; then metrics, hashes
+in lock files and leftovers are held against a run of as many processes that nothing disturbed: the
+number of processes may change the bits of a training. Exits with 1 if anything differs, a run
+fails, or the kills asked for did not fit into the time.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 
-from kill_clone import SECONDS_BETWEEN_LOOKS, TRAIN, Clone, Reference, call, run_undisturbed
+import yaml
+from kill_clone import SECONDS_BETWEEN_LOOKS, Clone, Reference, Repro, call, run_undisturbed
 
 ROOT = Path(__file__).resolve().parents[2]
-THREE_EPOCHS = ("train.epochs=3", "train.lr_drop_epoch=2")
+METHODS = sorted(path.parent.name for path in ROOT.glob("methods/*/dvc.yaml"))
 ANYWHERE, IN_TRAINING = "random", "in training"
 # So that no run takes most of the kills: one that is about to end is killed soon, again and again.
 MOST_KILLS_OF_A_RUN = 8
@@ -48,21 +50,21 @@ class Campaign:
         seed: of the moments.
         beyond: moments are drawn over this times what a clone still has to do; above 1, so that
             runs also end before their kills are used up.
-        target: a stage, or None for the whole pipeline.
+        repro: what every run runs.
         say: takes the lines of the log.
     """
 
     def __init__(
         self, base: Path, reference: Reference, kills: dict[str, int], seconds: float, seed: int,
-        beyond: float, target: str | None, say: Callable[[str], None],
+        beyond: float, repro: Repro, say: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self._base, self._reference, self._target, self._say = base, reference, target, say
+        self._base, self._reference, self._repro, self._say = base, reference, repro, say
         self._wanted, self._seed, self._beyond = kills, seed, beyond
         self._deadline = time.monotonic() + seconds
         self._numbers, self._lock = count(1), threading.Lock()
         self.kills: Counter[str] = Counter()
         self.places: Counter[str] = Counter()
-        self.runs = self.checkouts = 0
+        self.runs = self.wrong_runs = self.checkouts = 0
         self.problems: list[str] = []
 
     def work(self) -> None:
@@ -70,13 +72,14 @@ class Campaign:
         while any(map(self._due, self._wanted)):
             with self._lock:
                 number = next(self._numbers)
-            clone = Clone(self._base, self._base.parent / f"run{number}", self._target)
+            clone = Clone(self._base, self._base.parent / f"run{number}", self._repro)
             try:
                 problems = self._run(number, clone)
             finally:
                 clone.delete()
             with self._lock:
                 self.runs += 1
+                self.wrong_runs += bool(problems)
                 self.problems += [f"run {number}: {problem}" for problem in problems]
                 told = "; ".join(problems) or "the same metrics, hashes and files"
                 self._say(f"run {number:3}  ended: {told}")
@@ -90,7 +93,7 @@ class Campaign:
         # The first kill is anywhere, the second in training, all others are anywhere again.
         for attempt in count(1):
             turn = attempt == 2 or not self._due(ANYWHERE)
-            possible = self._due(IN_TRAINING) and self._to_do(clone, TRAIN)
+            possible = self._due(IN_TRAINING) and self._to_do(clone, self._repro.train)
             aim = IN_TRAINING if turn and possible else ANYWHERE
             spared = attempt > MOST_KILLS_OF_A_RUN
             if clone.start():
@@ -137,6 +140,13 @@ class Campaign:
         return True
 
 
+def three_epochs(method: str) -> tuple[str, ...]:
+    """Settings of a short training, in which the learning rate still drops."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    section = f"{method}.train" if "train" in params[method] else "train"
+    return f"{section}.epochs=3", f"{section}.lr_drop_epoch=2"
+
+
 def make_base(folder: Path, settings: Sequence[str]) -> Path:
     """A clone of the last commit in which the smoke profile and the settings are committed."""
     base = folder / "base"
@@ -156,9 +166,21 @@ def machine() -> str:
     return f"{processor}, Python {platform.python_version()}, {programs}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Does the kills asked for; returns 1 if anything was wrong."""
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(number)
+    return number
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description="Kills the pipeline at random moments.")
+    parser.add_argument("--method", choices=METHODS, default=Repro.method, help="(%(default)s)")
+    parser.add_argument(
+        "--processes", type=_at_least_one, default=1, metavar="N",
+        help="of a training and of a pass over images, as HOICLIP_PROCESSES (default 1)",
+    )  # fmt: skip
     parser.add_argument("--kills", type=int, default=100, help="anywhere (default 100)")
     parser.add_argument(
         "--training-kills", type=int, default=20, help="in training after an epoch (default 20)"
@@ -172,7 +194,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="instead of 3 epochs")
     parser.add_argument("--target", help="a stage; by default the whole pipeline")
     parser.add_argument("--log", type=Path, help="file to write beside the output")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Does the kills asked for; returns 1 if anything was wrong."""
+    options = parse(arguments)
+    repro = Repro(options.method, options.processes, options.target)
+    settings = (f"method={repro.method}", *(options.set or three_epochs(repro.method)))
     lines: list[str] = []
 
     def say(line: str) -> None:
@@ -181,10 +210,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kills-") as temporary:
-        base = make_base(Path(temporary), options.set or THREE_EPOCHS)
+        base = make_base(Path(temporary), settings)
         commit = call(ROOT, "git", "rev-parse", "--short", "HEAD").strip()
         say(f"commit {commit}; {machine()}; {options.jobs} runs at a time, seed {options.seed}")
-        quiet = Clone(base, Path(temporary, "reference"), options.target)
+        say(f"{repro.target or 'all stages'} of {repro.method}, processes: {repro.processes}")
+        quiet = Clone(base, Path(temporary, "reference"), repro)
         try:
             reference = run_undisturbed(quiet)
         finally:
@@ -194,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = {ANYWHERE: options.kills, IN_TRAINING: options.training_kills}
         limit = 60 * options.limit_minutes - (time.monotonic() - started)
         campaign = Campaign(
-            base, reference, wanted, limit, options.seed, options.beyond, options.target, say
+            base, reference, wanted, limit, options.seed, options.beyond, repro, say
         )
         with ThreadPoolExecutor(options.jobs) as pool:
             for work in [pool.submit(campaign.work) for _ in range(options.jobs)]:
@@ -202,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say(f"killed at: {', '.join(f'{place} {n}' for place, n in sorted(campaign.places.items()))}")
     kills = ", ".join(f"{campaign.kills[kind]} of {n} {kind}" for kind, n in wanted.items())
     say(
-        f"kills: {kills}; runs: {campaign.runs}, of which {len(campaign.problems)} with another "
+        f"kills: {kills}; runs: {campaign.runs}, of which {campaign.wrong_runs} with another "
         f"result; git checkout dvc.lock needed: {campaign.checkouts}; "
         f"{(time.monotonic() - started) / 60:.0f} minutes"
     )
