@@ -77,7 +77,7 @@ _A, _P = "hoiclip.formats.annotations", "hoiclip.formats.predictions"
 
 # Asked in this order whether a file is theirs.
 ANNOTATION_FORMATS = {
-    "partition": Format(f"{_A}.partition"),
+    "partition": Format("hoiclip.formats.partition"),
     "own": Format(f"{_A}.own", (_VOCABULARY,)),
     "hico_mat": Format(f"{_A}.hico_mat"),
     "hico_instances": Format(f"{_A}.hico_instances"),
