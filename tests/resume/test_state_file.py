@@ -243,7 +243,7 @@ def test_a_folder_in_the_files_place_is_refused(file):
 def run(code: str, folder: Path, **options) -> subprocess.Popen:
     """Runs code on a state file of the same identity in a process of its own."""
     start = (
-        "import os, signal, sys, time; from pathlib import Path; from hoiclip.util import files;"
+        "import os, signal, sys, time; from pathlib import Path; from hoiclip.core import files;"
         "from hoiclip.resume.state_file import StateFile;"
         f"file = StateFile(Path({str(folder)!r}), {{'seed': 0}}, {CODE})\n"
     )
