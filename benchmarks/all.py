@@ -2,8 +2,9 @@
 
 Run from the repository root: `make benchmarks`, or `python -m benchmarks.all --out FOLDER`, which
 writes `methods.json`, `crops.json` and, where DVC is installed, `pipeline.json` (date, hardware,
-versions, load, figures), and the same as tables in `results.md`. What is meant to be quick to try
-takes `--quick`: tiny networks and images, figures that mean nothing.
+versions, load, figures), and the same as tables in `results.md`. `--only` with no name writes that
+page anew from the files. `--quick` takes tiny networks and images, and the smoke profile, to see
+that it runs; its figures mean nothing.
 
 Each part is a process of its own, so that none has the memory of another; a part that fails is
 named at the end, with exit code 1, and the others stand.
@@ -30,7 +31,7 @@ PARTS = {
 _QUICK = {
     "methods": ["--scale", "tiny", "--repeat", "1", "--turn", "0", "--threads", "1"],
     "crops": ["--scale", "tiny", "--repeat", "1", "--images", "4", "--threads", "1"],
-    "pipeline": ["--repeat", "1"],
+    "pipeline": ["--repeat", "1", "--profile", "smoke"],
 }
 
 
@@ -57,7 +58,7 @@ def page(parts: dict[str, dict[str, Any]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     options = parser.parse_args(arguments)
     failed = []

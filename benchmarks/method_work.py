@@ -83,6 +83,31 @@ class Job:
     turn: float
 
 
+class InBf16(nn.Module):
+    """A network under autocast, with outputs in float32; frozen towers beside it stay in float32,
+    as in training.
+
+    Args:
+        network: whose outputs are a dataclass of tensors.
+        device: `cpu` or `cuda`.
+    """
+
+    def __init__(self, network: nn.Module, device: str) -> None:
+        super().__init__()
+        self.network, self.device = network, device
+
+    def forward(self, *inputs: Any) -> Any:
+        """As the network."""
+        with torch.autocast(self.device, torch.bfloat16):
+            outputs = self.network(*inputs)
+        tensors = {
+            name: value.float()
+            for name, value in vars(outputs).items()
+            if torch.is_tensor(value) and value.is_floating_point()
+        }
+        return dataclasses.replace(outputs, **tensors)
+
+
 class Work:
     """A job in this process."""
 
@@ -198,13 +223,9 @@ class Work:
         settings = RankSettings(TOP_K, PAPER_NMS, job.threads)
         if job.compile:
             method.network.compile(fullgraph=True)
-        bf16 = job.precision == "bf16"
-
-        def step(batch: Any) -> Any:
-            with torch.autocast(job.device, torch.bfloat16, enabled=bf16):
-                return method.score_pairs(batch, settings, [method.scoring])
-
-        return step
+        if job.precision == "bf16":
+            method.network = InBf16(method.network, job.device)
+        return lambda batch: method.score_pairs(batch, settings, [method.scoring])
 
     def batches(self, workers: int, count: int) -> Iterator[Any]:
         """`count` batches, made by so many processes; each of the same sizes."""

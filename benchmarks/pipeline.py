@@ -1,9 +1,8 @@
 """Times the pipeline's graph: stage by stage, and what DVC takes where nothing is to do.
 
 Run from the repository root, with DVC: `python -m benchmarks.pipeline [--out FILE]`. The last
-commit is cloned into a temporary folder, which gets a profile (`--profile smoke`; an empty one
-leaves params.yaml as it is, the toy pipeline of `make repro`) and a DVC cache of its own, so that
-nothing is known.
+commit is cloned into a temporary folder with a DVC cache of its own, so that nothing is known. It
+is the toy pipeline of `make repro`, or, with `--profile smoke`, that of `make smoke`.
 
 - `stages`: seconds of `dvc repro --single-item STAGE`, one stage after another, DVC's own included.
 - `nothing to do`, `dry`: seconds of `dvc repro` and `dvc repro --dry` after that; medians.
@@ -103,7 +102,7 @@ def table(found: dict[str, Any]) -> Iterator[str]:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    made.add_argument("--profile", default="smoke", help="of params/; '' for params.yaml as it is")
+    made.add_argument("--profile", default="", help="of params/; none by default")
     made.add_argument("--repeat", type=number(Count), default=5, help="(default: 5)")
     made.add_argument("--out", type=Path, help="JSON")
     return made

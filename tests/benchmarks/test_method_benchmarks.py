@@ -61,6 +61,15 @@ def test_both_forms_have_the_same_losses_and_gradients_without_dropout(images, m
     assert norms[1] == pytest.approx(norms[0], rel=1e-2)
 
 
+@pytest.mark.parametrize("method", PROFILES)
+def test_inference_runs_in_bf16(images, method):
+    exact, rough = (
+        Work(job(images, method, precision=precision)) for precision in ("float32", "bf16")
+    )
+    (expected,), (found,) = (work.step(work.batch) for work in (exact, rough))
+    assert found.score.max() == pytest.approx(expected.score.max(), rel=0.1)
+
+
 def test_a_work_takes_turns(images):
     work = Work(job(images, "clip_distill", "train", turn=0.001))
     assert work() == (0, 0.0)  # the first one is not counted
