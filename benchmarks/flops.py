@@ -50,6 +50,9 @@ def matmul_peak(device: str, precision: str, threads: int, side: int | None = No
         a @ b
         synchronize(device)
         best = min(best, time.perf_counter() - start)
+    del a, b
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
     return 2 * side**3 / best
 
 

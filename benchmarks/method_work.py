@@ -116,6 +116,9 @@ class Work:
         self.device = prepare(job.device, job.threads, 0)
         self.published = Published.of(job.method, job.scale)
         self.method = build_method(job.method, self.published, plain=job.plain).to(self.device)
+        criterion = getattr(self.method, "criterion", None)  # which is no part of the method's own
+        if criterion is not None:
+            criterion.to(self.device)
         self.step = self._train() if job.work == "train" else self._infer()
         self.batch = next(self.batches(0, 1))
         self.steps = 0  # of a turn; not known yet

@@ -110,10 +110,14 @@ def compare(
         try:
             rows[form] = Row(job)
         except Exception as error:  # One form, perhaps too large, is not to end the others.
-            errors[form] = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+            errors[form] = said(error)
     for _ in range(turns):
-        for row in rows.values():
-            row.measure()
+        for form, row in list(rows.items()):
+            try:
+                row.measure()
+            except Exception as error:
+                errors[form] = said(error)
+                rows.pop(form).pool.shutdown()
     found: dict[str, Any] = {}
     if "plain" not in rows:
         return found, errors
@@ -129,6 +133,12 @@ def compare(
         found[form] = parts | {"peak MB": memory[form], "waits": waits[form]}
         row.pool.shutdown()
     return {"GFLOP": flops / 1e9, "forms": found}, errors
+
+
+def said(error: Exception) -> str:
+    """An error in a line of a table."""
+    text = (str(error).splitlines() or [""])[0].replace("|", "/")
+    return f"{type(error).__name__}: {text[:200]}"
 
 
 def table(results: list[dict[str, Any]]) -> Iterator[str]:

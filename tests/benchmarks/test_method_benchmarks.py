@@ -136,6 +136,11 @@ def test_the_table_of_methods():
     assert failed.count("|") == title.count("|")
 
 
+def test_an_error_is_one_cell():
+    assert methods.said(RuntimeError("a | b\nand more")) == "RuntimeError: a / b"
+    assert methods.said(ValueError()) == "ValueError: "
+
+
 def test_both_passes_over_crops_have_the_same_sums(images):
     made = (crops.work_of(form, "cpu", images, IMAGES, "tiny", 1, 0) for form in crops.FORMS)
     (plain, count), (ours, other_count) = (work() for work in made)
