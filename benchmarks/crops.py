@@ -107,7 +107,8 @@ def table(results: dict[str, dict[str, float]]) -> Iterator[str]:
     yield "| Device | form | crops/s | x plain |"
     yield "|---|---|---|---|"
     for device, found in results.items():
-        for form, speed in found.items():
+        for form in FORMS:
+            speed = found[form]
             yield f"| {device} | {form} | {speed:.1f} | {speed / found['plain']:.2f} |"
 
 

@@ -147,7 +147,10 @@ def table(results: list[dict[str, Any]]) -> Iterator[str]:
     yield "|" + "---|" * (4 + len(COLUMNS))
     for result in results:
         place = f"| {result['method']} | {result['work']} | {result['device']}"
-        for form, row in result["forms"].items():
+        for form in sorted(
+            result["forms"], key=list(FORMS).index
+        ):  # A JSON file has its own order.
+            row = result["forms"][form]
             yield (
                 f"{place} | {form} | {row['images/s']:.2f} | {row['x plain']:.2f} "
                 f"| {row['peak MB']:.0f} | {row['waits']:.1%} | {row['MFU']:.1%} |"

@@ -62,7 +62,7 @@ def stages_of(printed: str) -> list[str]:
 
 
 def measure(profile: str, repeat: int) -> dict[str, Any]:
-    """Seconds by stage, and medians of what DVC takes by `OVERHEADS`.
+    """Seconds of each stage, and medians of what DVC takes by `OVERHEADS`.
 
     Args:
         profile: of params/; an empty one leaves params.yaml as it is.
@@ -74,10 +74,11 @@ def measure(profile: str, repeat: int) -> dict[str, Any]:
         if profile:
             run([sys.executable, "-m", "pipelines.profile", profile], clone)
         _, printed = run(["dvc", "repro", "--dry", "--force", "--allow-missing"], clone)
-        stages = {}
+        stages: list[tuple[str, float]] = []
         for stage in stages_of(printed):
             # Without the cache of earlier runs, also where a run of the same inputs is in dvc.lock.
-            stages[stage], _ = run(["dvc", "repro", "--force", "--single-item", stage], clone)
+            seconds, _ = run(["dvc", "repro", "--force", "--single-item", stage], clone)
+            stages.append((stage, seconds))
         times: dict[str, list[float]] = {name: [] for name in OVERHEADS}
         for _ in range(repeat):
             for name, command in OVERHEADS.items():
@@ -92,11 +93,11 @@ def table(found: dict[str, Any]) -> Iterator[str]:
     """Lines of a Markdown table of `measure`'s result."""
     yield "| Stage, or DVC with none | seconds |"
     yield "|---|---|"
-    for stage, seconds in found["stages"].items():
+    for stage, seconds in found["stages"]:
         yield f"| {stage} | {seconds:.1f} |"
-    yield f"| all stages | {sum(found['stages'].values()):.1f} |"
-    for name, seconds in found["dvc"].items():
-        yield f"| `{' '.join(OVERHEADS[name])}` | {seconds:.2f} |"
+    yield f"| all stages | {sum(seconds for _, seconds in found['stages']):.1f} |"
+    for name, command in OVERHEADS.items():
+        yield f"| `{' '.join(command)}` | {found['dvc'][name]:.2f} |"
 
 
 def parser() -> argparse.ArgumentParser:
