@@ -129,3 +129,8 @@ distillation: $(STAMP) ## label-free distillation beside its teacher, results/di
 .PHONY: methods
 methods: $(STAMP) ## train each method anew: what it reaches and its CPU time, results/methods.json
 	$(SWEEP) methods --jobs 1 $(ARGS)
+
+# On a machine that does nothing else; ARGS="--only crops", ARGS=--quick.
+.PHONY: benchmarks
+benchmarks: $(STAMP) ## time and memory of every method, of crops and of the pipeline, benchmarks/results
+	python -m benchmarks.all $(ARGS)

@@ -22,13 +22,16 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import re
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import reduce
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -48,6 +51,7 @@ from hoiclip.util.ranges import Count, Threads, number
 
 NETWORKS = ("plain", "hoiclip")
 WORKS = ("forward", "train")
+T = TypeVar("T")
 
 
 def build(network: str, size: Size) -> tuple[nn.Module, ClipVisual]:
@@ -136,15 +140,21 @@ class Process:
     def __init__(
         self, make: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...], threads: int
     ) -> None:
-        self.pool = multiprocessing.get_context("spawn").Pool(1)
-        self.held = self.pool.apply(_prepare, (make, arguments, threads))
+        # Whose process, unlike one of multiprocessing's pools, may have children, such as loaders.
+        self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        method = multiprocessing.get_start_method()
+        self.held = self.call(_prepare, make, arguments, threads, method)
         self.first, *_ = self.run()
         self.seconds: list[float] = []
         self.cpu_seconds: list[float] = []
 
     def run(self) -> tuple[Any, float, float]:
         """What the work returns, and what it took in seconds and in CPU seconds."""
-        return self.pool.apply(_run)
+        return self.call(_run)
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What a function returns in that process."""
+        return self.pool.submit(function, *arguments).result()
 
     def measure(self) -> None:
         """Keeps what one run takes."""
@@ -154,9 +164,8 @@ class Process:
 
     def finish(self) -> dict[str, float]:
         """Ends the process; medians, and its highest resident memory in MB."""
-        peak = self.pool.apply(_peak_mb)
-        self.pool.terminate()
-        self.pool.join()
+        peak = self.call(peak_mb)
+        self.pool.shutdown()
         return {
             "seconds": statistics.median(self.seconds),
             "CPU s": statistics.median(self.cpu_seconds),
@@ -168,13 +177,20 @@ class Process:
 _work: Callable[[], Any]
 
 
+def ask(name: str, *arguments: Any) -> Any:
+    """What a method of this process's work returns; for `Process.call`."""
+    return getattr(_work, name)(*arguments)
+
+
 def _prepare(
-    make: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...], threads: int
+    make: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...], threads: int, method: str
 ) -> float:
     global _work
+    # A spawned process would spawn its loaders, too, which takes seconds; a user's are forked.
+    multiprocessing.set_start_method(method, force=True)
     torch.set_num_threads(threads)
     _work = make(*arguments)
-    return _peak_mb()
+    return peak_mb()
 
 
 def _run() -> tuple[Any, float, float]:
@@ -183,7 +199,13 @@ def _run() -> tuple[Any, float, float]:
     return result, time.perf_counter() - wall, time.process_time() - cpu
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
+    """Highest resident memory of this process so far, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # What getrusage says of a process is at least what its parent had.
+        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text(encoding="utf-8"))
+        if found:
+            return int(found[1]) / 1024
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes / 1024 / (1024 if sys.platform == "darwin" else 1)
 

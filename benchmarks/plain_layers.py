@@ -102,13 +102,15 @@ class DecoderLayer(_DecoderParts):
 class InteractionLayer(_DecoderParts):
     """The same attention to CLIP's tokens and to the detector's, summed (equations 3 to 5)."""
 
-    def forward(self, tgt: Tensor, clip_tokens: Tensor, memory: Tensor) -> Tensor:
+    def forward(
+        self, tgt: Tensor, clip_tokens: Tensor, memory: Tensor, mask: Tensor | None
+    ) -> Tensor:
         """(Q, B, W) → (Q, B, W)."""
         tgt2 = self.self_attn(tgt, tgt, value=tgt)[0]
         tgt = self.norm1(tgt + self.dropout1(tgt2))
         tgt2 = self.multihead_attn(query=tgt, key=clip_tokens, value=clip_tokens)[0]
         clip_tgt = self.norm2(tgt + self.dropout2(tgt2))
-        tgt2 = self.multihead_attn(query=tgt, key=memory, value=memory)[0]
+        tgt2 = self.multihead_attn(query=tgt, key=memory, value=memory, key_padding_mask=mask)[0]
         tgt = clip_tgt + self.norm2(tgt + self.dropout2(tgt2))
         tgt2 = self.linear2(self.dropout(F.relu(self.linear1(tgt))))
         return self.norm3(tgt + self.dropout3(tgt2))
@@ -120,7 +122,7 @@ def sine_positions(mask: Tensor, width: int) -> Tensor:
     y, x = not_mask.cumsum(1), not_mask.cumsum(2)
     y = y / (y[:, -1:] + 1e-6) * 2 * math.pi
     x = x / (x[:, :, -1:] + 1e-6) * 2 * math.pi
-    index = torch.arange(width // 2, dtype=not_mask.dtype)
+    index = torch.arange(width // 2, dtype=not_mask.dtype, device=mask.device)
     wavelength = 10000 ** (2 * (index // 2) / (width // 2))
     x, y = x[..., None] / wavelength, y[..., None] / wavelength
     x = torch.stack((x[..., 0::2].sin(), x[..., 1::2].cos()), 4).flatten(3)

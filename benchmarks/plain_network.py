@@ -132,6 +132,7 @@ class PlainNetwork(nn.Module):
         self.verb_vectors = nn.Parameter(tables.verb_vectors.clone())
         self.register_buffer("verb_to_hoi", tables.verb_to_hoi)
         self.verb_weight = config.verb.weight
+        self.mask_memory = interaction.mask_detector_memory
 
     def encode_clip(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """CLIP's tokens (B, 1 + P, W), all normalised, and its global feature (B, E)."""
@@ -178,7 +179,7 @@ class PlainNetwork(nn.Module):
         memory, clip_tokens = self.memory_proj(memory), clip_tokens.permute(1, 0, 2)
         intermediate = []
         for layer in self.interaction_decoder:
-            out = layer(out, clip_tokens, memory)
+            out = layer(out, clip_tokens, memory, mask if self.mask_memory else None)
             intermediate.append(self.interaction_norm(out))
         interactions = torch.stack(intermediate).transpose(1, 2) @ self.visual_projection
 
