@@ -22,7 +22,7 @@ from hoiclip.passes import ShardedPass, joined_tables, shards_of, table_content
 from hoiclip.resume.archive import write_archive
 from hoiclip.resume.state_file import ACCEPT_CODE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CODE = {"hoiclip/a.py": "1"}
 ALONE = World()
 
