@@ -41,23 +41,36 @@ class Pairs:
         return Pairs(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
+def human_overlap(
+    detections: Pairs, rows: np.ndarray, ground_truth: Pairs, others: np.ndarray, rule: OverlapRule
+) -> np.ndarray:
+    """(P,) IoU of the human boxes of detections `rows` and ground truths `others`."""
+    return row_iou(
+        detections.human_boxes_xyxy[rows],
+        ground_truth.human_boxes_xyxy[others],
+        inclusive=rule.inclusive,
+        least_extent=rule.least_extent,
+    )
+
+
+def object_overlap(
+    detections: Pairs, rows: np.ndarray, ground_truth: Pairs, others: np.ndarray, rule: OverlapRule
+) -> np.ndarray:
+    """(P,) IoU of their object boxes; two that are missing overlap wholly."""
+    return row_iou(
+        detections.object_boxes_xyxy[rows],
+        ground_truth.object_boxes_xyxy[others],
+        inclusive=rule.inclusive,
+        least_extent=rule.least_extent,
+    )
+
+
 def pair_overlap(
     detections: Pairs, rows: np.ndarray, ground_truth: Pairs, others: np.ndarray, rule: OverlapRule
 ) -> np.ndarray:
     """(P,) min(IoU_human, IoU_object) of detections `rows` and ground truths `others`."""
-    human, object_ = (
-        row_iou(
-            boxes[rows],
-            others_boxes[others],
-            inclusive=rule.inclusive,
-            least_extent=rule.least_extent,
-        )
-        for boxes, others_boxes in (
-            (detections.human_boxes_xyxy, ground_truth.human_boxes_xyxy),
-            (detections.object_boxes_xyxy, ground_truth.object_boxes_xyxy),
-        )
-    )
-    return np.minimum(human, object_)
+    pairs = detections, rows, ground_truth, others, rule
+    return np.minimum(human_overlap(*pairs), object_overlap(*pairs))
 
 
 def is_enough(overlap: np.ndarray, rule: OverlapRule) -> np.ndarray:
@@ -67,10 +80,22 @@ def is_enough(overlap: np.ndarray, rule: OverlapRule) -> np.ndarray:
 
 def order_by_class(hoi: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """(N,) positions sorted by class, then by falling score; equal ones stay in their order."""
-    order = np.argsort(-scores, kind="stable")
+    order = _order_by_score(scores)
     # Sixteen bits, which is enough for most vocabularies, are sorted by radix.
     narrow = hoi.astype(np.min_scalar_type(hoi.max(initial=0)))
     return order[np.argsort(narrow[order], kind="stable")]
+
+
+def _order_by_score(scores: np.ndarray) -> np.ndarray:
+    """(N,) positions by falling score, none NaN; equal ones stay in their order."""
+    if scores.dtype != np.float32:
+        return np.argsort(-scores, kind="stable")
+    # From zero, because minus zero is equal to it and its bits are not.
+    bits = (0 - scores).view(np.uint32)
+    # Turned so that they rise with the number; then two halves, each sorted by radix.
+    bits ^= np.where(bits >> 31, np.uint32(0xFFFFFFFF), np.uint32(0x80000000))
+    order = np.argsort(bits.astype(np.uint16), kind="stable")
+    return order[np.argsort((bits >> 16).astype(np.uint16)[order], kind="stable")]
 
 
 def true_positives(
@@ -122,15 +147,24 @@ def pair_recall(detections: Pairs, ground_truth: Pairs, rule: OverlapRule) -> fl
     truth = _distinct(ground_truth)
     found = np.zeros(len(ground_truth), bool)
     for near, others, _ in candidates(detections.image[rows], ground_truth.image[truth]):
-        overlap = pair_overlap(detections, rows[near], ground_truth, truth[others], rule)
-        found[truth[others[is_enough(overlap, rule)]]] = True
+        # Both boxes have to be right, and few humans are.
+        near, others = rows[near], truth[others]
+        human = human_overlap(detections, near, ground_truth, others, rule)
+        right = is_enough(human, rule)
+        near, others = near[right], others[right]
+        object_ = object_overlap(detections, near, ground_truth, others, rule)
+        found[others[is_enough(object_, rule)]] = True
     return float(found.sum() / len(truth))
 
 
 def _distinct(pairs: Pairs) -> np.ndarray:
     """First row of each (image, pair), by image."""
-    order = np.lexsort((pairs.pair, pairs.image))
-    image, pair = pairs.image[order], pairs.pair[order]
+    image, pair = pairs.image, pairs.pair
+    step = np.diff(image)
+    order = np.arange(len(pairs))
+    if ((step < 0) | ((step == 0) & (np.diff(pair) < 0))).any():
+        order = np.lexsort((pair, image))
+        image, pair = image[order], pair[order]
     new = np.ones(len(order), bool)
     new[1:] = (np.diff(image) != 0) | (np.diff(pair) != 0)
     return order[new]

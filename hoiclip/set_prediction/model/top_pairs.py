@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+IMAGES_AT_ONCE = 8
+"""So few that their scores stay near the processor, so many that threads seldom meet."""
+
 
 def top_of_sweep(
     hoi_prob: np.ndarray,
@@ -31,43 +34,50 @@ def top_of_sweep(
         ValueError: a score is NaN.
     """
     num_images, num_queries, num_classes = hoi_prob.shape
-    k = min(k, num_queries * num_classes)
+    size = num_queries * num_classes
+    k = min(k, size)
     least, most = enhancements.min(axis=0), enhancements.max(axis=0)
-    one = len(enhancements) == 1
     squares = np.square(object_prob, dtype=np.float32)
-    fused, bound = (np.empty((num_queries, num_classes), np.float32) for _ in range(2))
+    buffers = np.empty((2, IMAGES_AT_ONCE, num_queries, num_classes), np.float32)
     top = np.empty((len(enhancements), num_images, k), np.int64)
-    for image in range(num_images):
-        np.take(squares[image], object_of_hoi, axis=1, out=fused, mode="clip")
-        fused += hoi_prob[image]
+    for start in range(0, num_images, IMAGES_AT_ONCE):
+        part = slice(start, start + IMAGES_AT_ONCE)
+        fused, bound = buffers[:, : len(hoi_prob[part])]
+        np.take(squares[part], object_of_hoi, axis=2, out=fused, mode="clip")
+        fused += hoi_prob[part]
         # Whatever is among the best under one enhancement reaches, under the largest, what k rows
         # reach under the smallest.
-        np.add(fused, least[image], out=bound)
-        limit = _lower_bound(bound.ravel(), k)
-        if not one:
-            np.add(fused, most[image], out=bound)
-        candidates = np.flatnonzero(bound.ravel() >= limit)
-        values, classes = fused.ravel()[candidates], candidates % num_classes
-        for row, enhancement_ in zip(top[:, image], enhancements[:, image], strict=True):
-            best = np.argsort(-(values + enhancement_[classes]), kind="stable")[:k]
-            row[:] = candidates[best]
+        np.add(fused, least[part, None], out=bound)
+        limits = _lower_bounds(bound.reshape(len(bound), size), k)
+        if len(enhancements) > 1:
+            np.add(fused, most[part, None], out=bound)
+        candidates = np.flatnonzero(bound >= limits[:, None, None])
+        values, (image, pair) = fused.ravel()[candidates], np.divmod(candidates, size)
+        first = np.searchsorted(image, np.arange(len(fused)))[:, None] + np.arange(k)
+        for row, enhancement_ in zip(top[:, part], enhancements[:, part], strict=True):
+            scores = values + enhancement_[image, pair % num_classes]
+            row[:] = pair[np.lexsort((-scores, image))[first]]
     return top
 
 
-def _lower_bound(values: np.ndarray, k: int) -> np.floating:
-    """A number that at least k of `values` (n,) reach and few others do.
+def _lower_bounds(values: np.ndarray, k: int) -> np.ndarray:
+    """(B,) numbers that at least k of `values` (B, n) reach and few others do.
 
-    It is the k-th largest of the maxima of 4 k disjoint groups, which needs one plain pass, where
+    Each is the k-th largest of the maxima of 4 k disjoint groups, which needs one plain pass, where
     partitioning all n values would need many.
     """
+    num_images, size = values.shape
     groups = 4 * k
-    if k == 0 or len(values) < 2 * groups:
+    if not k:
+        return np.full(num_images, np.inf, np.float32)
+    if size < 2 * groups:
         maxima = values
     else:
-        whole = len(values) // groups * groups
-        maxima = values[:whole].reshape(-1, groups).max(axis=0)
-        tail = len(values) - whole
-        np.maximum(maxima[:tail], values[whole:], out=maxima[:tail])
+        whole = size // groups * groups
+        maxima = values[:, :whole].reshape(num_images, -1, groups).max(axis=1)
+        tail = size - whole
+        np.maximum(maxima[:, :tail], values[:, whole:], out=maxima[:, :tail])
     if np.isnan(maxima).any():
         raise ValueError("a score is NaN")
-    return np.partition(maxima, len(maxima) - k)[len(maxima) - k] if k else np.float32(np.inf)
+    place = maxima.shape[1] - k
+    return np.partition(maxima, place, axis=1)[:, place]
