@@ -6,10 +6,10 @@ Threads of one operation wait for each other at its end. By default GNU OpenMP's
 each on a core that another process, or the thread waited for, may need. `passive` is
 `OMP_WAIT_POLICY=PASSIVE`, which the package sets unless the environment has it: they sleep.
 
-Every run is a process of its own that takes steps of a DETR encoder; policies take turns, with 0, 1,
-... other processes that compute without end. `tiny` is an encoder so small that its threads meet
-every few dozen microseconds, `published` one of DETR-R50's width on an image of 800 x 1066 pixels,
-of which a step is long. Figures are medians of seconds.
+Every run is a process of its own that takes steps of a DETR encoder; policies take turns, with 0,
+1, ... other processes that compute without end. `tiny` is an encoder so small that its threads meet
+every few dozen microseconds, `published` one of DETR-R50's width on images of 800 x 1066 pixels, of
+which a step is long. Figures are medians of seconds.
 """
 
 from __future__ import annotations
