@@ -21,11 +21,11 @@ from hoiclip.core import schema
 from hoiclip.data.annotations import Annotations
 from hoiclip.images.store import ImageStore
 from hoiclip.methods.clip_distill.caches.classes import classes_of_object
-from hoiclip.methods.clip_distill.caches.config import ClipDistillConfig
 from hoiclip.methods.clip_distill.caches.detections import Detections
 from hoiclip.methods.clip_distill.caches.inputs import DistillCaches
 from hoiclip.methods.clip_distill.caches.pairs import make_pairs
 from hoiclip.methods.clip_distill.caches.tables import ImageCosines, PairCosines
+from hoiclip.methods.clip_distill.model.config import ClipDistillConfig
 from hoiclip.methods.clip_distill.model.data import DistillData
 from hoiclip.training.batches import BatchOrder, Part
 

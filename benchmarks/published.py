@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.network_inputs import ROOT, SIZES, merged
 from hoiclip.core.config import from_mapping, read_params
-from hoiclip.methods.clip_distill.caches.config import ClipDistillConfig
+from hoiclip.methods.clip_distill.model.config import ClipDistillConfig
 from hoiclip.methods.gen_vlkt.model.config import GenVlktModelConfig
 from hoiclip.methods.hoiclip.model.config import ModelConfig
 from hoiclip.model.config import DetectorConfig

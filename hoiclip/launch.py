@@ -1,4 +1,4 @@
-"""Starts a training in several processes, where the environment asks for them."""
+"""Starts a training or a pass over images in several processes, where the environment asks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from hoiclip.errors import ParamsError
 
 PROCESSES = "HOICLIP_PROCESSES"
-"""Environment variable: processes of a training on this machine, a CUDA device each where there are
+"""Environment variable: processes of a stage on this machine, a CUDA device each where there are
 such (1). On several machines start torchrun on each, which sets `RANK`."""
 
 

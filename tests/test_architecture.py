@@ -472,6 +472,12 @@ EDITS = {
     "hoiclip/report/style.css": {"report"},
     "hoiclip/visualization/draw_pairs.py": {"report"},
     "stages/evaluate.py": {"evaluate", "report"},
+    "hoiclip/methods/gen_vlkt/build.py": {f"gen_vlkt.{s}" for s in ("train", "select", "predict")}
+    | {"evaluate", "report"},
+    "hoiclip/methods/clip_distill/model/config.py": {
+        f"clip_distill.{s}" for s in ("train", "select", "predict")
+    }
+    | {"evaluate", "report"},
     "hoiclip/errors.py": set(),
     "hoiclip/progress.py": set(),
     "hoiclip/resume/state_file.py": set(),

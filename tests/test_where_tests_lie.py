@@ -1,4 +1,4 @@
-"""Tests lie where the module lies: those of `hoiclip/splits/splits.py` in `tests/data/`.
+"""Tests lie where the module lies: those of `hoiclip/splits/splits.py` in `tests/splits/`.
 
 A test file in a folder imports a module of the same folder of the package or of one below it,
 itself or by its helpers, or bears the name of one. A file named after a module that it imports lies

@@ -78,6 +78,7 @@ class Method(ABC, Generic[BatchT, RatesT, ScoringT]):
         title: as a person reads it.
         uses_labels: whether training reads annotated pairs, and weights are chosen on them. Where
             not, training refuses files of such pairs.
+        section: dataclass of the method's section in params.yaml, which bears its name.
         shown_score: rows of a lower score are not shown to a person who states no limit.
         clip_source: of which image `clip_view` makes CLIP's input in inference. `original` where
             training shows CLIP the images as they are stored, `resized` where it shows it what
@@ -92,6 +93,7 @@ class Method(ABC, Generic[BatchT, RatesT, ScoringT]):
     name: ClassVar[str]
     title: ClassVar[str]
     uses_labels: ClassVar[bool]
+    section: ClassVar[type[Any]]
     shown_score: ClassVar[float]
     clip_source: ClassVar[ClipSource]
     network: nn.Module
@@ -205,7 +207,9 @@ class Method(ABC, Generic[BatchT, RatesT, ScoringT]):
         return self
 
 
-MethodT = TypeVar("MethodT", bound=Method[Any, Any, Any], covariant=True)
+AnyMethod = Method[Any, Any, Any]
+"""A method, whatever it learns from."""
+MethodT = TypeVar("MethodT", bound=AnyMethod, covariant=True)
 FilesT = TypeVar("FilesT", bound=TrainingFiles, contravariant=True)
 
 

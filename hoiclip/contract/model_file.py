@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hoiclip.batches.transforms import TransformsConfig
-from hoiclip.contract.method import Method
+from hoiclip.contract.method import AnyMethod
 from hoiclip.core.config import check, from_mapping
 from hoiclip.core.files import atomic_file
 from hoiclip.core.vocabulary import Vocabulary
@@ -55,7 +55,7 @@ class Detector:
             size is resized; None where nobody said so.
     """
 
-    method: Method
+    method: AnyMethod
     transforms: TransformsConfig
     scores: dict[str, Any]
     provenance: dict[str, Any]
@@ -103,17 +103,17 @@ def _scale_unstated(vocabulary: Vocabulary) -> int:
     return _SCALES_UNSTATED.get(hashlib.sha256(text.encode()).hexdigest(), _SCALE_UNSTATED)
 
 
-def only(method: type[Method]) -> Callable[[str], type[Method]]:
+def only(method: type[AnyMethod]) -> Callable[[str], type[AnyMethod]]:
     """For `load_detector`: takes files of one method alone."""
 
-    def find(name: str) -> type[Method]:
+    def find(name: str) -> type[AnyMethod]:
         check(name == method.name, f"method: {quoted(name)}, expected {method.name}")
         return method
 
     return find
 
 
-def load_detector(path: str | Path, find: Callable[[str], type[Method]]) -> Detector:
+def load_detector(path: str | Path, find: Callable[[str], type[AnyMethod]]) -> Detector:
     """Reads a file that `Detector.save` wrote, now or in format 1, in eval mode on the CPU.
 
     Args:
@@ -150,7 +150,7 @@ def load_detector(path: str | Path, find: Callable[[str], type[Method]]) -> Dete
 
 
 def _detector(
-    header: dict[str, Any], state: dict[str, Tensor], find: Callable[[str], type[Method]]
+    header: dict[str, Any], state: dict[str, Tensor], find: Callable[[str], type[AnyMethod]]
 ) -> Detector:
     transforms = from_mapping(TransformsConfig, header["transforms"], "transforms")
     vocabulary = Vocabulary.from_json(header["vocabulary"])

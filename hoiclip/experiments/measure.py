@@ -16,7 +16,8 @@ from hoiclip.errors import HoiclipError, ParamsError
 from hoiclip.experiments.crops_alone import score_crops_alone
 from hoiclip.experiments.teacher_alone import score_teacher_alone
 from hoiclip.inference.predict import PredictConfig
-from hoiclip.methods.clip_distill.caches.inputs import DistillPaths, DistillSettings
+from hoiclip.methods.clip_distill.caches.inputs import DistillPaths
+from hoiclip.methods.clip_distill.model.config import DistillSettings
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.parallel.device import prepare
 from hoiclip.set_prediction.files import TrainPaths

@@ -19,9 +19,7 @@ from hoiclip.errors import ParamsError
 from hoiclip.evaluation.evaluation import EvaluateConfig
 from hoiclip.inference.predict import PredictConfig
 from hoiclip.inference.selection import SelectConfig
-from hoiclip.methods.clip_distill.caches.config import ClipDistillConfig
-from hoiclip.methods.gen_vlkt.model.config import GenVlktConfig
-from hoiclip.methods.hoiclip.model.config import HoiclipConfig
+from hoiclip.methods.registry import METHODS, method_named
 from hoiclip.model.config import SetPredictionConfig
 from hoiclip.report.published import ReportConfig
 from hoiclip.set_prediction.config import TrainConfig
@@ -37,14 +35,12 @@ SECTIONS = {
     "text_embeddings": PromptTemplates,
     "verb_vectors": VerbVectorsConfig,
     "model": SetPredictionConfig,
-    "hoiclip": HoiclipConfig,
-    "gen_vlkt": GenVlktConfig,
-    "clip_distill": ClipDistillConfig,
     "train": TrainConfig,
     "select": SelectConfig,
     "predict": PredictConfig,
     "evaluate": EvaluateConfig,
     "report": ReportConfig,
+    **{name: method_named(name).section for name in METHODS},
 }
 """What reads each section of params.yaml."""
 

@@ -21,17 +21,18 @@ from hoiclip.experiments.crops_alone import LEAST_SCORE, TEMPERATURE
 from hoiclip.experiments.teacher_predictions import predict_by_teacher
 from hoiclip.images.store import ImageStore
 from hoiclip.methods.clip_distill.caches.classes import classes_of_object
-from hoiclip.methods.clip_distill.caches.config import (
-    ClipDistillConfig,
-    DetectionsConfig,
-    TeacherConfig,
-)
+from hoiclip.methods.clip_distill.caches.config import DetectionsConfig
 from hoiclip.methods.clip_distill.caches.detections import Detections
-from hoiclip.methods.clip_distill.caches.inputs import DistillPaths, DistillSettings
+from hoiclip.methods.clip_distill.caches.inputs import DistillPaths
 from hoiclip.methods.clip_distill.caches.pairs import make_pairs
 from hoiclip.methods.clip_distill.caches.tables import ImageCosines, PairCosines
 from hoiclip.methods.clip_distill.clip_scores import clip_scores
 from hoiclip.methods.clip_distill.detect import ObjectDetector, detect_images
+from hoiclip.methods.clip_distill.model.config import (
+    ClipDistillConfig,
+    DistillSettings,
+    TeacherConfig,
+)
 from hoiclip.methods.clip_distill.model.scoring import best_rows
 from hoiclip.methods.clip_distill.view import clip_view
 from hoiclip.text_embeddings.table import read_text_embeddings

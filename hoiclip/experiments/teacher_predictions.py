@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from hoiclip.core import schema
 from hoiclip.methods.clip_distill.caches.classes import ObjectClasses
-from hoiclip.methods.clip_distill.caches.config import TeacherConfig
 from hoiclip.methods.clip_distill.caches.tables import ImageCosines, PairCosines
+from hoiclip.methods.clip_distill.model.config import TeacherConfig
 from hoiclip.methods.clip_distill.model.teacher import image_targets, union_targets
 
 

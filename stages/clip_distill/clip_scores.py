@@ -11,8 +11,8 @@ from hoiclip.images.store import ImageStore
 from hoiclip.launch import launch
 from hoiclip.methods.clip_distill.caches.classes import classes_of_object
 from hoiclip.methods.clip_distill.caches.inputs import (
+    CacheSettings,
     DistillPaths,
-    DistillSettings,
     detections_origin,
     read_images,
     scores_origin,
@@ -39,26 +39,25 @@ CHECKPOINTS = Path(".checkpoints/clip_distill")
 def main(params: Path) -> dict | None:
     """Encodes every image and every union once."""
     launch()
-    paths, settings = DistillPaths.of_project(), DistillSettings.read(params)
-    method = settings.method
+    paths, settings = DistillPaths.of_project(), CacheSettings.read(params)
     world = World.of_environment()
-    device = prepare(method.caches.device, method.caches.threads, local_rank=world.local_rank)
+    device = prepare(settings.passes.device, settings.passes.threads, local_rank=world.local_rank)
     vocabulary = Vocabulary.read(paths.vocabulary)
     images = read_images(paths.image_table)
     ids = images["image_id"].to_pylist()
     detections = read_detections(
         paths.detections, ids, vocabulary.num_objects, detections_origin(paths, settings)
     )
-    pairs = [make_pairs(found, vocabulary, method.detections.max_pairs) for found in detections]
+    pairs = [make_pairs(found, vocabulary, settings.detections.max_pairs) for found in detections]
     clip = load_clip(paths.clip).visual().to(device)
     classes = classes_of_object(vocabulary)
     text = read_text_embeddings(paths.text_embeddings, vocabulary)
-    store, look = ImageStore(paths.images), clip_view(clip, method.teacher.view)
+    store, look = ImageStore(paths.images), clip_view(clip, settings.view)
 
     def work(rows: range) -> dict:
         some, chosen = images.slice(rows.start, len(rows)), slice(rows.start, rows.stop)
         whole, unions = clip_scores(
-            clip, look, text, some, store, pairs[chosen], classes, method.caches
+            clip, look, text, some, store, pairs[chosen], classes, settings.passes
         )
         return {
             "images": table_content(image_scores_table(ids[chosen], whole)),
@@ -68,7 +67,7 @@ def main(params: Path) -> dict | None:
     origin = scores_origin(paths, settings)
     key = {
         "origin": origin,
-        "pass": settings_of(method.caches),
+        "pass": settings_of(settings.passes),
         "files": file_identity([paths.images]),
     }
     shared = ShardedPass(CHECKPOINTS / "clip_scores", key, loaded_code(), world.join())

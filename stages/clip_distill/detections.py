@@ -9,8 +9,8 @@ from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.images.store import ImageStore
 from hoiclip.launch import launch
 from hoiclip.methods.clip_distill.caches.inputs import (
+    CacheSettings,
     DistillPaths,
-    DistillSettings,
     detections_origin,
     read_images,
 )
@@ -30,8 +30,8 @@ CHECKPOINTS = Path(".checkpoints/clip_distill")
 def main(params: Path) -> dict | None:
     """Detects and keeps what may be half of a pair."""
     launch()
-    paths, settings = DistillPaths.of_project(), DistillSettings.read(params)
-    rule, caches = settings.method.detections, settings.method.caches
+    paths, settings = DistillPaths.of_project(), CacheSettings.read(params)
+    rule, caches = settings.detections, settings.passes
     world = World.of_environment()
     device = prepare(caches.device, caches.threads, local_rank=world.local_rank)
     vocabulary = Vocabulary.read(paths.vocabulary)

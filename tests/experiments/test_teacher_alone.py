@@ -20,8 +20,8 @@ from hoiclip.experiments.crops_alone import predict_by_crops
 from hoiclip.experiments.teacher_alone import best_pairs, clip_scale, predict_rows, teacher_rows
 from hoiclip.images.store import ImageStore
 from hoiclip.inference.predict import PredictConfig, predict_batches
-from hoiclip.methods.clip_distill.caches.config import ClipDistillConfig
-from hoiclip.methods.clip_distill.caches.inputs import DistillPaths, DistillSettings
+from hoiclip.methods.clip_distill.caches.inputs import DistillPaths
+from hoiclip.methods.clip_distill.model.config import ClipDistillConfig, DistillSettings
 from hoiclip.pairs.pair_nms import PAPER_NMS
 from hoiclip.text_embeddings.table import read_text_embeddings
 

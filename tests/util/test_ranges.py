@@ -16,34 +16,15 @@ from typing import Annotated, Any, Literal, Union
 import pytest
 
 from hoiclip.clip.config import ClipConfig
-from hoiclip.convert.weights import WeightsConfig
 from hoiclip.core.config import from_mapping, read_params
-from hoiclip.datasets.config import DatasetConfig
 from hoiclip.errors import ParamsError
-from hoiclip.evaluation.evaluation import EvaluateConfig
+from hoiclip.experiments.params import SECTIONS
 from hoiclip.inference.predict import PredictConfig
-from hoiclip.inference.selection import SelectConfig
-from hoiclip.methods.clip_distill.caches.config import ClipDistillConfig
-from hoiclip.methods.gen_vlkt.model.config import GenVlktConfig
-from hoiclip.methods.hoiclip.model.config import HoiclipConfig
-from hoiclip.model.config import SetPredictionConfig
 from hoiclip.pretraining.clip import ClipPretraining
-from hoiclip.report.published import ReportConfig
-from hoiclip.set_prediction.config import TrainConfig
-from hoiclip.splits.splits import SplitsConfig
-from hoiclip.text_embeddings.prompts import PromptTemplates
 from hoiclip.util.ranges import Config, Device, Range, Threads, Weight, number, quoted
 from hoiclip.verb_vectors.arithmetic import VerbVectorsConfig
 
 ROOT = Path(__file__).parents[2]
-SECTIONS = {
-    "dataset": DatasetConfig, "weights": WeightsConfig, "splits": SplitsConfig,
-    "text_embeddings": PromptTemplates, "verb_vectors": VerbVectorsConfig,
-    "model": SetPredictionConfig, "hoiclip": HoiclipConfig,
-    "gen_vlkt": GenVlktConfig, "clip_distill": ClipDistillConfig, "train": TrainConfig,
-    "select": SelectConfig, "predict": PredictConfig, "evaluate": EvaluateConfig,
-    "report": ReportConfig,
-}  # fmt: skip
 CLIP = {
     "model_cfg": {
         "embed_dim": 12,

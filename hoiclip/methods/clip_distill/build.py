@@ -8,7 +8,8 @@ from hoiclip.checkpoints.clip import load_clip
 from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.detr.file import load_detr
 from hoiclip.errors import ParamsError
-from hoiclip.methods.clip_distill.caches.inputs import DistillPaths, DistillSettings
+from hoiclip.methods.clip_distill.caches.inputs import DistillPaths
+from hoiclip.methods.clip_distill.model.config import DistillSettings
 from hoiclip.methods.clip_distill.model.method import ClipDistillMethod
 from hoiclip.text_embeddings.table import read_text_embeddings
 

@@ -12,11 +12,8 @@ from hoiclip.contract.model_file import LARGEST_SCALE, Detector
 from hoiclip.images.store import ImageStore
 from hoiclip.methods.clip_distill.agreement import count_agreement
 from hoiclip.methods.clip_distill.build import build_clip_distill
-from hoiclip.methods.clip_distill.caches.inputs import (
-    DistillCaches,
-    DistillPaths,
-    DistillSettings,
-)
+from hoiclip.methods.clip_distill.caches.inputs import DistillCaches, DistillPaths
+from hoiclip.methods.clip_distill.model.config import DistillSettings
 from hoiclip.methods.clip_distill.model.data import DistillData, held_out_rows, shuffled
 from hoiclip.methods.clip_distill.model.method import ClipDistillMethod
 from hoiclip.training.engine import Features
@@ -51,7 +48,7 @@ def train(
     """
     settings = DistillSettings.read(params)
     config, teacher = settings.method.train, settings.method.teacher
-    caches = DistillCaches.read(paths, settings)
+    caches = DistillCaches.read(paths, settings.of_caches)
     if teacher.shuffle:
         caches = shuffled(caches, config.seed)
     held = held_out_rows(caches.images["file_name"].to_pylist(), config.held_out)

@@ -11,20 +11,19 @@ from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.detr.file import PretrainedDetr
 from hoiclip.detr.network import Detr
 from hoiclip.methods.clip_distill.caches.classes import classes_of_object
-from hoiclip.methods.clip_distill.caches.config import (
-    ClipDistillConfig,
-    DetectionsConfig,
-    DistillationLossConfig,
-    DistillScoring,
-    DistillTrainConfig,
-    PassConfig,
-    StudentConfig,
-    TeacherConfig,
-)
+from hoiclip.methods.clip_distill.caches.config import DetectionsConfig, PassConfig
 from hoiclip.methods.clip_distill.caches.detections import Detections
 from hoiclip.methods.clip_distill.caches.inputs import DistillCaches
 from hoiclip.methods.clip_distill.caches.pairs import make_pairs
 from hoiclip.methods.clip_distill.caches.tables import ImageCosines, PairCosines
+from hoiclip.methods.clip_distill.model.config import (
+    ClipDistillConfig,
+    DistillationLossConfig,
+    DistillScoring,
+    DistillTrainConfig,
+    StudentConfig,
+    TeacherConfig,
+)
 from hoiclip.methods.clip_distill.model.method import ClipDistillMethod
 from hoiclip.model.config import BackboneConfig, DetectorConfig
 from hoiclip.text_embeddings.table import TextEmbeddings

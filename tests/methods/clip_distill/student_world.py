@@ -9,8 +9,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hoiclip.methods.clip_distill.caches.config import StudentConfig
 from hoiclip.methods.clip_distill.model.batch import PairBatch, TeacherTargets
+from hoiclip.methods.clip_distill.model.config import StudentConfig
 from hoiclip.methods.clip_distill.model.network import GEOMETRY, Student
 from hoiclip.methods.clip_distill.model.teacher import ObjectClasses
 from hoiclip.methods.clip_distill.model.texts import TextTables

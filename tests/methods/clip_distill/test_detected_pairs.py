@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.methods.clip_distill.caches.config import DetectionsConfig
 from hoiclip.methods.clip_distill.caches.detections import Detections, keep_detections
-from hoiclip.methods.clip_distill.caches.pairs import (
-    NO_OBJECT,
-    box_geometry,
-    detected_objects,
-    make_pairs,
-    pairs_of,
-)
+from hoiclip.methods.clip_distill.caches.pairs import NO_OBJECT, make_pairs, pairs_of
+from hoiclip.methods.clip_distill.model.box_geometry import box_geometry
+from hoiclip.methods.clip_distill.model.detected_objects import detected_objects
 
 VERBS = (Verb("hold", "holding"), Verb("walk", None, "walking"))
 OBJECTS = ("person", "cup", "tree", "ball")

@@ -16,9 +16,9 @@ from distill_method_world import (
 
 from hoiclip.batches.batch import Batch
 from hoiclip.contract.method import NotFiniteError, RankSettings
-from hoiclip.methods.clip_distill.caches.config import DistillScoring
 from hoiclip.methods.clip_distill.caches.pairs import make_pairs
 from hoiclip.methods.clip_distill.detect import detect
+from hoiclip.methods.clip_distill.model.config import DistillScoring
 from hoiclip.methods.clip_distill.model.data import DistillData
 from hoiclip.methods.clip_distill.model.method import ClipDistillMethod
 from hoiclip.pairs.pair_nms import PAPER_NMS

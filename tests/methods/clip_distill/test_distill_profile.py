@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hoiclip.core.config import chosen_method, read_params
-from hoiclip.methods.clip_distill.caches.inputs import DistillSettings
+from hoiclip.methods.clip_distill.model.config import DistillSettings
 from pipelines.profile import apply_profile, read_profile
 
 ROOT = Path(__file__).parents[3]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoiclip.methods.clip_distill.caches.config import DistillScoring
+from hoiclip.methods.clip_distill.model.config import DistillScoring
 from hoiclip.methods.clip_distill.model.scoring import PairScores, ScoredRows, best_rows, score_rows
 from hoiclip.pairs.pair_nms import PAPER_NMS
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from label_free_world import make_project, save_detector, write_params
 
 from hoiclip import passes
@@ -17,9 +18,9 @@ from hoiclip.core import schema
 from hoiclip.core.files import sha256_file
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.methods.clip_distill.caches.inputs import (
+    CacheSettings,
     DistillCaches,
     DistillPaths,
-    DistillSettings,
     scores_origin,
 )
 from hoiclip.methods.clip_distill.caches.pairs import make_pairs
@@ -40,7 +41,7 @@ def run() -> tuple[dict, dict]:
 
 
 def read() -> DistillCaches:
-    return DistillCaches.read(DistillPaths.of_project(), DistillSettings.read(Path("params.yaml")))
+    return DistillCaches.read(DistillPaths.of_project(), CacheSettings.read(Path("params.yaml")))
 
 
 def test_caches_come_without_a_label_in_the_folder_and_read_as_they_were_written(project):
@@ -186,12 +187,24 @@ def test_absent_caches_are_told(project):
 def test_params_without_a_detectors_sizes(project):
     Path("params.yaml").write_text("clip_distill: {}\n")
     with pytest.raises(ParamsError, match=r"model\.detector: missing"):
-        DistillSettings.read(Path("params.yaml"))
+        CacheSettings.read(Path("params.yaml"))
+
+
+@pytest.mark.parametrize("view", [None, "square", ["pad"]])
+def test_the_passes_read_of_the_teacher_its_view_alone(project, view):
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["clip_distill"] |= {"train": {"no key": 1}, "model": None}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert CacheSettings.read(Path("params.yaml")).view in ("pad", "crop")
+    params["clip_distill"]["teacher"]["view"] = view
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(ParamsError, match=r"clip_distill\.teacher\.view: .*expected pad or crop"):
+        CacheSettings.read(Path("params.yaml"))
 
 
 def test_settings_of_training_are_no_part_of_detections(project):
     detections.main(Path("params.yaml"))
-    paths, settings = DistillPaths.of_project(), DistillSettings.read(Path("params.yaml"))
+    paths, settings = DistillPaths.of_project(), CacheSettings.read(Path("params.yaml"))
     trained = replace(settings.detector, checkpoint_encoder=True, dropout=0.5)
     other = replace(settings, detector=trained)
     assert scores_origin(paths, settings) == scores_origin(paths, other)
@@ -201,10 +214,8 @@ def test_settings_of_training_are_no_part_of_detections(project):
 
 def test_the_largest_number_of_pairs_is_no_part_of_detections(project):
     detections.main(Path("params.yaml"))
-    paths, settings = DistillPaths.of_project(), DistillSettings.read(Path("params.yaml"))
-    method = settings.method
-    fewer = replace(method, detections=replace(method.detections, max_pairs=1))
-    other = replace(settings, method=fewer)
+    paths, settings = DistillPaths.of_project(), CacheSettings.read(Path("params.yaml"))
+    other = replace(settings, detections=replace(settings.detections, max_pairs=1))
     before, after = scores_origin(paths, settings), scores_origin(paths, other)
     assert {name for name in before if before[name] != after[name]} == {"most pairs"}
 

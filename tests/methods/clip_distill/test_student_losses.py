@@ -19,8 +19,8 @@ from student_world import (
     shake,
 )
 
-from hoiclip.methods.clip_distill.caches.config import DistillationLossConfig
 from hoiclip.methods.clip_distill.model.batch import TeacherTargets
+from hoiclip.methods.clip_distill.model.config import DistillationLossConfig
 from hoiclip.methods.clip_distill.model.losses import (
     distillation_losses,
     image_loss,

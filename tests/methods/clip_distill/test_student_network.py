@@ -21,7 +21,7 @@ from student_world import (
 )
 
 from hoiclip.clip.encoder import ClipVisual
-from hoiclip.methods.clip_distill.caches.config import StudentConfig
+from hoiclip.methods.clip_distill.model.config import StudentConfig
 from hoiclip.methods.clip_distill.model.network import (
     Adapter,
     patch_grid,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hoiclip.catalog.vocabularies import hico_det, vcoco
 from hoiclip.core.vocabulary import NO_INTERACTION, Hoi, Verb, Vocabulary
 from hoiclip.methods.clip_distill.caches.classes import classes_of_object
-from hoiclip.methods.clip_distill.caches.config import TeacherConfig
+from hoiclip.methods.clip_distill.model.config import TeacherConfig
 from hoiclip.methods.clip_distill.model.teacher import (
     image_targets,
     shuffled_within_objects,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import pyarrow as pa
 
 from hoiclip.core import schema
-from hoiclip.core.config import from_mapping, load, read_params
+from hoiclip.core.config import from_mapping, read_params
 from hoiclip.core.files import sha256_file
 from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.errors import InputError, ParamsError
 from hoiclip.methods.clip_distill.caches.classes import ObjectClasses, classes_of_object
-from hoiclip.methods.clip_distill.caches.config import ClipDistillConfig
+from hoiclip.methods.clip_distill.caches.config import DetectionsConfig, PassConfig, View
 from hoiclip.methods.clip_distill.caches.detections import Detections
 from hoiclip.methods.clip_distill.caches.tables import (
     ImageCosines,
@@ -24,6 +24,7 @@ from hoiclip.methods.clip_distill.caches.tables import (
     read_union_scores,
 )
 from hoiclip.model.config import DetectorConfig
+from hoiclip.util.ranges import quoted
 
 
 @dataclass(frozen=True)
@@ -75,31 +76,56 @@ class DistillPaths:
 
 
 @dataclass(frozen=True)
-class DistillSettings:
-    """Params that the method reads.
+class CacheSettings:
+    """Params that the passes which make the caches read.
 
     Attributes:
-        method: the section `clip_distill`.
+        passes: `clip_distill.caches`.
+        detections: `clip_distill.detections`.
+        view: `clip_distill.teacher.view`.
         detector: sizes of the pretrained detector, `model.detector`.
     """
 
-    method: ClipDistillConfig
+    passes: PassConfig
+    detections: DetectionsConfig
+    view: View
     detector: DetectorConfig
 
     @classmethod
-    def read(cls, params: Path) -> DistillSettings:
-        """Reads a params file.
+    def read(cls, params: Path) -> CacheSettings:
+        """Reads a params file; the rest of `clip_distill` is not looked at.
 
         Raises:
             ParamsError: a section is missing or wrong.
         """
-        model = read_params(params).get("model")
-        if not isinstance(model, dict) or "detector" not in model:
-            raise ParamsError(f"{params}: model.detector: missing")
+        detector = detector_sizes(params)
+        method = read_params(params).get("clip_distill")
+        if not isinstance(method, dict):
+            raise ParamsError(f"{params}: section 'clip_distill' is missing")
+        where, teacher = f"{params}: clip_distill", method.get("teacher")
+        # The rest of the teacher's section is training's.
+        view = teacher.get("view") if isinstance(teacher, dict) else None
+        if view not in get_args(View):
+            expected = " or ".join(get_args(View))
+            raise ParamsError(f"{where}.teacher.view: {quoted(view)}, expected {expected}")
         return cls(
-            load(ClipDistillConfig, "clip_distill", params),
-            from_mapping(DetectorConfig, model["detector"], f"{params}: model.detector"),
+            from_mapping(PassConfig, method.get("caches"), f"{where}.caches"),
+            from_mapping(DetectionsConfig, method.get("detections"), f"{where}.detections"),
+            cast(View, view),
+            detector,
         )
+
+
+def detector_sizes(params: Path) -> DetectorConfig:
+    """`model.detector` of a params file.
+
+    Raises:
+        ParamsError: it is missing or wrong.
+    """
+    model = read_params(params).get("model")
+    if not isinstance(model, dict) or "detector" not in model:
+        raise ParamsError(f"{params}: model.detector: missing")
+    return from_mapping(DetectorConfig, model["detector"], f"{params}: model.detector")
 
 
 def read_images(path: Path) -> pa.Table:
@@ -115,9 +141,9 @@ def read_images(path: Path) -> pa.Table:
     return images
 
 
-def detections_origin(paths: DistillPaths, settings: DistillSettings) -> dict[str, Any]:
+def detections_origin(paths: DistillPaths, settings: CacheSettings) -> dict[str, Any]:
     """What detections are made of; see `hoiclip.methods.clip_distill.caches.tables`."""
-    rule = asdict(settings.method.detections)
+    rule = asdict(settings.detections)
     del rule["max_pairs"]  # of pairs, not of detections
     return {
         "detector": sha256_file(paths.detector),
@@ -128,13 +154,13 @@ def detections_origin(paths: DistillPaths, settings: DistillSettings) -> dict[st
     }
 
 
-def scores_origin(paths: DistillPaths, settings: DistillSettings) -> dict[str, Any]:
+def scores_origin(paths: DistillPaths, settings: CacheSettings) -> dict[str, Any]:
     """What CLIP's scores are made of."""
     return {
         "clip": sha256_file(paths.clip),
         "text embeddings": sha256_file(paths.text_embeddings),
-        "view": settings.method.teacher.view,
-        "most pairs": settings.method.detections.max_pairs,
+        "view": settings.view,
+        "most pairs": settings.detections.max_pairs,
         "detections": sha256_file(paths.detections),
     } | detections_origin(paths, settings)
 
@@ -160,7 +186,7 @@ class DistillCaches:
     whole: ImageCosines
 
     @classmethod
-    def read(cls, paths: DistillPaths, settings: DistillSettings) -> DistillCaches:
+    def read(cls, paths: DistillPaths, settings: CacheSettings) -> DistillCaches:
         """Reads the caches.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Candidate pairs of an image's detections, and the geometry of their boxes. NumPy only."""
+"""Candidate pairs of an image's detections. NumPy only."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ import numpy as np
 
 from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.methods.clip_distill.caches.detections import Detections
-from hoiclip.pairs.iou import row_iou
 
 NO_OBJECT = -1
 """Stands for the detection that a pair without an object has not."""
-
-_LOG_OFFSET = 1e-6
 
 
 @dataclass(frozen=True)
@@ -79,30 +76,6 @@ def make_pairs(
     return pairs
 
 
-def detected_objects(detections: Detections, vocabulary: Vocabulary) -> np.ndarray:
-    """Object classes of which the image is asked what is done with them, whichever pairs are kept.
-
-    Every detected class with HOI classes, also where nobody is detected beside it. A person counts
-    where there are two or more: one alone is the human of his pairs, and the object of none. Where
-    some HOI class has no object, 'no object' counts as soon as there is a person.
-
-    Args:
-        detections: of the image.
-        vocabulary: objects and HOI classes.
-
-    Returns:
-        Each class once, ascending; the number of objects stands for 'no object'. Where there is a
-        person these are the classes of the image's pairs, were all of them taken.
-    """
-    people = np.count_nonzero(detections.objects == vocabulary.person)
-    found = np.intersect1d(detections.objects, vocabulary.object_of_hoi)
-    if people == 1:
-        found = found[found != vocabulary.person]
-    if people and vocabulary.has_missing_objects:
-        found = np.append(found, vocabulary.num_objects)
-    return found
-
-
 def pairs_of(
     detections: Detections, human: np.ndarray, object_: np.ndarray, num_objects: int
 ) -> ImagePairs:
@@ -130,54 +103,3 @@ def pairs_of(
         np.where(alone, num_objects, detections.objects[partner]),
         np.where(alone, scores, scores * detections.scores[partner]),
     )
-
-
-def box_geometry(pairs: ImagePairs, size: tuple[int, int]) -> np.ndarray:
-    """36 numbers that say how two boxes lie, after UPT's (Zhang et al., CVPR 2022).
-
-    18 of them, and the logarithm of each plus 1e-6: centre x and y, width and height of the human's
-    box and of the object's, in parts of the image; both areas, likewise; both widths by their
-    heights; the object's area by the human's; the boxes' IoU; how far the object's centre is to the
-    left, right, above and below of the human's, in widths and heights of the human's box.
-
-    Boxes are cut to the image, with sides of a pixel at least. A missing object has the human's
-    box.
-
-    Args:
-        pairs: P pairs.
-        size: width and height of the image, px.
-
-    Returns:
-        (P, 36) float32, finite.
-    """
-    limit = np.array([*size, *size], np.float64)
-    human = _cut(pairs.human_boxes_xyxy, limit)
-    object_ = np.where(
-        np.isnan(pairs.object_boxes_xyxy), human, _cut(pairs.object_boxes_xyxy, limit)
-    )
-    sides = [box[:, 2:] - box[:, :2] for box in (human, object_)]
-    centres = [(box[:, 2:] + box[:, :2]) / 2 for box in (human, object_)]
-    areas = [side.prod(1, keepdims=True) for side in sides]
-    offset = (centres[1] - centres[0]) / sides[0]
-    numbers = np.concatenate(
-        [
-            *(value / limit[:2] for value in (centres[0], sides[0], centres[1], sides[1])),
-            *(area / limit[:2].prod() for area in areas),
-            *(side[:, :1] / side[:, 1:] for side in sides),
-            areas[1] / areas[0],
-            row_iou(human, object_, inclusive=False)[:, None],
-            np.maximum(-offset, 0)[:, :1],
-            np.maximum(offset, 0)[:, :1],
-            np.maximum(-offset, 0)[:, 1:],
-            np.maximum(offset, 0)[:, 1:],
-        ],
-        1,
-    )
-    return np.concatenate([numbers, np.log(numbers + _LOG_OFFSET)], 1).astype(np.float32)
-
-
-def _cut(boxes_xyxy: np.ndarray, limit: np.ndarray) -> np.ndarray:
-    """Boxes (P, 4) cut to the image, each side at least a pixel long and inside."""
-    low = np.clip(boxes_xyxy[:, :2].astype(np.float64), 0, limit[:2] - 1)
-    high = np.clip(boxes_xyxy[:, 2:], low + 1, limit[2:])
-    return np.concatenate([low, high], 1)

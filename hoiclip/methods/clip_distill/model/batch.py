@@ -69,7 +69,7 @@ class TeacherTargets(Tensors):
         weight: (P,) how far a pair is trusted.
         image: (B, C) probability of each HOI class among those of its object.
         image_mask: (B, C) bool, whether the class's object is detected in the image, see
-            `hoiclip.methods.clip_distill.caches.pairs.detected_objects`.
+            `hoiclip.methods.clip_distill.model.detected_objects`.
     """
 
     union: Tensor

@@ -14,11 +14,11 @@ from torch import Tensor
 from hoiclip.batches.batch import ClipView
 from hoiclip.batches.tensors import Tensors
 from hoiclip.images.store import ImageStore
-from hoiclip.methods.clip_distill.caches.config import TeacherConfig
 from hoiclip.methods.clip_distill.caches.inputs import DistillCaches
-from hoiclip.methods.clip_distill.caches.pairs import detected_objects
 from hoiclip.methods.clip_distill.caches.tables import ImageCosines, PairCosines
 from hoiclip.methods.clip_distill.model.batch import PairBatch, TeacherTargets, join_pairs
+from hoiclip.methods.clip_distill.model.config import TeacherConfig
+from hoiclip.methods.clip_distill.model.detected_objects import detected_objects
 from hoiclip.methods.clip_distill.model.student_inputs import student_pairs
 from hoiclip.methods.clip_distill.model.teacher import (
     image_targets,

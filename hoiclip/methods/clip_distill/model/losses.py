@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hoiclip.methods.clip_distill.caches.classes import ObjectClasses
-from hoiclip.methods.clip_distill.caches.config import DistillationLossConfig
 from hoiclip.methods.clip_distill.model.batch import PairBatch, TeacherTargets
+from hoiclip.methods.clip_distill.model.config import DistillationLossConfig
 from hoiclip.methods.clip_distill.model.network import StudentOutputs
 
 

@@ -22,15 +22,15 @@ from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.detr.file import PretrainedDetr
 from hoiclip.detr.network import Detr
 from hoiclip.methods.clip_distill.caches.classes import classes_of_object
-from hoiclip.methods.clip_distill.caches.config import (
-    ClipDistillConfig,
-    DistillationLossConfig,
-    DistillScoring,
-)
 from hoiclip.methods.clip_distill.caches.pairs import make_pairs
 from hoiclip.methods.clip_distill.detect import ObjectDetector, detect
 from hoiclip.methods.clip_distill.model.batch import join_pairs
-from hoiclip.methods.clip_distill.model.config import DistilledConfig
+from hoiclip.methods.clip_distill.model.config import (
+    ClipDistillConfig,
+    DistillationLossConfig,
+    DistilledConfig,
+    DistillScoring,
+)
 from hoiclip.methods.clip_distill.model.data import DistillBatch
 from hoiclip.methods.clip_distill.model.losses import DistillCounts, distillation_losses
 from hoiclip.methods.clip_distill.model.network import Student
@@ -63,6 +63,7 @@ class ClipDistillMethod(Method[DistillBatch, Rates, DistillScoring]):
     name = "clip_distill"
     title = "CLIP distillation (after Wan & Tuytelaars)"
     uses_labels = False
+    section = ClipDistillConfig
     shown_score = 0.1
     clip_source = "original"
     network: Student

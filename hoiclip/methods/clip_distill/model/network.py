@@ -17,8 +17,8 @@ from torchvision.ops import roi_align
 
 from hoiclip.contract.precision import in_float32
 from hoiclip.core.config import check
-from hoiclip.methods.clip_distill.caches.config import StudentConfig
 from hoiclip.methods.clip_distill.model.batch import PairBatch
+from hoiclip.methods.clip_distill.model.config import StudentConfig
 from hoiclip.methods.clip_distill.model.texts import ClassTexts, TextTables
 from hoiclip.model.layers import xavier_uniform_matrices
 

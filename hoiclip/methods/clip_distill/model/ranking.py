@@ -7,8 +7,8 @@ import torch
 
 from hoiclip.contract.method import NotFiniteError, RankSettings
 from hoiclip.contract.scored_pairs import ScoredPairs
-from hoiclip.methods.clip_distill.caches.config import DistillScoring
 from hoiclip.methods.clip_distill.caches.pairs import ImagePairs
+from hoiclip.methods.clip_distill.model.config import DistillScoring
 from hoiclip.methods.clip_distill.model.network import StudentOutputs
 from hoiclip.methods.clip_distill.model.scoring import PairScores, best_rows, score_rows
 

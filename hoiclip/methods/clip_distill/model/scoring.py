@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from hoiclip.methods.clip_distill.caches.config import DistillScoring
+from hoiclip.methods.clip_distill.model.config import DistillScoring
 from hoiclip.pairs.pair_nms import PairNms, pair_nms
 
 

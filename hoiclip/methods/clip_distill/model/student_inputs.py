@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from hoiclip.methods.clip_distill.caches.detections import Detections
-from hoiclip.methods.clip_distill.caches.pairs import NO_OBJECT, ImagePairs, box_geometry
+from hoiclip.methods.clip_distill.caches.pairs import NO_OBJECT, ImagePairs
 from hoiclip.methods.clip_distill.model.batch import PairBatch
+from hoiclip.methods.clip_distill.model.box_geometry import box_geometry
 from hoiclip.methods.clip_distill.view import boxes_in_view
 
 

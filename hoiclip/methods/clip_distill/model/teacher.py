@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hoiclip.methods.clip_distill.caches.classes import ObjectClasses
-from hoiclip.methods.clip_distill.caches.config import TeacherConfig
+from hoiclip.methods.clip_distill.model.config import TeacherConfig
 
 
 @dataclass(frozen=True)

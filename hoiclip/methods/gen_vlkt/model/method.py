@@ -18,7 +18,7 @@ from hoiclip.contract.method import FrozenFeatures
 from hoiclip.contract.restore import check_classes, restore_module
 from hoiclip.core.config import from_mapping
 from hoiclip.core.vocabulary import Vocabulary
-from hoiclip.methods.gen_vlkt.model.config import GenVlktModelConfig
+from hoiclip.methods.gen_vlkt.model.config import GenVlktConfig, GenVlktModelConfig
 from hoiclip.methods.gen_vlkt.model.groups import gen_vlkt_groups
 from hoiclip.methods.gen_vlkt.model.mimic import mimic_loss
 from hoiclip.methods.gen_vlkt.model.network import ClassEmbeddings, GenVlkt
@@ -48,6 +48,7 @@ class GenVlktMethod(SetPrediction[Scoring]):
 
     name = "gen_vlkt"
     title = "GEN-VLKT"
+    section = GenVlktConfig
     shown_score = 1.0
     network: GenVlkt
     config: GenVlktModelConfig

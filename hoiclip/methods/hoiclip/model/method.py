@@ -39,6 +39,7 @@ class HoiclipMethod(SetPrediction[Scoring]):
 
     name = "hoiclip"
     title = "HOICLIP"
+    section = HoiclipConfig
     shown_score = 1.0
     network: HOICLIP
     config: ModelConfig
