@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hoiclip.core import schema
 from hoiclip.core.config import load
 from hoiclip.core.files import file_identity
 from hoiclip.images.store import ImageStore
-from hoiclip.inference.predict import PredictConfig, predict_shard
+from hoiclip.inference.predict import PredictConfig, predict_shards
 from hoiclip.parallel.device import prepare
 from hoiclip.parallel.settings import settings
 from hoiclip.parallel.world import World
@@ -53,12 +54,12 @@ def predict_test(
     key = {"predict": settings(config), "files": file_identity([model, IMAGES, STORE])}
     shared = ShardedPass(resume_root / "predict", key, loaded_code(), world.join())
 
-    def work(rows: range) -> dict[str, Any]:
-        (table,) = predict_shard(detector, images, store, config, device, rows)
-        return {"predictions": table_content(table)}
+    def works(shards: Sequence[range]) -> Iterator[Content]:
+        for (table,) in predict_shards(detector, images, store, config, device, shards):
+            yield {"predictions": table_content(table)}
 
     with shared.locked():
-        predictions = shared.run(len(images), work, _joined)
+        predictions = shared.run_on(len(images), works, _joined)
         if predictions is None:
             return None
         provenance = {
