@@ -141,6 +141,18 @@ class ShardedPass:
         return next(works([rows])) if found is None else found
 
 
+def in_order(table: pa.Table, images: pa.Table) -> pa.Table:
+    """Rows of a table with an `image_id`, those of an image together, in the order of `images`.
+
+    Args:
+        table: rows of an image keep their order.
+        images: rows of `schema.IMAGES`, among them every image of the table.
+    """
+    place = {image_id: index for index, image_id in enumerate(images["image_id"].to_pylist())}
+    places = np.array([place[image_id] for image_id in table["image_id"].to_pylist()], int)
+    return table.take(np.argsort(places, kind="stable")).combine_chunks()
+
+
 def table_content(table: pa.Table) -> Tensor:
     """A table as a part of a shard."""
     sink = pa.BufferOutputStream()

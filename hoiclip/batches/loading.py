@@ -6,10 +6,12 @@ import signal
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+import pyarrow as pa
 import torch
 from torch.utils.data import DataLoader
 
-from hoiclip.batches.batch import Batch, InferenceDataset, Sample, collate
+from hoiclip.batches.batch import Batch, InferenceDataset, Sample, collate, inference_sizes
+from hoiclip.batches.transforms import TransformsConfig
 
 
 def inference_batches(
@@ -103,6 +105,12 @@ def _moved_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Bat
             yield ready(*given)
     if coming is not None:
         yield ready(*coming)
+
+
+def by_size(images: pa.Table, transforms: TransformsConfig) -> pa.Table:
+    """Rows of `schema.IMAGES` such that neighbours look nearly the same to a detector: of shards
+    cut out of them, too, little is padded. Depends on the table and on `transforms` alone."""
+    return images.take(order_of_sizes(inference_sizes(images, transforms)))
 
 
 def order_of_sizes(sizes: Sequence[tuple[int, int]]) -> list[int]:

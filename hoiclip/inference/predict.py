@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from hoiclip.batches.batch import Batch, InferenceDataset
-from hoiclip.batches.loading import shard_batches
+from hoiclip.batches.loading import by_size, shard_batches
 from hoiclip.contract.method import Method, NotFiniteError, RankSettings
 from hoiclip.contract.model_file import Detector
 from hoiclip.contract.scored_pairs import ScoredPairs
@@ -20,7 +20,7 @@ from hoiclip.core.config import from_mapping
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.images.store import ImageStore
 from hoiclip.pairs.pair_nms import PairNms
-from hoiclip.passes import shards_of
+from hoiclip.passes import in_order, shards_of
 from hoiclip.progress import track
 from hoiclip.util.ranges import BatchSize, Config, Count, Device, Threads, Workers
 
@@ -133,12 +133,12 @@ def predict(
     Raises:
         WeightsError: what the network gives for an image is not finite.
     """
-    rows = shards_of(len(images))
-    shards = list(predict_shards(detector, images, store, config, device, rows, scorings))
+    rows, alike = shards_of(len(images)), by_size(images, detector.transforms)
+    shards = list(predict_shards(detector, alike, store, config, device, rows, scorings))
     empty = schema.PREDICTIONS.empty_table()
     count = 1 if scorings is None else len(scorings)
     return [
-        pa.concat_tables([empty, *(tables[number] for tables in shards)]).combine_chunks()
+        in_order(pa.concat_tables([empty, *(tables[number] for tables in shards)]), images)
         for number in range(count)
     ]
 
@@ -152,7 +152,10 @@ def predict_shards(
     shards: Sequence[range],
     scorings: Sequence[Config] | None = None,
 ) -> Iterator[list[pa.Table]]:
-    """As `predict`, of the images of some rows of the table at a time."""
+    """As `predict`, of the images of some rows of the table at a time.
+
+    Little is padded where the images are in the order of `hoiclip.batches.loading.by_size`.
+    """
     config = as_stated(config, detector.scores)
     method = detector.method.to(device)
     dataset = InferenceDataset(

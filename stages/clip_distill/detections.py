@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
+from hoiclip.batches.loading import by_size
 from hoiclip.core import schema
 from hoiclip.core.files import file_identity
 from hoiclip.core.vocabulary import Vocabulary
@@ -20,7 +21,7 @@ from hoiclip.methods.clip_distill.detect import ObjectDetector, detect_shards
 from hoiclip.parallel.device import prepare
 from hoiclip.parallel.settings import settings as settings_of
 from hoiclip.parallel.world import World
-from hoiclip.passes import Content, ShardedPass, joined_tables, table_content
+from hoiclip.passes import Content, ShardedPass, in_order, joined_tables, table_content
 from hoiclip.progress import say
 from hoiclip.resume.source_code import loaded_code
 from hoiclip.stage_main import run_stage
@@ -37,7 +38,9 @@ def main(params: Path) -> dict | None:
     device = prepare(caches.device, caches.threads, local_rank=world.local_rank)
     vocabulary = Vocabulary.read(paths.vocabulary)
     images = read_images(paths.image_table)
-    ids = images["image_id"].to_pylist()
+    # Shards are cut out of this order, in which little is padded.
+    alike = by_size(images, rule.transforms)
+    ids = alike["image_id"].to_pylist()
     detector = ObjectDetector.read(
         paths.detector, settings.detector, rule.num_queries, vocabulary
     ).to(device)
@@ -47,7 +50,7 @@ def main(params: Path) -> dict | None:
     store, origin = ImageStore(paths.images), detections_origin(paths, settings)
 
     def works(shards: Sequence[range]) -> Iterator[Content]:
-        made = detect_shards(detector, images, store, rule, caches, shards)
+        made = detect_shards(detector, alike, store, rule, caches, shards)
         for rows, found in zip(shards, made, strict=True):
             table = detections_table(ids[rows.start : rows.stop], found)
             yield {"detections": table_content(table)}
@@ -55,6 +58,7 @@ def main(params: Path) -> dict | None:
     key = {
         "origin": origin,
         "pass": settings_of(caches),
+        "order": "by size",
         "files": file_identity([paths.images]),
     }
     shared = ShardedPass(CHECKPOINTS / "detections", key, loaded_code(), world.join())
@@ -62,6 +66,7 @@ def main(params: Path) -> dict | None:
         table = shared.run_on(len(images), works, joined_tables("detections"))
         if table is None:
             return None
+        table = in_order(table, images)
         if shared.accepted:
             origin["accepted_code"] = shared.accepted
         schema.write_table(paths.detections, table, table.schema, origin)
