@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 import torch
 from torch.utils.data import DataLoader
@@ -110,7 +111,7 @@ def _moved_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Bat
 def by_size(images: pa.Table, transforms: TransformsConfig) -> pa.Table:
     """Rows of `schema.IMAGES` such that neighbours look nearly the same to a detector: of shards
     cut out of them, too, little is padded. Depends on the table and on `transforms` alone."""
-    return images.take(order_of_sizes(inference_sizes(images, transforms)))
+    return images.take(np.array(order_of_sizes(inference_sizes(images, transforms)), int))
 
 
 def order_of_sizes(sizes: Sequence[tuple[int, int]]) -> list[int]:
