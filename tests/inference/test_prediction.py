@@ -400,3 +400,37 @@ def test_predictions_of_sorted_images_are_in_the_tables_order(
         (alone,) = predict(detector, images.slice(row, 1), ImageStore(tmp_path), config, CPU)
         of_image = table.filter(pc.equal(table["image_id"], ids[row]))
         assert of_image.equals(alone)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_gpu_predicts_what_the_cpu_predicts(
+    toy, store, make_detector, predict_config, monkeypatch, workers
+):
+    """In shards, of which each batch is on the device before it is asked for."""
+    monkeypatch.setattr(passes, "SHARD", 5)
+    everything = dataclasses.replace(
+        predict_config, batch_size=2, workers=workers, top_k=10_000,
+        nms=dataclasses.replace(predict_config.nms, threshold=0.0),
+    )  # fmt: skip
+    found = []
+    for device in ("cpu", "cuda"):
+        detector = make_detector()
+        given = detector, toy.train.images, store, everything, torch.device(device)
+        found.append(rows_of(predict(*given, [Scoring(k=0)])[0]))
+    assert found[0].keys() == found[1].keys()
+    assert list(found[0].values()) == pytest.approx([found[1][key] for key in found[0]], rel=1e-3)
+
+
+@pytest.mark.gpu
+def test_batches_are_transferred_ahead_and_whole(toy, store, detector):
+    dataset = loading.InferenceDataset(toy.train.images, store, detector.transforms, None)
+    shards = [range(0, 7), range(7, len(dataset))]
+    shown = {}
+    for device in ("cpu", "cuda"):
+        loaded = loading.shard_batches(dataset, shards, 2, 1, torch.device(device))
+        shown[device] = [batch for batches, _ in loaded for batch in batches]
+    for host, there in zip(shown["cpu"], shown["cuda"], strict=True):
+        assert there.images.is_cuda
+        assert host.indices == there.indices
+        assert torch.equal(host.images, there.images.cpu())
