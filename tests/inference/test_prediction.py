@@ -376,6 +376,17 @@ def test_hardly_anything_is_padded_in_the_shards_of_a_prediction(
     assert loading.padded_share(shown, batches) < 1.02
 
 
+def test_batches_are_those_of_the_whole_table_sorted_by_size(detector, predict_config, monkeypatch):
+    sides = np.random.default_rng(0).integers(20, 60, (70, 2)).tolist()
+    monkeypatch.setattr(passes, "SHARD", 8)
+    config = dataclasses.replace(predict_config, batch_size=4)
+    shown, batches = batches_of_prediction(detector, sides, config, monkeypatch)
+    order = loading.order_of_sizes(sides)
+    expected = [order[start : start + 4] for start in range(0, 70, 4)]
+    sizes = [[tuple(sides[index]) for index in batch] for batch in expected]
+    assert [[shown[index] for index in batch] for batch in batches] == sizes
+
+
 def test_predictions_of_sorted_images_are_in_the_tables_order(
     tmp_path, detector, predict_config, monkeypatch
 ):
