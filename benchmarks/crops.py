@@ -59,7 +59,7 @@ def work_of(
     count = sum(len(list(shares_of(of_image, vocabulary, "correct"))) for _, of_image in rows)
 
     def together() -> tuple[np.ndarray, int]:
-        return crops.shard(range(images))["sums"].numpy(), count
+        return next(crops.shards([range(images)]))["sums"].numpy(), count
 
     def one_by_one() -> tuple[np.ndarray, int]:
         sums = torch.zeros(vocabulary.num_hois + vocabulary.num_objects, visual.embed_dim).double()

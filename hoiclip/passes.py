@@ -6,7 +6,7 @@ So neither the number of processes nor an interruption changes a byte, on one ki
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +29,8 @@ Content = dict[str, Any]
 """What is kept of a shard: tensors and plain values."""
 Work = Callable[[range], Content]
 """Makes a shard of the images of these indices."""
+Works = Callable[[Sequence[range]], Iterator[Content]]
+"""Makes shards one after the other, and may read the next one's images while it makes one."""
 
 
 def shards_of(count: int) -> list[range]:
@@ -60,11 +62,15 @@ class ShardedPass:
         return self._begun.accepted
 
     def run(self, count: int, work: Work, join: Callable[[list[Content]], T]) -> T | None:
+        """As `run_on`, where each shard is made for itself."""
+        return self.run_on(count, lambda shards: map(work, shards), join)
+
+    def run_on(self, count: int, works: Works, join: Callable[[list[Content]], T]) -> T | None:
         """Makes this process's shards, and of all of them the whole.
 
         Args:
             count: of images.
-            work: makes a shard.
+            works: makes shards.
             join: makes the whole of all shards, in order.
 
         Returns:
@@ -80,14 +86,16 @@ class ShardedPass:
             self._begin()
         self.world.wait()
         # By its number alone, for others may have made some of theirs already.
-        for number in range(self.world.rank, len(shards), self.world.size):
-            if self._kept(number) is None:
-                write_archive(self._file(number), work(shards[number]))
+        own = range(self.world.rank, len(shards), self.world.size)
+        lacking = [number for number in own if self._kept(number) is None]
+        if lacking:  # Else workers would start for nothing.
+            for number, content in zip(lacking, works([shards[n] for n in lacking]), strict=True):
+                write_archive(self._file(number), content)
         # Where one process dies, torchrun ends all.
         self.world.wait()
         if not self.world.is_main:
             return None
-        made = [self._made(number, shards[number], work) for number in range(len(shards))]
+        made = [self._made(number, shards[number], works) for number in range(len(shards))]
         try:
             return join(made)
         except Exception as error:  # PyTorch and Arrow raise errors of any type for what is odd.
@@ -124,13 +132,25 @@ class ShardedPass:
             say(f"{path}: {error}; it is made again")
             return None
 
-    def _made(self, number: int, rows: range, work: Work) -> Content:
+    def _made(self, number: int, rows: range, works: Works) -> Content:
         path = self._file(number)
         if not path.exists():
             problem = "absent, although another process made it"
             raise InputError(path, problem, fix="Give all machines one file system")
         found = self._kept(number)
-        return work(rows) if found is None else found
+        return next(works([rows])) if found is None else found
+
+
+def in_order(table: pa.Table, images: pa.Table) -> pa.Table:
+    """Rows of a table with an `image_id`, those of an image together, in the order of `images`.
+
+    Args:
+        table: rows of an image keep their order.
+        images: rows of `schema.IMAGES`, among them every image of the table.
+    """
+    place = {image_id: index for index, image_id in enumerate(images["image_id"].to_pylist())}
+    places = np.array([place[image_id] for image_id in table["image_id"].to_pylist()], int)
+    return table.take(np.argsort(places, kind="stable")).combine_chunks()
 
 
 def table_content(table: pa.Table) -> Tensor:

@@ -91,10 +91,7 @@ class InferenceDataset(Dataset[Sample]):
         clip_source: ClipSource = "resized",
     ) -> None:
         self.file_names = images["file_name"].to_pylist()
-        widths, heights = images["width"].to_pylist(), images["height"].to_pylist()
-        self.sizes = [
-            inference_size(*size, config=transforms) for size in zip(widths, heights, strict=True)
-        ]
+        self.sizes = inference_sizes(images, transforms)
         self.store = store
         self.transforms = transforms
         self.clip_view, self.clip_source = clip_view, clip_source
@@ -107,6 +104,12 @@ class InferenceDataset(Dataset[Sample]):
         return inference_sample(
             image, image.size, index, self.transforms, self.clip_view, self.clip_source
         )
+
+
+def inference_sizes(images: pa.Table, transforms: TransformsConfig) -> list[tuple[int, int]]:
+    """(width, height) of each image of rows of `schema.IMAGES`, px, as the detector sees it."""
+    sizes = zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
+    return [inference_size(*size, config=transforms) for size in sizes]
 
 
 def inference_sample(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Annotated
 
 import numpy as np
@@ -174,13 +175,19 @@ def normalised(pixels: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         pixels: (..., 3, H, W) uint8, on any device.
         padding_mask: (..., H, W) bool, true where padded; None where nothing is.
     """
-    mean, std = (
-        torch.tensor(values, device=pixels.device)[:, None, None] for values in (MEAN, STD)
-    )
+    mean, std = _statistics(pixels.device)
     images = pixels.float().div_(255).sub_(mean).div_(std)
     if padding_mask is not None:
         images.masked_fill_(padding_mask.unsqueeze(-3), 0)
     return images
+
+
+@cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """ImageNet's mean and deviation (3, 1, 1), sent to a device once: it would wait each time."""
+    with torch.inference_mode(False):  # They serve training as well, whoever asks first.
+        mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
+    return mean, std
 
 
 def _color_jitter(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from hoiclip.batches.batch import Batch, InferenceDataset
-from hoiclip.batches.loading import inference_batches
+from hoiclip.batches.loading import by_size, shard_batches
 from hoiclip.contract.method import Method, NotFiniteError, RankSettings
 from hoiclip.contract.model_file import Detector
 from hoiclip.contract.scored_pairs import ScoredPairs
@@ -20,7 +20,7 @@ from hoiclip.core.config import from_mapping
 from hoiclip.errors import ParamsError, WeightsError
 from hoiclip.images.store import ImageStore
 from hoiclip.pairs.pair_nms import PairNms
-from hoiclip.passes import shards_of
+from hoiclip.passes import in_order, shards_of
 from hoiclip.progress import track
 from hoiclip.util.ranges import BatchSize, Config, Count, Device, Threads, Workers
 
@@ -133,44 +133,45 @@ def predict(
     Raises:
         WeightsError: what the network gives for an image is not finite.
     """
-    shards = [
-        predict_shard(detector, images, store, config, device, rows, scorings)
-        for rows in shards_of(len(images))
-    ]
+    rows, alike = shards_of(len(images)), by_size(images, detector.transforms)
+    shards = list(predict_shards(detector, alike, store, config, device, rows, scorings))
     empty = schema.PREDICTIONS.empty_table()
     count = 1 if scorings is None else len(scorings)
     return [
-        pa.concat_tables([empty, *(tables[number] for tables in shards)]).combine_chunks()
+        in_order(pa.concat_tables([empty, *(tables[number] for tables in shards)]), images)
         for number in range(count)
     ]
 
 
-def predict_shard(
+def predict_shards(
     detector: Detector,
     images: pa.Table,
     store: ImageStore,
     config: PredictConfig,
     device: torch.device,
-    rows: range,
+    shards: Sequence[range],
     scorings: Sequence[Config] | None = None,
-) -> list[pa.Table]:
-    """As `predict`, of the images of some rows of the table alone."""
+) -> Iterator[list[pa.Table]]:
+    """As `predict`, of the images of some rows of the table at a time.
+
+    Little is padded where the images are in the order of `hoiclip.batches.loading.by_size`.
+    """
     config = as_stated(config, detector.scores)
-    method, images = detector.method, images.slice(rows.start, len(rows))
+    method = detector.method.to(device)
     dataset = InferenceDataset(
         images, store, detector.transforms, method.clip_view, method.clip_source
     )
-    loader = inference_batches(dataset, config.batch_size, config.workers, device)
-    batches = track(loader, f"predict from image {rows.start}", len(loader))
+    loaded = shard_batches(dataset, shards, config.batch_size, config.workers, device)
     names, ids = images["file_name"], images["image_id"].to_numpy()
-    return predict_batches(
-        method.to(device),
-        batches,
-        ids,
-        config,
-        lambda index: names[index].as_py(),
-        scorings,
-    )
+    for rows, (batches, count) in zip(shards, loaded, strict=True):
+        yield predict_batches(
+            method,
+            track(batches, f"predict from image {rows.start}", count),
+            ids,
+            config,
+            lambda index: names[index].as_py(),
+            scorings,
+        )
 
 
 def predict_batches(

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from hoiclip.batches.loading import by_size
 from hoiclip.contract.method import Method
 from hoiclip.contract.model_file import load_detector, only
 from hoiclip.core import schema
 from hoiclip.core.config import load
 from hoiclip.core.files import file_identity
 from hoiclip.images.store import ImageStore
-from hoiclip.inference.predict import PredictConfig, predict_shard
+from hoiclip.inference.predict import PredictConfig, predict_shards
 from hoiclip.parallel.device import prepare
 from hoiclip.parallel.settings import settings
 from hoiclip.parallel.world import World
-from hoiclip.passes import Content, ShardedPass, joined_tables, table_content
+from hoiclip.passes import Content, ShardedPass, in_order, joined_tables, table_content
 from hoiclip.resume.source_code import loaded_code
 
 IMAGES = Path("data/annotations/test/images.parquet")
@@ -50,17 +52,24 @@ def predict_test(
     device = prepare(config.device, config.threads, local_rank=world.local_rank)
     detector = load_detector(model, only(method))
     images, store = schema.read_table(IMAGES, schema.IMAGES), ImageStore(STORE)
-    key = {"predict": settings(config), "files": file_identity([model, IMAGES, STORE])}
+    alike = by_size(images, detector.transforms)
+    # Shards of another order would be joined into nonsense, even by code that was accepted.
+    key = {
+        "predict": settings(config),
+        "order": "by size",
+        "files": file_identity([model, IMAGES, STORE]),
+    }
     shared = ShardedPass(resume_root / "predict", key, loaded_code(), world.join())
 
-    def work(rows: range) -> dict[str, Any]:
-        (table,) = predict_shard(detector, images, store, config, device, rows)
-        return {"predictions": table_content(table)}
+    def works(shards: Sequence[range]) -> Iterator[Content]:
+        for (table,) in predict_shards(detector, alike, store, config, device, shards):
+            yield {"predictions": table_content(table)}
 
     with shared.locked():
-        predictions = shared.run(len(images), work, _joined)
+        predictions = shared.run_on(len(images), works, _joined)
         if predictions is None:
             return None
+        predictions = in_order(predictions, images)
         provenance = {
             "method": method.name,
             "model": detector.provenance,

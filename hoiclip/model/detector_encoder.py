@@ -14,7 +14,7 @@ from hoiclip.model.layers import FrozenBatchNorm2d, sine_position_encoding
 from hoiclip.model.transformer import Encoder, Memory
 
 BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
-# Of the images that inference takes through the backbone at a time.
+# Of the images that inference on a CPU takes through the backbone at a time.
 PIXELS_AT_ONCE = 2**20
 
 
@@ -40,9 +40,10 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, C, H/stride, W/stride)."""
-        if self.training:
+        if self.training or images.device.type != "cpu":
             return self._features(images)
-        # Activations of the first stages are the most memory that inference needs.
+        # Activations of the first stages are the most memory that inference needs. A GPU would have
+        # too little to do with an image of 800 px at a time.
         height, width = images.shape[-2:]
         together = max(1, PIXELS_AT_ONCE // (height * width))
         return torch.cat([self._features(part) for part in images.split(together)])

@@ -17,6 +17,7 @@ class FrozenBatchNorm2d(nn.Module):
     """Batch norm with fixed statistics and affine parameters, all buffers, so never trained.
 
     Equals `F.batch_norm`, which would keep its input for a backward pass that does not need it.
+    What comes in bfloat16, of a convolution under autocast, leaves so; it is rounded once.
 
     Args:
         num_features: channels.
@@ -48,7 +49,7 @@ class FrozenBatchNorm2d(nn.Module):
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         # With the roundings of PyTorch's CPU kernels.
         shift = torch.addcmul(self.bias, self.running_mean, scale, value=-1)
-        return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
+        return torch.addcmul(shift[:, None, None], x, scale[:, None, None]).to(x.dtype)
 
 
 class MLP(nn.Module):

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import torch
+import torch.utils.deterministic
 
 from hoiclip.errors import ParamsError
 
@@ -33,7 +34,11 @@ def prepare(
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # Where an operation has no deterministic kernel a warning says so, and last bits may vary.
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Or a kernel for each new tensor would fill what is written anyway. The setting is a
+        # property of a class that PyTorch makes the module, which its types do not say.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
     if seed is not None:

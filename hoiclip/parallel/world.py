@@ -13,8 +13,8 @@ from torch import Tensor
 from torch import distributed as dist
 
 T = TypeVar("T")
-# One may be at its share of a pass for hours; where one dies, torchrun ends all.
-_LONGEST_WAIT = timedelta(days=2)
+LONGEST_PASS = timedelta(days=2)
+"""One may be at its share of a pass for hours; where one dies, torchrun ends all."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,15 @@ class World:
         """Whether this is the process that writes files and speaks."""
         return self.rank == 0
 
-    def join(self) -> World:
-        """Connects the processes, until they end; of one process there is nothing to connect."""
+    def join(self, longest_wait: timedelta = LONGEST_PASS) -> World:
+        """Connects the processes, until they end; of one process there is nothing to connect.
+
+        Args:
+            longest_wait: for another process, on the CPU and on GPUs; then all end with an error.
+        """
         if self.size > 1 and not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-            dist.init_process_group(backend, timeout=_LONGEST_WAIT)
+            dist.init_process_group(backend, timeout=longest_wait)
             atexit.register(dist.destroy_process_group)
         return self
 

@@ -65,7 +65,8 @@ def focal_loss(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Te
 class Criterion(nn.Module):
     """Loss of a batch; every decoder layer is matched anew.
 
-    All layers are worked on at once, and nothing of it waits for the device but the matching.
+    All layers are worked on at once. On a device, with targets in pinned memory, nothing of it
+    waits but the matching: which columns are taken is known there already.
 
     Args:
         config: weights of the losses.
@@ -75,6 +76,7 @@ class Criterion(nn.Module):
     """
 
     object_weight: Tensor
+    columns: Tensor | None
 
     def __init__(
         self, config: LossConfig, matcher: HungarianMatcher, num_object_logits: int, seen: Tensor
@@ -86,6 +88,9 @@ class Criterion(nn.Module):
         weight[-1] = config.no_object
         self.register_buffer("object_weight", weight)
         self.seen = seen
+        # Numbers, not a mask, whose true entries the processor would have to ask the device for.
+        columns = None if bool(seen.all()) else seen.nonzero().flatten()
+        self.register_buffer("columns", columns, persistent=False)
 
     def forward(
         self, outputs: Outputs, targets: Targets, counts: BatchCounts | None = None
@@ -101,14 +106,15 @@ class Criterion(nn.Module):
         Returns:
             `hoi`, `object`, `l1` and `giou`, scalars, of which the loss is the sum.
         """
-        config, seen = self.config, self.seen.to(outputs.hoi_logits.device)
-        hoi_logits, object_logits = outputs.hoi_logits[..., seen], outputs.object_logits
+        config, device = self.config, outputs.hoi_logits.device
+        hoi_logits, object_logits = self._of_seen(outputs.hoi_logits), outputs.object_logits
         layers = LayerOutputs(
             hoi_logits, object_logits, outputs.human_boxes_cxcywh, outputs.object_boxes_cxcywh
         )
-        here = replace(targets, hoi_labels=targets.hoi_labels[:, self.seen]).to(seen.device)
+        here = targets.to(device)
+        here = replace(here, hoi_labels=self._of_seen(here.hoi_labels))
         images, queries, pairs = self.matcher.every_layer(layers, here).unbind(1)
-        layer = torch.arange(len(images), device=seen.device)[:, None]
+        layer = torch.arange(len(images), device=device)[:, None]
 
         hoi_labels = torch.zeros_like(hoi_logits)
         hoi_labels[layer, images, queries] = here.hoi_labels[pairs]
@@ -144,6 +150,12 @@ class Criterion(nn.Module):
             "giou": config.giou
             * (summed(human_giou, by.humans) + summed(object_giou * has_object, by.objects)),
         }
+
+    def _of_seen(self, of_classes: Tensor) -> Tensor:
+        """(..., C) → those of seen classes alone."""
+        if self.columns is None:
+            return of_classes
+        return of_classes.index_select(-1, self.columns)
 
     def counts(self, targets: Targets, num_queries: int) -> Tensor:
         """(N,) float64, `TargetCounts` of targets on the CPU; `num_queries` is that of an image."""

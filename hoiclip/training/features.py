@@ -51,6 +51,7 @@ class CachedFeatures:
         *,
         mirrored: bool = True,
     ) -> None:
+        self.device = device
         parts = []
         for start in track(range(0, count, IMAGES_PER_STEP), "CLIP features"):
             rows = range(start, min(start + IMAGES_PER_STEP, count))
@@ -63,5 +64,9 @@ class CachedFeatures:
 
     def __call__(self, batch: TrainingBatch) -> FrozenFeatures:
         """Features of the batch's views."""
-        place = torch.tensor(batch.indices), torch.tensor(batch.flipped, dtype=torch.long)
-        return tuple(feature[place] for feature in self.features)
+        place = torch.tensor([batch.indices, batch.flipped], dtype=torch.long)
+        if self.device.type == "cuda":
+            # On the device and without waiting; an index elsewhere would wait for each tower.
+            place = place.pin_memory().to(self.device, non_blocking=True)
+        index, flipped = place
+        return tuple(feature[index, flipped] for feature in self.features)

@@ -6,19 +6,23 @@ import os
 import signal
 import threading
 import time
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
 import torch
 
 from hoiclip.errors import ParamsError, StoppedError
-from hoiclip.parallel.world import World
+from hoiclip.parallel.world import LONGEST_PASS, World
 
 SAVE_MINUTES = "HOICLIP_SAVE_MINUTES"
 """Environment variable: least minutes between two saves within an epoch (10)."""
 IMAGES_AT_ONCE = "HOICLIP_IMAGES_AT_ONCE"
 """Environment variable: images that a process takes through the network at once; its share of a
 batch goes in so many parts. Not set: all of its share."""
+
+STEP_MINUTES = "HOICLIP_STEP_MINUTES"
+"""Environment variable: most minutes that a process of a training waits for another (30)."""
 
 
 class Interruption:
@@ -81,6 +85,20 @@ def seconds_between_saves() -> float:
         ParamsError: it says no number.
     """
     return 60 * _number(SAVE_MINUTES, 10.0)
+
+
+def longest_wait() -> timedelta:
+    """How long processes of a training wait for each other, as the environment says: it holds
+    compilation and the saving of a state, but one that hangs must not keep all GPUs for days.
+
+    Raises:
+        ParamsError: it says no number above 0.
+    """
+    minutes = _number(STEP_MINUTES, 30.0)
+    if not 0 < minutes <= LONGEST_PASS / timedelta(minutes=1):
+        said = os.environ[STEP_MINUTES]
+        raise ParamsError(f"{STEP_MINUTES}: {said!r}, expected minutes above 0, at most two days")
+    return timedelta(minutes=minutes)
 
 
 def most_per_process() -> int | None:

@@ -25,7 +25,12 @@ from hoiclip.resume.source_code import loaded_code
 from hoiclip.training.batches import Aspects, BatchOrder
 from hoiclip.training.config import OptimizationConfig
 from hoiclip.training.engine import Engine, Features
-from hoiclip.training.interruption import Interruption, most_per_process, seconds_between_saves
+from hoiclip.training.interruption import (
+    Interruption,
+    longest_wait,
+    most_per_process,
+    seconds_between_saves,
+)
 from hoiclip.training.labels import check_no_labels
 from hoiclip.training.loading import Batches
 from hoiclip.training.optimizer import build_optimizer
@@ -73,7 +78,7 @@ def start(config: OptimizationConfig, section: str, images: int, where: str) -> 
         problem = f"{world.size} processes share a batch. Start fewer"
         raise ParamsError(f"{section}.batch_size: {config.batch_size}, but {problem}")
     device = prepare(config.device, config.threads, config.seed, world.local_rank)
-    return Place(section, device, world.join())
+    return Place(section, device, world.join(longest_wait()))
 
 
 def weights_name(epoch: int) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from hoiclip.batches.loading import default_signals
 from hoiclip.clip.encoder import ClipVisual
 from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.crops import crop
@@ -57,34 +59,47 @@ class CropPass:
     batch_size: int = 256
     workers: int = 0
 
-    def shard(self, rows: range) -> Content:
-        """Sums over the crops of some images; beyond the tables, memory does not grow with their
-        number.
+    def shards(self, shards: Sequence[range]) -> Iterator[Content]:
+        """Sums over the crops of the images of each shard; beyond the tables, memory does not grow
+        with their number. Workers go on to the next shard's images while one ends.
 
         Raises:
             InputError: an image cannot be read.
         """
+        crops = _Crops(
+            self.images, self.read_image, self.visual.preprocess, self.vocabulary, self.accumulation
+        )
+        loader = DataLoader(
+            crops,
+            batch_size=None,
+            sampler=[index for rows in shards for index in rows],
+            num_workers=self.workers,
+            pin_memory=self.visual.visual_projection.device.type == "cuda",
+            worker_init_fn=default_signals,
+        )
+        loaded = iter(loader)
+        for rows in shards:
+            yield self._shard(rows, islice(loaded, len(rows)))
+
+    def _shard(self, rows: range, loaded: Iterator[_ImageCrops]) -> Content:
         vocabulary, visual = self.vocabulary, self.visual
+        device = visual.visual_projection.device
         sums = torch.zeros(vocabulary.num_hois + vocabulary.num_objects, visual.embed_dim).double()
         counts = torch.zeros(vocabulary.num_hois, dtype=torch.int64)
-        images = self.images[rows.start : rows.stop]
-        crops = _Crops(images, self.read_image, visual.preprocess, vocabulary, self.accumulation)
         pixels: list[Tensor] = []
         terms: list[Tensor] = []
 
         def encode() -> None:
-            batch = torch.cat(pixels).to(visual.visual_projection.device)
-            features = visual.encode_image(batch).double().cpu()
+            features = visual.encode_image(torch.cat(pixels)).double().cpu()
             position, index, weight = torch.cat(terms).T
             sums.index_add_(0, index.long(), features[position.long()] * weight[:, None])
             pixels.clear()
             terms.clear()
 
-        loader = DataLoader(crops, batch_size=None, num_workers=self.workers)
         waiting = 0
-        for image in track(loader, f"crops from image {rows.start}", len(images)):
+        for image in track(loaded, f"crops from image {rows.start}", len(rows)):
             image.terms[:, 0] += waiting
-            pixels.append(image.pixels)
+            pixels.append(image.pixels.to(device, non_blocking=True))
             terms.append(image.terms)
             waiting += len(image.pixels)
             counts += torch.bincount(image.hois, minlength=len(counts))
@@ -111,7 +126,7 @@ class CropPass:
 
     def whole(self) -> FeatureSums:
         """Sums over all images, by this process alone."""
-        return self.join([self.shard(rows) for rows in shards_of(len(self.images))])
+        return self.join(list(self.shards(shards_of(len(self.images)))))
 
 
 class _ImageCrops(NamedTuple):

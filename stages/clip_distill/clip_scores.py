@@ -1,5 +1,6 @@
 """CLIP's cosines of all train images and of the unions of their pairs; no label is read."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hoiclip.ancestry  # noqa: F401 (ends the stage when dvc ends)
@@ -23,12 +24,12 @@ from hoiclip.methods.clip_distill.caches.tables import (
     read_detections,
     union_scores_table,
 )
-from hoiclip.methods.clip_distill.clip_scores import clip_scores
+from hoiclip.methods.clip_distill.clip_scores import clip_scores_of_shards
 from hoiclip.methods.clip_distill.view import clip_view
 from hoiclip.parallel.device import prepare
 from hoiclip.parallel.settings import settings as settings_of
 from hoiclip.parallel.world import World
-from hoiclip.passes import ShardedPass, joined_tables, table_content
+from hoiclip.passes import Content, ShardedPass, joined_tables, table_content
 from hoiclip.resume.source_code import loaded_code
 from hoiclip.stage_main import run_stage
 from hoiclip.text_embeddings.table import read_text_embeddings
@@ -54,15 +55,16 @@ def main(params: Path) -> dict | None:
     text = read_text_embeddings(paths.text_embeddings, vocabulary)
     store, look = ImageStore(paths.images), clip_view(clip, settings.view)
 
-    def work(rows: range) -> dict:
-        some, chosen = images.slice(rows.start, len(rows)), slice(rows.start, rows.stop)
-        whole, unions = clip_scores(
-            clip, look, text, some, store, pairs[chosen], classes, settings.passes
+    def works(shards: Sequence[range]) -> Iterator[Content]:
+        made = clip_scores_of_shards(
+            clip, look, text, images, store, pairs, classes, settings.passes, shards
         )
-        return {
-            "images": table_content(image_scores_table(ids[chosen], whole)),
-            "unions": table_content(union_scores_table(ids[chosen], unions, classes)),
-        }
+        for rows, (whole, unions) in zip(shards, made, strict=True):
+            some = ids[rows.start : rows.stop]
+            yield {
+                "images": table_content(image_scores_table(some, whole)),
+                "unions": table_content(union_scores_table(some, unions, classes)),
+            }
 
     origin = scores_origin(paths, settings)
     key = {
@@ -72,9 +74,9 @@ def main(params: Path) -> dict | None:
     }
     shared = ShardedPass(CHECKPOINTS / "clip_scores", key, loaded_code(), world.join())
     with shared.locked():
-        tables = shared.run(
+        tables = shared.run_on(
             len(images),
-            work,
+            works,
             lambda shards: [joined_tables(name)(shards) for name in ("images", "unions")],
         )
         if tables is None:

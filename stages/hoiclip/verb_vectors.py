@@ -72,7 +72,7 @@ def main(params: Path) -> dict | None:
     )
     shared = ShardedPass(Path(".checkpoints/verb_vectors"), key, loaded_code(), world.join())
     with shared.locked():
-        sums = shared.run(len(crops.images), crops.shard, crops.join)
+        sums = shared.run_on(len(crops.images), crops.shards, crops.join)
         if sums is None:
             return None
         if shared.accepted:

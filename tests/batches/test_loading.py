@@ -14,9 +14,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torch.utils.data import DataLoader
 
+from hoiclip.batches import loading
 from hoiclip.batches.batch import Batch, InferenceDataset, collate
-from hoiclip.batches.loading import inference_batches, order_of_sizes, padded_share
+from hoiclip.batches.loading import (
+    inference_batches,
+    order_of_sizes,
+    padded_share,
+    shard_batches,
+)
 from hoiclip.batches.tensors import Tensors
 from hoiclip.batches.transforms import MEAN, TransformsConfig, inference_size
 from hoiclip.images.store import ImageStore
@@ -150,3 +157,24 @@ def test_padded_sides_are_multiples(dataset, multiple, shape):
     batch = collate([dataset[0], dataset[1]], multiple)
     assert batch.images.shape[2:] == batch.padding_mask.shape[1:] == shape
     assert (~batch.padding_mask).sum((1, 2)).tolist() == [32, 32]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_one_loader_gives_the_batches_of_every_shard(dataset, workers):
+    shards = [range(2, 5), range(5, 7), range(0, 2)]
+    found = shard_batches(dataset, shards, 2, workers, torch.device("cpu"))
+    held = [(count, [batch.indices for batch in batches]) for batches, count in found]
+    assert held == [(2, [[2, 3], [4]]), (1, [[5, 6]]), (1, [[0, 1]])]
+
+
+def test_workers_live_as_long_as_the_shards(dataset, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        loading,
+        "DataLoader",
+        lambda *given, **named: made.append(named) or DataLoader(*given, **named),
+    )
+    for batches, _ in shard_batches(dataset, [range(3), range(3, 7)], 2, 1, torch.device("cpu")):
+        list(batches)
+    assert len(made) == 1
+    assert made[0]["worker_init_fn"] is loading.default_signals

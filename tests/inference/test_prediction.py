@@ -1,11 +1,16 @@
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from PIL import Image
 
+from hoiclip import passes
+from hoiclip.batches import loading
 from hoiclip.batches.boxes import cxcywh_to_xyxy
 from hoiclip.core import schema
 from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
@@ -17,6 +22,7 @@ from hoiclip.pairs.pair_nms import PairNms
 
 CPU = torch.device("cpu")
 QUERIES = 6
+ANNOTATIONS = Path(__file__).parents[3] / "shared/data/hico_det/instances_test2015.json"
 
 
 @pytest.fixture(scope="module")
@@ -333,3 +339,109 @@ def test_rows_come_in_the_order_of_the_images_whatever_their_sizes(
     expected = pa.concat_tables(one_by_one)
     assert found["image_id"].equals(expected["image_id"])
     np.testing.assert_allclose(found["score"].to_numpy(), expected["score"].to_numpy(), rtol=1e-4)
+
+
+def batches_of_prediction(detector, sizes, config, monkeypatch):
+    """The sizes that the detector sees, and the batches in which `predict` gives it the images."""
+    made = []
+
+    class Loader(list):
+        """Loads nothing, for there are no such images."""
+
+        def __init__(self, dataset, *, batch_sampler, **named):
+            made.append((dataset, batch_sampler))
+
+    monkeypatch.setattr(loading, "DataLoader", Loader)
+    rows = [
+        {"image_id": number, "file_name": f"{number}.png", "width": width, "height": height}
+        for number, (width, height) in enumerate(sizes)
+    ]
+    images = pa.Table.from_pylist(rows, schema.IMAGES)
+    predict(detector, images, ImageStore("."), config, CPU)
+    ((dataset, batches),) = made
+    return dataset.sizes, batches
+
+
+@pytest.mark.skipif(not ANNOTATIONS.exists(), reason="needs HICO-DET's annotations")
+def test_hardly_anything_is_padded_in_the_shards_of_a_prediction(
+    detector, predict_config, monkeypatch
+):
+    published = dataclasses.replace(
+        detector, transforms=dataclasses.replace(detector.transforms, test_scale=800)
+    )
+    sizes = json.loads(ANNOTATIONS.read_text(encoding="utf-8"))["size"]
+    config = dataclasses.replace(predict_config, batch_size=16)
+    shown, batches = batches_of_prediction(published, sizes, config, monkeypatch)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(sizes)))
+    assert loading.padded_share(shown, batches) < 1.02
+
+
+def test_batches_are_those_of_the_whole_table_sorted_by_size(detector, predict_config, monkeypatch):
+    sides = np.random.default_rng(0).integers(20, 60, (70, 2)).tolist()
+    monkeypatch.setattr(passes, "SHARD", 8)
+    config = dataclasses.replace(predict_config, batch_size=4)
+    shown, batches = batches_of_prediction(detector, sides, config, monkeypatch)
+    order = loading.order_of_sizes(sides)
+    expected = [order[start : start + 4] for start in range(0, 70, 4)]
+    sizes = [[tuple(sides[index]) for index in batch] for batch in expected]
+    assert [[shown[index] for index in batch] for batch in batches] == sizes
+
+
+def test_predictions_of_sorted_images_are_in_the_tables_order(
+    tmp_path, detector, predict_config, monkeypatch
+):
+    """Images of falling size, whose ids are in no order, in shards of two."""
+    monkeypatch.setattr(passes, "SHARD", 2)
+    ids, sides = [7, 3, 9, 1, 4], [64, 56, 48, 40, 32]
+    rng = np.random.default_rng(0)
+    for side in sides:
+        pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{side}.png")
+    images = pa.Table.from_pylist(
+        [
+            {"image_id": image_id, "file_name": f"{side}.png", "width": side, "height": side}
+            for image_id, side in zip(ids, sides, strict=True)
+        ],
+        schema.IMAGES,
+    )
+    config = dataclasses.replace(predict_config, batch_size=1)
+    (table,) = predict(detector, images, ImageStore(tmp_path), config, CPU)
+    assert list(dict.fromkeys(table["image_id"].to_pylist())) == ids
+    for row in range(len(images)):
+        (alone,) = predict(detector, images.slice(row, 1), ImageStore(tmp_path), config, CPU)
+        of_image = table.filter(pc.equal(table["image_id"], ids[row]))
+        assert of_image.equals(alone)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_gpu_predicts_what_the_cpu_predicts(
+    toy, store, make_detector, predict_config, monkeypatch, workers
+):
+    """In shards, of which each batch is on the device before it is asked for."""
+    monkeypatch.setattr(passes, "SHARD", 5)
+    everything = dataclasses.replace(
+        predict_config, batch_size=2, workers=workers, top_k=10_000,
+        nms=dataclasses.replace(predict_config.nms, threshold=0.0),
+    )  # fmt: skip
+    found = []
+    for device in ("cpu", "cuda"):
+        detector = make_detector()
+        given = detector, toy.train.images, store, everything, torch.device(device)
+        found.append(rows_of(predict(*given, [Scoring(k=0)])[0]))
+    assert found[0].keys() == found[1].keys()
+    assert list(found[0].values()) == pytest.approx([found[1][key] for key in found[0]], rel=1e-3)
+
+
+@pytest.mark.gpu
+def test_batches_are_transferred_ahead_and_whole(toy, store, detector):
+    dataset = loading.InferenceDataset(toy.train.images, store, detector.transforms, None)
+    shards = [range(0, 7), range(7, len(dataset))]
+    shown = {}
+    for device in ("cpu", "cuda"):
+        loaded = loading.shard_batches(dataset, shards, 2, 1, torch.device(device))
+        shown[device] = [batch for batches, _ in loaded for batch in batches]
+    for host, there in zip(shown["cpu"], shown["cuda"], strict=True):
+        assert there.images.is_cuda
+        assert host.indices == there.indices
+        assert torch.equal(host.images, there.images.cpu())

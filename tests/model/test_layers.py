@@ -150,3 +150,17 @@ def test_xavier_leaves_vectors_alone():
     bound = math.sqrt(6 / 400)
     assert module.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
     assert (module.bias == 3).all()
+
+
+def test_a_frozen_norm_gives_bfloat16_for_bfloat16():
+    """As it gets it under autocast; or all activations of the backbone would be float32."""
+    norm = FrozenBatchNorm2d(3)
+    torch.manual_seed(0)
+    norm.running_mean, norm.running_var = torch.randn(3), torch.rand(3) + 0.5
+    convolution, images = torch.nn.Conv2d(3, 3, 1), torch.randn(2, 3, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        before = convolution(images)
+        after = norm(before)
+    assert before.dtype == after.dtype == torch.bfloat16
+    assert norm(images).dtype == torch.float32
+    assert torch.equal(after, norm(before.float()).bfloat16())

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,7 +20,8 @@ import yaml
 from safetensors.torch import load_file
 
 from hoiclip.errors import StoppedError
-from hoiclip.training.engine import seed_of_step
+from hoiclip.set_prediction.matcher import HungarianMatcher
+from hoiclip.training.engine import Engine, seed_of_step, without_line
 from hoiclip.training.interruption import IMAGES_AT_ONCE
 
 ROOT = Path(__file__).parents[2]
@@ -105,6 +107,8 @@ def start_alone(script: str, argument: Path, processes: int, shared: dict[str, s
     for process in running:
         _, said = process.communicate(timeout=240)
         assert process.returncode == 0, said
+        for noise in ("FutureWarning", "unused parameters"):
+            assert noise not in said
 
 
 def assert_alike(first, second, tolerance=1e-5):
@@ -175,10 +179,49 @@ def test_a_gpu_learns_what_the_cpu_learns(trained, method):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("method", ["hoiclip", "gen_vlkt"])
+def test_a_step_waits_for_a_gpu_to_match_and_no_further(trained, method, monkeypatch):
+    step, match = Engine.step, HungarianMatcher.every_layer
+
+    @contextmanager
+    def waits(mode):
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+
+    def strict(self, parts, number):
+        # In the first step what lasts is sent to the device.
+        with waits("error" if number else "default"):
+            return step(self, parts, number)
+
+    def allowed(self, outputs, targets):
+        with waits("default"):
+            return match(self, outputs, targets)
+
+    monkeypatch.setattr(Engine, "step", strict)
+    monkeypatch.setattr(HungarianMatcher, "every_layer", allowed)
+    trained(device="cuda", method=method, epochs=2)
+
+
+@pytest.mark.gpu
+def test_a_gpu_may_be_named(trained):
+    last = f"cuda:{torch.cuda.device_count() - 1}"
+    assert_alike(trained(device=last), trained(), tolerance=1e-3)
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize(
     ("changes", "tolerance"),
-    [({"at_once": 3}, 1e-5), ({"compile": True}, 1e-4), ({"precision": "bf16"}, 0.02)],
-    ids=["parts", "compiled", "bfloat16"],
+    [
+        ({"at_once": 3}, 1e-5),
+        ({"compile": True}, 1e-4),
+        ({"precision": "bf16"}, 0.02),
+        ({"compile": True, "precision": "bf16"}, 0.02),
+    ],
+    ids=["parts", "compiled", "bfloat16", "both"],
 )
 def test_a_gpu_learns_the_same_in_every_way(trained, changes, tolerance):
     assert_alike(trained(device="cuda", **changes), trained(device="cuda"), tolerance)
@@ -193,3 +236,21 @@ def test_two_gpus_learn_what_one_learns(trained):
 def test_every_step_and_process_draws_anew():
     drawn = itertools.product((0, 1), range(9), (0, 1))
     assert len({seed_of_step(*each) for each in drawn}) == 36
+
+
+def test_a_line_is_left_out_of_what_c_writes(capfd):
+    with without_line("is noise"):
+        os.write(2, b"[W1] this is noise (function f)\nthis is none\n")
+    os.write(2, b"and what is noise after it\n")
+    assert capfd.readouterr().err == "this is none\nand what is noise after it\n"
+
+
+def test_what_is_said_before_an_error_is_not_lost(capfd):
+    def fail():
+        with without_line("is noise"):
+            os.write(2, b"said\n")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert capfd.readouterr().err == "said\n"

@@ -266,7 +266,7 @@ def test_shards_of_any_size_give_the_same_sums(monkeypatch, size):
 )
 def test_sums_of_another_size_do_not_fit(other):
     crops = CropPass([], Images(), FakeVisual(), VOCABULARY)
-    fitting = crops.shard(range(0))
+    (fitting,) = crops.shards([range(0)])
     assert crops.join([fitting]).rows.tolist() == [0] * VOCABULARY.num_hois
     with pytest.raises(ValueError, match="another vocabulary"):
         crops.join([fitting | other])

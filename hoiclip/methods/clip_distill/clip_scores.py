@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from hoiclip.batches.loading import default_signals
 from hoiclip.clip.encoder import ClipVisual
 from hoiclip.crops import crop
 from hoiclip.images.store import ImageStore
@@ -33,7 +35,26 @@ def clip_scores(
     classes: ObjectClasses,
     settings: PassConfig,
 ) -> tuple[ImageCosines, list[PairCosines]]:
-    """CLIP's raw cosines of whole images and of the union crops of their pairs, in one pass.
+    """As `clip_scores_of_shards`, of all images as one shard."""
+    shards = [range(len(images))]
+    (found,) = clip_scores_of_shards(
+        clip, view, text, images, store, pairs, classes, settings, shards
+    )
+    return found
+
+
+def clip_scores_of_shards(
+    clip: ClipVisual,
+    view: Callable[[Image.Image], Tensor],
+    text: TextEmbeddings,
+    images: pa.Table,
+    store: ImageStore,
+    pairs: Sequence[ImagePairs],
+    classes: ObjectClasses,
+    settings: PassConfig,
+    shards: Sequence[range],
+) -> Iterator[tuple[ImageCosines, list[PairCosines]]]:
+    """CLIP's raw cosines of whole images and of the union crops of their pairs, shard by shard.
 
     The crops of an image are encoded together, so that memory grows with its pairs alone.
 
@@ -45,31 +66,44 @@ def clip_scores(
         store: where the images are.
         pairs: of each image.
         classes: of the vocabulary.
-        settings: batch size of whole images, and workers.
+        settings: batch size of whole images, and workers, which go on to the next shard.
+        shards: indices of images.
 
     Raises:
         InputError: an image cannot be read.
     """
     dataset = _Views(images["file_name"].to_pylist(), store, pairs, view)
-    loader = DataLoader(dataset, batch_size=None, num_workers=settings.workers)
-    whole: list[Tensor] = []
-    of_images: list[np.ndarray] = []
-    of_unions: list[PairCosines] = []
-    for index, (pixels, crops) in enumerate(track(loader, "CLIP scores", len(dataset))):
-        whole.append(pixels)
-        if len(whole) == settings.batch_size or index + 1 == len(dataset):
-            of_images.append(_features(clip, torch.stack(whole)))
-            whole.clear()
-        of_unions.append(_pair_cosines(_features(clip, crops), text, pairs[index], classes))
-    features = np.concatenate(of_images) if of_images else np.zeros((0, clip.embed_dim), np.float32)
-    return ImageCosines(features @ text.hoi.T, features @ text.null.T), of_unions
+    device = clip.visual_projection.device
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=[index for rows in shards for index in rows],
+        num_workers=settings.workers,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=default_signals,
+    )
+    loaded = iter(loader)
+    for rows in shards:
+        views = track(islice(loaded, len(rows)), f"CLIP scores from image {rows.start}", len(rows))
+        whole: list[Tensor] = []
+        of_images: list[np.ndarray] = []
+        of_unions: list[PairCosines] = []
+        for index, (pixels, crops) in zip(rows, views, strict=True):
+            whole.append(pixels.to(device, non_blocking=True))
+            if len(whole) == settings.batch_size or index + 1 == rows.stop:
+                of_images.append(_features(clip, torch.stack(whole)))
+                whole.clear()
+            of_unions.append(_pair_cosines(_features(clip, crops), text, pairs[index], classes))
+        of_images.append(np.zeros((0, clip.embed_dim), np.float32))
+        features = np.concatenate(of_images)
+        yield ImageCosines(features @ text.hoi.T, features @ text.null.T), of_unions
 
 
 def _features(clip: ClipVisual, pixels: Tensor) -> np.ndarray:
     """L2-normalised features (N, E) of N views, perhaps none."""
     if not len(pixels):
         return np.zeros((0, clip.embed_dim), np.float32)
-    features = clip.encode_image(pixels.to(clip.visual_projection.device))
+    features = clip.encode_image(pixels.to(clip.visual_projection.device, non_blocking=True))
     return F.normalize(features, dim=-1).cpu().numpy()
 
 

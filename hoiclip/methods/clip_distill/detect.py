@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from hoiclip.batches.batch import Batch, InferenceDataset
 from hoiclip.batches.boxes import cxcywh_to_xyxy
-from hoiclip.batches.loading import inference_batches
+from hoiclip.batches.loading import shard_batches
 from hoiclip.core.vocabulary import Vocabulary
 from hoiclip.detr.file import PretrainedDetr, load_detr
 from hoiclip.detr.network import Detr
@@ -126,22 +127,37 @@ def detect_images(
     config: DetectionsConfig,
     settings: PassConfig,
 ) -> list[Detections]:
-    """What is kept of the detections in each image.
+    """As `detect_shards`, of all images as one shard."""
+    (found,) = detect_shards(detector, images, store, config, settings, [range(len(images))])
+    return found
+
+
+def detect_shards(
+    detector: ObjectDetector,
+    images: pa.Table,
+    store: ImageStore,
+    config: DetectionsConfig,
+    settings: PassConfig,
+    shards: Sequence[range],
+) -> Iterator[list[Detections]]:
+    """What is kept of the detections in each image of each shard.
 
     Args:
         detector: frozen, on the device to compute on.
-        images: rows of `schema.IMAGES`, one shard.
+        images: rows of `schema.IMAGES`.
         store: where the images are.
         config: which detections are kept.
         settings: batch size and workers.
+        shards: indices of images.
 
     Raises:
         InputError: an image cannot be read.
     """
     dataset = InferenceDataset(images, store, config.transforms, None)
     device = detector.model.queries.weight.device
-    loader = inference_batches(dataset, settings.batch_size, settings.workers, device)
-    found: dict[int, Detections] = {}
-    for batch in track(loader, "detections", len(loader)):
-        found.update(zip(batch.indices, detect(detector, batch, config), strict=True))
-    return [found[index] for index in range(len(dataset))]
+    loaded = shard_batches(dataset, shards, settings.batch_size, settings.workers, device)
+    for rows, (batches, count) in zip(shards, loaded, strict=True):
+        found: dict[int, Detections] = {}
+        for batch in track(batches, f"detections from image {rows.start}", count):
+            found.update(zip(batch.indices, detect(detector, batch, config), strict=True))
+        yield [found[index] for index in rows]

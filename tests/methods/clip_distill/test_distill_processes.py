@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from hoiclip.methods.clip_distill.caches.inputs import DistillPaths
 from hoiclip.methods.clip_distill.training import train
+from hoiclip.training.engine import Engine
 from hoiclip.training.interruption import IMAGES_AT_ONCE
 from stages.clip_distill import clip_scores, detections
 
@@ -87,3 +88,27 @@ def test_bfloat16_is_near_and_not_the_same(project):
     assert losses != half
     assert losses == pytest.approx(half, rel=0.02)
     assert 0 < (others - weights).norm() <= 0.02 * weights.norm()
+
+
+@pytest.mark.gpu
+def test_a_gpu_learns_what_the_cpu_learns_and_is_not_waited_for(project, monkeypatch):
+    history, weights = run("one")
+    value = yaml.safe_load((project / PARAMS).read_text())
+    value["clip_distill"]["train"]["device"] = "cuda"
+    (project / PARAMS).write_text(yaml.safe_dump(value))
+    step = Engine.step
+
+    def strict(self, parts, number):
+        # In the first step what lasts is sent to the device.
+        torch.cuda.set_sync_debug_mode("error" if number else "default")
+        try:
+            return step(self, parts, number)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(Engine, "step", strict)
+    other, others = run("gpu")
+    assert [row[:2] for row in other] == [row[:2] for row in history]
+    for (*_, found), (*_, expected) in zip(other, history, strict=True):
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert (others - weights).norm() <= 1e-3 * weights.norm()

@@ -55,9 +55,21 @@ class DistillCounts(NamedTuple):
 
 def _has_pair(image: Tensor, classes: Tensor, mask: Tensor, shape: torch.Size) -> Tensor:
     """(B, C) bool, whether an image has a pair of an object of each class."""
-    found = torch.zeros(shape, dtype=torch.bool, device=image.device)
-    found.view(-1)[(image[:, None] * shape[1] + classes)[mask]] = True
-    return found
+    place = _places(image, classes, mask, shape)
+    found = torch.zeros(shape.numel() + 1, device=image.device)
+    # All of the same, so that no order of theirs matters.
+    found = found.scatter(0, place, 1.0)
+    return found[:-1].view(shape) > 0
+
+
+def _places(image: Tensor, classes: Tensor, mask: Tensor, shape: torch.Size) -> Tensor:
+    """(P * K,) where each pair's classes stand among those (B, C) of images, one after another.
+
+    What the mask leaves out stands in one further place: to leave it out of the tensor, the
+    processor would have to ask the device how long it is.
+    """
+    places = image[:, None] * shape[1] + classes
+    return torch.where(mask.bool(), places, shape.numel()).flatten()
 
 
 def distillation_losses(
@@ -140,14 +152,14 @@ def tie_loss(
         image: (P,) int64, position of each pair's image in the batch.
         by: what the sum is divided by; None for the mean.
     """
-    num_images, num_classes = targets.image.shape
-    place = (image[:, None] * num_classes + outputs.classes)[outputs.mask]
-    log = outputs.log_probability[outputs.mask]
-    best = log.new_zeros(num_images * num_classes)
-    best = best.scatter_reduce(0, place, log, "amax", include_self=False)
     shape = targets.image_mask.shape
+    place = _places(image, outputs.classes, outputs.mask, shape)
+    # Zeros, for what is left out may be infinite, and then its gradient were not a number.
+    log = outputs.log_probability.masked_fill(~outputs.mask.bool(), 0).flatten()
+    best = log.new_zeros(shape.numel() + 1)
+    best = best.scatter_reduce(0, place, log, "amax", include_self=False)[:-1]
     counted = targets.image_mask & _has_pair(image, outputs.classes, outputs.mask, shape)
-    each = _cross_entropy_of_log(best.view_as(targets.image), targets.image)
+    each = _cross_entropy_of_log(best.view(shape), targets.image)
     return _by((each * counted).sum(), counted.sum() if by is None else by, 1)
 
 
@@ -173,16 +185,15 @@ def most_related(outputs: StudentOutputs, instances: Tensor) -> Tensor:
 
     Args:
         outputs: of the student.
-        instances: (P,) int64, equal for pairs that share their object.
+        instances: (P,) int64 below P, equal for pairs that share their object.
 
     Returns:
         (P,) of 0/1: 1 for the pair with the largest sum over its classes among those of its object,
         the first one of equals.
     """
     total = (outputs.log_agreement.exp() * outputs.mask).sum(1)
-    numbers, group = instances.unique(return_inverse=True)
-    best = total.new_zeros(len(numbers)).scatter_reduce(0, group, total, "amax")
+    best = torch.zeros_like(total).scatter_reduce(0, instances, total, "amax")
     order = torch.arange(len(total), device=total.device)
-    rank = torch.where(total == best[group], order, len(total))
-    first = torch.full_like(numbers, len(total)).scatter_reduce(0, group, rank, "amin")
-    return (order == first[group]).to(total.dtype)
+    rank = torch.where(total == best[instances], order, len(total))
+    first = torch.full_like(order, len(total)).scatter_reduce(0, instances, rank, "amin")
+    return (order == first[instances]).to(total.dtype)

@@ -167,6 +167,16 @@ def test_inference_takes_images_through_the_backbone_in_parts(model_config, monk
     assert sizes == {1: [1] * 5, 2 * 64 * 96: [2, 2, 1], 10**6: [5]}[pixels]
 
 
+@torch.no_grad()
+def test_a_device_takes_a_batch_through_the_backbone_at_once(model_config, monkeypatch):
+    monkeypatch.setattr(detector_encoder, "PIXELS_AT_ONCE", 1)
+    backbone = DetectorEncoder(model_config.detector).backbone.eval().to("meta")
+    sizes = []
+    backbone.body.conv1.register_forward_hook(lambda _, args, __: sizes.append(len(args[0])))
+    backbone(torch.empty(5, 3, 64, 96, device="meta"))
+    assert sizes == [5]
+
+
 def test_no_residual_branch_of_a_fresh_backbone_is_silent(model_config):
     """Its norms are frozen: one that starts at zero would stay there."""
     state = DetectorEncoder(model_config.detector).state_dict()
