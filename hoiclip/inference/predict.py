@@ -30,7 +30,7 @@ class PredictConfig(Config):
     """Inference (`predict` in params.yaml).
 
     Attributes:
-        device: `cpu`, `cuda` or `auto`.
+        device: `cpu`, `cuda`, `cuda:NUMBER` or `auto`.
         threads: CPU threads.
         batch_size: images per step; padding makes results depend on it in their last digits.
         workers: processes that load images beside the predicting one; 0 loads in it.

@@ -47,6 +47,13 @@ def prepare(
     return chosen
 
 
+def kind_of(device: torch.device) -> str:
+    """What the last bits depend on: the GPU's name, or the processor's vectors, as `AVX2`."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return torch.backends.cpu.get_cpu_capability()
+
+
 def _chosen(device: str, local_rank: int) -> str:
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "cpu" or (device == "auto" and not found):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
-from tempfile import TemporaryFile
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -33,47 +30,13 @@ class _Losses(nn.Module):
     def __init__(self, method: Method[Any, Any, Any]) -> None:
         super().__init__()
         self.method, self.network = method, method.network
+        # DDP looks for unused parameters (see `Engine`) and, were there none, would advise against.
+        self.unused = nn.Parameter(torch.zeros((), device=method.device))
 
     def forward(
         self, batch: TrainingBatch, features: FrozenFeatures | None, counts: BatchCounts | None
     ) -> Losses:
         return self.method.training_step(batch, features, counts)
-
-
-class _Shared(DistributedDataParallel):
-    """Averages gradients, and does not say that it looked for unused parameters in vain: it looks
-    for the sake of the order of sums (`Engine`).
-
-    The line is written by C++, past Python's warnings, once in a process: in the first step.
-    """
-
-    _said = False
-
-    def _post_forward(self, output: Any) -> Any:
-        if self._said:
-            return super()._post_forward(output)
-        self._said = True
-        with without_line("did not find any unused parameters"):
-            return super()._post_forward(output)
-
-
-@contextmanager
-def without_line(part: str) -> Iterator[None]:
-    """Leaves out lines that hold `part` of what a block, however deep, writes on standard error."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    with TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(before, 2)
-            os.close(before)
-            held.seek(0)
-            for line in held:
-                if part.encode() not in line:
-                    os.write(2, line)
 
 
 class Engine(Generic[BatchT]):
@@ -113,7 +76,7 @@ class Engine(Generic[BatchT]):
             with warnings.catch_warnings():
                 # What it names as a successor synchronises buffers, too, which all have alike.
                 warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
-                self.losses = _Shared(
+                self.losses = DistributedDataParallel(
                     self.losses, broadcast_buffers=False, find_unused_parameters=True
                 )
 

@@ -17,7 +17,7 @@ from hoiclip.contract.method import Method
 from hoiclip.core import schema
 from hoiclip.core.files import file_identity
 from hoiclip.errors import ParamsError
-from hoiclip.parallel.device import prepare
+from hoiclip.parallel.device import kind_of, prepare
 from hoiclip.parallel.settings import settings
 from hoiclip.parallel.world import World
 from hoiclip.progress import say, track
@@ -281,6 +281,12 @@ class Trainer(Generic[BatchT, ConfigT]):
             "training": self.key,
             "epoch": progress.epoch,
             "steps": progress.step,
+            # With the same of these the same training gives the same bits.
+            "made_on": {
+                "device": kind_of(self.method.device),
+                "processes": self.world.size,
+                "threads": self.config.threads,
+            },
         }
         if self.resume.accepted:
             provenance["accepted_code"] = self.resume.accepted

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from hoiclip.errors import StoppedError
 from hoiclip.set_prediction.matcher import HungarianMatcher
-from hoiclip.training.engine import Engine, seed_of_step, without_line
+from hoiclip.training.engine import Engine, seed_of_step
 from hoiclip.training.interruption import IMAGES_AT_ONCE
 
 ROOT = Path(__file__).parents[2]
@@ -236,21 +236,3 @@ def test_two_gpus_learn_what_one_learns(trained):
 def test_every_step_and_process_draws_anew():
     drawn = itertools.product((0, 1), range(9), (0, 1))
     assert len({seed_of_step(*each) for each in drawn}) == 36
-
-
-def test_a_line_is_left_out_of_what_c_writes(capfd):
-    with without_line("is noise"):
-        os.write(2, b"[W1] this is noise (function f)\nthis is none\n")
-    os.write(2, b"and what is noise after it\n")
-    assert capfd.readouterr().err == "this is none\nand what is noise after it\n"
-
-
-def test_what_is_said_before_an_error_is_not_lost(capfd):
-    def fail():
-        with without_line("is noise"):
-            os.write(2, b"said\n")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert capfd.readouterr().err == "said\n"

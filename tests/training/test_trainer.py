@@ -154,6 +154,9 @@ def test_outputs_say_what_was_done(trainer, tmp_path):
     detector = load_detector(out / "model.safetensors", method_named)
     assert {key: detector.provenance[key] for key in ("epoch", "steps")} == {"epoch": 2, "steps": 4}
     assert detector.provenance["training"]["method"] == "hoiclip"
+    made_on = detector.provenance["made_on"]
+    assert made_on["processes"] == made_on["threads"] == 1
+    assert made_on["device"] == torch.backends.cpu.get_cpu_capability()
     assert "workers" not in detector.provenance["training"]["optimization"]
     assert detector.image_file_transforms.test_scale == 128
     last = load_file(out / "weights" / weights_name(2))
