@@ -19,6 +19,12 @@ TRANSIENT_EXIT_CODE = 75
 _ENDED = re.compile(r"ERROR: failed to reproduce .*, exited with (?P<code>-?\d+)")
 _NO_MEMORY = re.compile(r"out of memory|OutOfMemoryError", re.IGNORECASE)
 _BATCH = "batch_size"
+_BUSY = re.compile(r"^error: .*: another process is at the same work\b")
+
+
+def is_at_work_elsewhere(lines: Iterable[str]) -> bool:
+    """Whether a stage ended because another run, which shares the states, is at the same work."""
+    return any(_BUSY.search(line) for line in lines)
 
 
 def explain(

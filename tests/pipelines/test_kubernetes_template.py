@@ -48,9 +48,14 @@ def test_runs_clone_and_share_the_cache_as_on_a_process_pool() -> None:
     script = next(iter(workspace.values()))
     mounts = TEMPLATE["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
     paths = [mount["mountPath"] for mount in mounts["containers"][0]["volumeMounts"]]
-    assert script["script"] == "python -m pipelines.workspace /cache"
+    assert script["script"] == (
+        "python -m pipelines.workspace /cache --checkpoints /cache/checkpoints"
+    )
     assert "/cache" in paths
-    script["script"] = 'python -m pipelines.workspace "{{ cache.stdout }}"'
+    script["script"] = (
+        'python -m pipelines.workspace "{{ cache.stdout }}" '
+        '--checkpoints "{{ checkpoints.stdout }}"'
+    )
     assert [clone, workspace, folder] == process
 
 
