@@ -1,8 +1,8 @@
 """Ends a process group when the process that started it is gone, even by SIGKILL.
 
-`python leash.py GROUP GRACE_SECONDS [dvc]` waits on standard input, a pipe from that process: a word
-says that the group has ended; the end of the pipe without one says that the process is gone. `dvc`
-stands where the group's leader is one, whose stage is to save what it has (`end_stage`).
+`python leash.py GROUP GRACE_SECONDS [dvc]` waits on standard input, a pipe from that process: a
+word says that the group has ended; the end of the pipe without one says that the process is gone.
+`dvc` stands where the group's leader is one, whose stage is to save what it has (`end_stage`).
 """
 
 from __future__ import annotations
