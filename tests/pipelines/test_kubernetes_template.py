@@ -76,6 +76,13 @@ def test_the_image_copies_files_that_there_are_and_that_are_sent_to_it() -> None
     assert all((ROOT / name).exists() for name in copied)
 
 
+def test_the_image_has_what_runs_call() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    installed = re.search(r"apt-get install --yes --no-install-recommends (.*) ", text)[1].split()
+    # Of the compiler torch.compile needs the headers, too.
+    assert {"git", "gcc", "libc6-dev"} <= set(installed)
+
+
 def configured(**values: Any) -> Any:
     worker = pytest.importorskip("prefect_kubernetes.worker", reason="needs the extra kubernetes")
 
