@@ -69,10 +69,22 @@ def environment(root: str | Path) -> dict[str, str]:
     return {
         **os.environ,
         **joined,
+        **_processes(),
         "HOICLIP_PYTHON": sys.executable,
         "PYTHONUNBUFFERED": "1",
         "DVC_NO_ANALYTICS": "1",
     }
+
+
+def _processes() -> dict[str, str]:
+    """A process of a training for each GPU that a pod has, unless the environment says how many.
+
+    The job template can only write the number into a text: a bare number is no value of a variable.
+    """
+    gpus = os.environ.get("HOICLIP_GPUS", "").partition(" ")[0]
+    if os.environ.get("HOICLIP_PROCESSES") or not gpus.isdigit():
+        return {}
+    return {"HOICLIP_PROCESSES": str(max(int(gpus), 1))}
 
 
 def make_workspace(
