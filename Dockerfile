@@ -2,8 +2,9 @@
 # PyTorch's wheels bring the CUDA libraries; the node brings the driver.
 FROM python:3.11-slim-bookworm
 
+# The C compiler is torch.compile's (train.compile), which builds what it has made at run time.
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends git openssh-client \
+ && apt-get install --yes --no-install-recommends gcc git libc6-dev openssh-client \
  && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/hoiclip

@@ -37,12 +37,15 @@ def named_path(text: str) -> Path:
 def fail(error: HoiclipError) -> int:
     """Prints the error on one line and returns the exit code.
 
-    Of several processes that work together the first alone prints it, as it is that of all.
+    Of several processes that work together those after the first say which they are: memory may
+    have run out on one device alone, or a file be absent on one machine.
     """
-    if not _is_first():
-        return 1
+    rank = "" if _is_first() else f"rank {os.environ['RANK']}: "
+    line = printable(f"{rank}{' '.join(str(error).split())}")
     with suppress(OSError):
-        print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        # In one piece, for the lines of other processes go to the same place.
+        sys.stderr.write(f"error: {line}\n")
+        sys.stderr.flush()
     return 1
 
 

@@ -19,12 +19,21 @@ TRANSIENT_EXIT_CODE = 75
 _ENDED = re.compile(r"ERROR: failed to reproduce .*, exited with (?P<code>-?\d+)")
 _NO_MEMORY = re.compile(r"out of memory|OutOfMemoryError", re.IGNORECASE)
 _BATCH = "batch_size"
+_OF_TRAINING = "train.batch_size"
+# Images that a process of a training takes through the network at once.
+_AT_ONCE = "HOICLIP_IMAGES_AT_ONCE"
+_BUSY = re.compile(r"^error: .*: another process is at the same work\b")
+
+
+def is_at_work_elsewhere(lines: Iterable[str]) -> bool:
+    """Whether a stage ended because another run, which shares the states, is at the same work."""
+    return any(_BUSY.search(line) for line in lines)
 
 
 def explain(
     root: str | Path, stage: str, lines: Sequence[str], error: PipelineError
 ) -> PipelineError:
-    """The error of a failed stage with its kind; where memory ran out, with the param to lower.
+    """The error of a failed stage with its kind; where memory ran out, with what to lower.
 
     Args:
         root: the project.
@@ -34,12 +43,25 @@ def explain(
     """
     codes = [match["code"] for line in lines if (match := _ENDED.search(line))]
     if any(_NO_MEMORY.search(line) for line in lines):
-        params = ", ".join(f"{key} ({value})" for key, value in _batch_sizes(Path(root), stage))
-        lower = f"Lower {params}" if params else "Give it less to hold at a time"
-        return PipelineError(f"out of memory. {lower}. {error}")
+        return PipelineError(
+            f"out of memory. {_less(dict(_batch_sizes(Path(root), stage)))}. {error}"
+        )
     if codes == [str(TRANSIENT_EXIT_CODE)]:
         return TransientError(str(error))
     return error
+
+
+def _less(sizes: Mapping[str, Any]) -> str:
+    """What to change, given the batch sizes of a stage."""
+    if not sizes:
+        return "Give it less to hold at a time"
+    params = ", ".join(f"{key} ({value})" for key, value in sizes.items())
+    if _OF_TRAINING in sizes:
+        return (
+            f"Set {_AT_ONCE} in the environment to fewer images than a process has of a batch, "
+            f"which is the same experiment; or lower {params}, which is another"
+        )
+    return f"Lower {params}"
 
 
 def _batch_sizes(root: Path, stage: str) -> Iterator[tuple[str, Any]]:

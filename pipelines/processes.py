@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,27 @@ from pipelines.errors import PipelineError
 from pipelines.told import SUPPORT, error_line, without_secrets
 
 TAIL_LINES = 20
+GRACE = "HOICLIP_GRACE_SECONDS"
+"""Environment variable: seconds that a stage has to save its state and end before it is killed (90,
+which leaves the run half a minute of the two that the Kubernetes template and the scripts for Slurm
+give it)."""
+_GRACE_SECONDS = 90.0
+
+
+def grace_of_environment() -> float:
+    """As the environment says.
+
+    Raises:
+        PipelineError: it says no number of at least 0.
+    """
+    said = os.environ.get(GRACE, "")
+    try:
+        seconds = float(said) if said else _GRACE_SECONDS
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise PipelineError(f"{GRACE}: {said!r}, expected seconds, at least 0")
+    return seconds
 
 
 class ProcessGroups:
@@ -27,12 +49,17 @@ class ProcessGroups:
 
     Args:
         parallel: how many commands may run at the same time, at least 1.
-        grace_seconds: time between SIGTERM and SIGKILL.
+        grace_seconds: time between SIGTERM and SIGKILL; None: as the environment says (`GRACE`).
+
+    Raises:
+        PipelineError: `parallel` is below 1, or the environment says no number of seconds.
     """
 
-    def __init__(self, parallel: int = 1, grace_seconds: float = 5.0) -> None:
+    def __init__(self, parallel: int = 1, grace_seconds: float | None = None) -> None:
         if parallel < 1:
             raise PipelineError(f"parallel: {parallel} is below 1")
+        if grace_seconds is None:
+            grace_seconds = grace_of_environment()
         self._slots = threading.Semaphore(parallel)
         self._grace_seconds = grace_seconds
         self._lock = threading.Lock()
@@ -127,6 +154,8 @@ class ProcessGroups:
     def _leashed(self, process: subprocess.Popen[str]) -> Iterator[None]:
         """Meanwhile the group is ended if this process is killed."""
         arguments = [leash.__file__, str(process.pid), str(self._grace_seconds)]
+        if _is_dvc(process):
+            arguments.append("dvc")
         with subprocess.Popen(
             [sys.executable, "-S", "-E", *arguments],
             stdin=subprocess.PIPE,
@@ -163,12 +192,29 @@ class ProcessGroups:
 
     def _end(self, processes: Sequence[subprocess.Popen[str]]) -> None:
         deadline = time.monotonic() + self._grace_seconds
-        remaining = [process for process in processes if _signal(process, signal.SIGTERM)]
+        remaining = [process for process in processes if _tell_to_end(process)]
         while remaining and time.monotonic() < deadline:
             time.sleep(0.05)
-            remaining = [process for process in remaining if _signal(process, 0)]
+            remaining = [process for process in remaining if _is_left(process)]
         for process in remaining:
             _signal(process, signal.SIGKILL)
+
+
+def _is_dvc(process: subprocess.Popen[str]) -> bool:
+    return isinstance(process.args, list) and process.args[1:3] == ["-m", "dvc"]
+
+
+def _tell_to_end(process: subprocess.Popen[str]) -> bool:
+    process.poll()
+    if _is_dvc(process):
+        return leash.end_stage(process.pid)
+    return _signal(process, signal.SIGTERM)
+
+
+def _is_left(process: subprocess.Popen[str]) -> bool:
+    # Reaps the leader if it has ended: as a zombie it would keep its group in existence.
+    process.poll()
+    return leash.is_left(process.pid)
 
 
 def _signal(process: subprocess.Popen[str], number: int) -> bool:

@@ -20,6 +20,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import deployment, flow_run
 from pydantic import Field
 
+from pipelines.alive import tell_alive
 from pipelines.errors import PipelineError, fail
 from pipelines.graph import needed_for, stage_graph
 from pipelines.keys import result_key
@@ -91,6 +92,7 @@ def reproduce(
     deployed = deployment.id is not None and flow_run.parent_flow_run_id is None
     if deployed:
         outlive_reader()
+        tell_alive(str(flow_run.id))
     _check_numbers(retries, parallel, stage_timeout_minutes)
     root = Path.cwd()
     request = Request(profile, tuple(overrides or ()), plan, row, method, seed)

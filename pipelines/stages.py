@@ -15,12 +15,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
 from pipelines.errors import PipelineError, TransientError
-from pipelines.failures import explain
+from pipelines.failures import explain, is_at_work_elsewhere
 from pipelines.methods import stage_file
 from pipelines.processes import ProcessGroups
 from pipelines.workspace import dvc, environment
 
 _RUNS = re.compile(r"Running stage '")
+# Between two looks whether another run has done the same work; then DVC's cache has it.
+_BUSY_SECONDS = 20.0
+
+
+class _ElsewhereError(Exception):
+    """Another run is at the same work."""
 
 
 @dataclass
@@ -92,6 +98,16 @@ def run_graph(
         task_run_name="{stage}",
     )
     def run_stage(stage: str, tracked_file: bool) -> None:
+        while True:
+            try:
+                return run_once(stage, tracked_file)
+            except _ElsewhereError:
+                get_run_logger().info("%s: another run is at it; waiting for that", stage)
+            until = time.monotonic() + _BUSY_SECONDS
+            while time.monotonic() < until and not groups.stopped:
+                time.sleep(0.2)
+
+    def run_once(stage: str, tracked_file: bool) -> None:
         lines: list[str] = []
         log = get_run_logger().info
 
@@ -110,6 +126,8 @@ def run_graph(
                 limit_minutes=limit_minutes,
             )
         except PipelineError as error:
+            if is_at_work_elsewhere(lines) and not groups.stopped:
+                raise _ElsewhereError from None
             told = explain(root, stage, lines, error)
             if isinstance(told, TransientError):
                 may_pass.add(stage)

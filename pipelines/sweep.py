@@ -1,6 +1,6 @@
 """The Prefect flow `sweep`: the experiments of a plan, each a run of the flow `reproduce`.
 
-`python -m pipelines.sweep PLAN` runs one on this machine, with a server and workers of its own;
+`python -m pipelines.run_sweep PLAN` runs one on this machine, with a server and workers of its own;
 `prefect deployment run sweep/sweep` on a work pool (docs/cluster.md). A result whose key is known,
 in `results/runs/` or as an experiment of the origin, is not computed again.
 """
@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated
+from uuid import UUID, uuid4
 
-import httpx
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -24,6 +23,7 @@ from prefect.deployments import run_deployment
 from prefect.runtime import deployment
 from pydantic import Field
 
+from pipelines.alive import Watch, may_pass
 from pipelines.comparison import write_comparison
 from pipelines.errors import PipelineError
 from pipelines.gather import gather
@@ -38,6 +38,7 @@ _POLL_SECONDS = 2.0
 # A run that crashed lost its machine or its process, not its way: what it had done is in the cache.
 _MOST_STARTS = 2
 MOST_AT_A_TIME = 256
+SILENT_MINUTES, MOST_SILENT_MINUTES = 15.0, 7 * 24 * 60.0
 
 
 @flow(name="sweep", persist_result=False)
@@ -50,6 +51,7 @@ def sweep(
     only: list[str] | None = None,
     at_most: Annotated[int, Field(ge=1, le=MOST_AT_A_TIME)] = 1,
     runs: str = "reproduce/reproduce",
+    silent_minutes: Annotated[float, Field(ge=2, le=MOST_SILENT_MINUTES)] = SILENT_MINUTES,
 ) -> None:
     """Runs what a plan lacks, then compares.
 
@@ -62,6 +64,7 @@ def sweep(
         only: `AXIS=LABEL,LABEL`, the part of the plan to run.
         at_most: runs at a time, over all workers.
         runs: the deployment whose runs they are.
+        silent_minutes: how long a run may give no sign of life until it counts as crashed.
 
     Raises:
         PipelineError: a plan, label or value is wrong, before anything is queued; or experiments
@@ -72,7 +75,7 @@ def sweep(
     root = Path.cwd()
     if not is_workspace(root):
         raise PipelineError(f"{root} is not a workspace of the sweep's own. Use the deployment, or "
-                            "`python -m pipelines.sweep`, which make one")  # fmt: skip
+                            "`python -m pipelines.run_sweep`, which make one")  # fmt: skip
     wanted = wanted_plan(root, plan, methods or (), seeds, only or ())
     asked = Wanted(wanted, profile, tuple(overrides or ()))
     keys = check_experiments(root, asked)
@@ -82,7 +85,8 @@ def sweep(
     failed: dict[str, str] = {}
     if missing:
         check_publishing(root)
-        failed = _run(asked, {name: keys[name] for name in missing}, at_most, runs)
+        lacking = {name: keys[name] for name in missing}
+        failed = _run(asked, lacking, at_most, runs, silent_minutes)
         take_known(root, wanted, keys)
     create_markdown_artifact(
         key=f"sweep-{wanted.name.lower()}",
@@ -124,7 +128,9 @@ class _Live:
     key: str
 
 
-def _run(asked: Wanted, keys: Mapping[str, str], at_most: int, runs: str) -> dict[str, str]:
+def _run(
+    asked: Wanted, keys: Mapping[str, str], at_most: int, runs: str, silent_minutes: float
+) -> dict[str, str]:
     """Runs experiments; returns why those failed that did."""
     by_name = {each.name: each for each in asked.plan.experiments}
     # The same key twice is one training: the second takes the first one's result.
@@ -133,6 +139,7 @@ def _run(asked: Wanted, keys: Mapping[str, str], at_most: int, runs: str) -> dic
     starts: Counter[str] = Counter()
     failed: dict[str, str] = {}
     log = get_run_logger().info
+    watch = Watch(silent_minutes * 60)
     with get_client(sync_client=True) as client:
         try:
             while waiting or live:
@@ -142,10 +149,10 @@ def _run(asked: Wanted, keys: Mapping[str, str], at_most: int, runs: str) -> dic
                     live[_start(asked, each, runs)] = each
                     log("%s: queued", each.experiment.name)
                 time.sleep(_POLL_SECONDS)
-                for run, state in _ended(client, list(live)).items():
+                for run, state in watch.ended(client, list(live)).items():
                     each = live.pop(run)
                     name = each.experiment.name
-                    log("%s: %s", name, state.name)
+                    log("%s: %s %s", name, state.name, state.message or "")
                     if state.type == StateType.CRASHED and starts[each.key] < _MOST_STARTS:
                         waiting.append(each)
                     elif state.type != StateType.COMPLETED:
@@ -165,6 +172,19 @@ def _once(keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def _start(asked: Wanted, each: _Live, runs: str) -> UUID:
+    # By it the server knows a request that came through although its answer did not.
+    identity = f"sweep-{uuid4()}"
+    while True:
+        try:
+            return _start_once(asked, each, runs, identity)
+        except Exception as error:
+            if not may_pass(error):
+                raise
+            get_run_logger().warning("%s is not queued yet: %s", each.experiment.name, error)
+        time.sleep(_POLL_SECONDS)
+
+
+def _start_once(asked: Wanted, each: _Live, runs: str, identity: str) -> UUID:
     request = asked.request(each.experiment)
     run = run_deployment(
         runs,
@@ -177,23 +197,12 @@ def _start(asked: Wanted, each: _Live, runs: str) -> UUID:
         },
         flow_run_name=each.experiment.name,
         timeout=0,
+        idempotency_key=identity,
         # Else it would be a part of this run, and not a deployment's run of its own.
         as_subflow=False,
     )
     assert not isinstance(run, Coroutine)  # that it gives in a running event loop alone
     return run.id
-
-
-def _ended(client: SyncPrefectClient, runs: Sequence[UUID]) -> dict[UUID, State[Any]]:
-    found = {}
-    for run in runs:
-        try:
-            state = client.read_flow_run(run).state
-        except httpx.TransportError:
-            continue  # the server is away; it is asked again
-        if state is not None and state.is_final():
-            found[run] = state
-    return found
 
 
 def _cancel(client: SyncPrefectClient, runs: Mapping[UUID, _Live]) -> None:

@@ -20,6 +20,8 @@ from pipelines.told import error_line, without_secrets
 
 # Set in the clone's own git configuration, so that it cannot travel to another checkout.
 _MARK = "hoiclip.workspace"
+# Where stages keep the state of interrupted work.
+_CHECKPOINTS = ".checkpoints"
 
 
 def _output(command: Sequence[str], cwd: str | Path) -> str:
@@ -67,38 +69,70 @@ def environment(root: str | Path) -> dict[str, str]:
     return {
         **os.environ,
         **joined,
+        **_processes(),
         "HOICLIP_PYTHON": sys.executable,
         "PYTHONUNBUFFERED": "1",
         "DVC_NO_ANALYTICS": "1",
     }
 
 
-def make_workspace(root: str | Path, cache: str | Path) -> None:
-    """Lets a fresh clone share a DVC cache and be changed by a run.
+def _processes() -> dict[str, str]:
+    """A process of a training for each GPU that a pod has, unless the environment says how many.
+
+    The job template can only write the number into a text: a bare number is no value of a variable.
+    """
+    gpus = os.environ.get("HOICLIP_GPUS", "").partition(" ")[0]
+    if os.environ.get("HOICLIP_PROCESSES") or not gpus.isdigit():
+        return {}
+    return {"HOICLIP_PROCESSES": str(max(int(gpus), 1))}
+
+
+def make_workspace(
+    root: str | Path, cache: str | Path, checkpoints: str | Path | None = None
+) -> None:
+    """Lets a fresh clone share a DVC cache and interrupted work, and be changed by a run.
 
     Args:
         root: the clone.
         cache: the DVC cache's folder; relative to `root` if not absolute.
+        checkpoints: folder of the states of interrupted work, likewise; by default `checkpoints` in
+            the cache, whose own folders have other names.
 
     Raises:
-        PipelineError: `root` is no git and DVC project, or the cache cannot be made or linked.
+        PipelineError: `root` is no git and DVC project, or a folder cannot be made or linked.
     """
-    # By a link, because DVC writes no path with other letters than ASCII's into its configuration.
-    shared, link = Path(root, cache).resolve(), Path(root, ".dvc", "cache")
+    cache = Path(root, cache)
     _output(dvc("cache", "dir", "--local", str(Path(".dvc", "cache"))), root)
+    # By a link, because DVC writes no path with other letters than ASCII's into its configuration.
+    _share(Path(root, ".dvc", "cache"), cache, "the DVC cache")
+    # Without it a run that was cut short would begin anew: the next one has another clone.
+    states = Path(root, checkpoints) if checkpoints else cache / "checkpoints"
+    _share(Path(root, _CHECKPOINTS), states, "interrupted work")
+    # A project's own .gitignore may name the folder, and this is a link.
+    exclude = git_path(root, "info/exclude")
     try:
-        if not shared.exists():
-            shared.mkdir(parents=True)
-            # As DVC makes the folders in it: for all of the group.
-            shared.chmod(0o2775)
-        if shared != link.resolve():
-            link.symlink_to(shared)
+        exclude.parent.mkdir(exist_ok=True)
+        with exclude.open("a", encoding="utf-8") as file:
+            file.write(f"\n/{_CHECKPOINTS}\n")
     except OSError as error:
-        raise PipelineError(f"{link} -> {shared}, the DVC cache: {error.strerror}") from None
+        raise PipelineError(f"{exclude}: {error.strerror}") from None
     # Links, because copies of a data set's shards in every run's clone would fill the disk.
     _output(dvc("config", "--local", "cache.type", "hardlink,symlink,copy"), root)
     _output(dvc("config", "--local", "cache.shared", "group"), root)
     _output(["git", "config", "--local", _MARK, "true"], root)
+
+
+def _share(link: Path, folder: Path, what: str) -> None:
+    folder = folder.resolve()
+    try:
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            # As DVC makes the folders in its cache: for all of the group.
+            folder.chmod(0o2775)
+        if folder != link.resolve():
+            link.symlink_to(folder)
+    except OSError as error:
+        raise PipelineError(f"{link} -> {folder}, {what}: {error.strerror}") from None
 
 
 def is_workspace(root: str | Path) -> bool:
@@ -179,8 +213,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command in the current folder; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.workspace", description=__doc__)
     parser.add_argument("cache", help="folder of the shared DVC cache")
+    parser.add_argument(
+        "--checkpoints", metavar="FOLDER",
+        help="shared folder of interrupted work (default: checkpoints in the cache)",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
     try:
-        make_workspace(Path.cwd(), parser.parse_args(arguments).cache)
+        make_workspace(Path.cwd(), options.cache, options.checkpoints)
     except (PipelineError, OSError) as error:
         return fail(error)
     return 0

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hoiclip.stage_main import run_stage
+from hoiclip.errors import ParamsError
+from hoiclip.stage_main import guarded, run_stage
 from stages.report import git_source
 
 
@@ -44,3 +45,18 @@ def test_the_source_commit_is_the_last_that_changed_sources(tmp_path, monkeypatc
     assert git_source() == {"commit": source, "dirty": False}
     Path("params.yaml").write_text("a: 2\n")
     assert git_source() == {"commit": source, "dirty": True}
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), ParamsError("a: 0")]
+)
+def test_an_error_of_any_rank_is_told_with_its_number(monkeypatch, capsys, error):
+    def run():
+        raise error
+
+    monkeypatch.setenv("RANK", "0")
+    assert guarded(run) == 1
+    first = capsys.readouterr().err
+    monkeypatch.setenv("RANK", "3")
+    assert guarded(run) == 1
+    assert capsys.readouterr().err == first.replace("error: ", "error: rank 3: ", 1)

@@ -83,6 +83,7 @@ def _own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     home.mkdir()
     settings = {
         "HOME": home,
+        "HOICLIP_GRACE_SECONDS": "5",
         "GIT_CONFIG_NOSYSTEM": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "DVC_NO_ANALYTICS": "1",

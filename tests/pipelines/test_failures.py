@@ -43,11 +43,18 @@ def sized(tmp_path: Path) -> Path:
     return tmp_path
 
 
+AT_ONCE = (
+    "Set HOICLIP_IMAGES_AT_ONCE in the environment to fewer images than a process has of a batch, "
+    "which is the same experiment; or lower train.batch_size (16), train.deep.batch_size (2), "
+    "which is another. "
+)
+
+
 @pytest.mark.parametrize(
     ("stage", "lower"),
     [
-        ("methods/m/dvc.yaml:train", "Lower train.batch_size (16), train.deep.batch_size (2). "),
-        ("methods/m/dvc.yaml:train@0", "Lower train.batch_size (16), "),
+        ("methods/m/dvc.yaml:train", AT_ONCE),
+        ("methods/m/dvc.yaml:train@0", AT_ONCE),
         ("methods/m/dvc.yaml:select", "Lower predict.batch_size (32). "),
         ("methods/m/dvc.yaml:bare", "Give it less to hold at a time. "),
         ("absent", "Give it less to hold at a time. "),
@@ -58,6 +65,7 @@ def test_out_of_memory_names_the_param_to_lower_and_does_not_pass(
 ) -> None:
     for line in (
         "error: out of memory (CUDA out of memory. Tried to allocate 2.00 GiB). Lower batch_size",
+        "error: rank 5: out of memory (CUDA out of memory. Tried to allocate 2.00 GiB).",
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
     ):
         told = explain(sized, stage, [line, ended(75)], ERROR)
@@ -75,3 +83,9 @@ def test_dvc_says_the_exit_code_of_a_stage(project: Path) -> None:
     )  # fmt: skip
     lines = (done.stdout + done.stderr).splitlines()
     assert isinstance(explain(project, "numbers", lines, ERROR), TransientError), lines
+
+
+def test_the_variable_that_it_names_is_the_trainings_own() -> None:
+    from hoiclip.training.interruption import IMAGES_AT_ONCE
+
+    assert IMAGES_AT_ONCE in AT_ONCE

@@ -13,6 +13,9 @@ from uuid import uuid4
 import pytest
 import yaml
 from prefect.client.schemas.objects import FlowRun
+from prefect.utilities.templating import apply_values
+
+from pipelines.workspace import environment
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -48,9 +51,14 @@ def test_runs_clone_and_share_the_cache_as_on_a_process_pool() -> None:
     script = next(iter(workspace.values()))
     mounts = TEMPLATE["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
     paths = [mount["mountPath"] for mount in mounts["containers"][0]["volumeMounts"]]
-    assert script["script"] == "python -m pipelines.workspace /cache"
+    assert script["script"] == (
+        "python -m pipelines.workspace /cache --checkpoints /cache/checkpoints"
+    )
     assert "/cache" in paths
-    script["script"] = 'python -m pipelines.workspace "{{ cache.stdout }}"'
+    script["script"] = (
+        'python -m pipelines.workspace "{{ cache.stdout }}" '
+        '--checkpoints "{{ checkpoints.stdout }}"'
+    )
     assert [clone, workspace, folder] == process
 
 
@@ -69,6 +77,32 @@ def test_the_image_copies_files_that_there_are_and_that_are_sent_to_it() -> None
     }
     assert set(copied) == sent
     assert all((ROOT / name).exists() for name in copied)
+
+
+@pytest.mark.parametrize(("gpus", "processes"), [(0, "1"), (1, "1"), (4, "4"), (16, "16")])
+def test_a_training_has_a_process_for_each_gpu(
+    gpus: int, processes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = TEMPLATE["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    (variable,) = pod["containers"][0]["env"]
+    # A value that is a placeholder and nothing else becomes a number, which Kubernetes refuses.
+    value = apply_values(variable, {"gpus": gpus})["value"]
+    assert isinstance(value, str)
+    monkeypatch.delenv("HOICLIP_PROCESSES", raising=False)
+    assert "HOICLIP_PROCESSES" not in environment(ROOT)
+    monkeypatch.setenv(variable["name"], value)
+    assert environment(ROOT)["HOICLIP_PROCESSES"] == processes
+    monkeypatch.setenv("HOICLIP_PROCESSES", "2")
+    assert environment(ROOT)["HOICLIP_PROCESSES"] == "2"
+    # The environment that a person gives goes by the configuration, before this list.
+    assert TEMPLATE["job_configuration"]["env"] == "{{ env }}"
+
+
+def test_the_image_has_what_runs_call() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    installed = re.search(r"apt-get install --yes --no-install-recommends (.*) ", text)[1].split()
+    # Of the compiler torch.compile needs the headers, too.
+    assert {"git", "gcc", "libc6-dev"} <= set(installed)
 
 
 def configured(**values: Any) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import PipelineError
-from pipelines.processes import ProcessGroups
+from pipelines.processes import GRACE, ProcessGroups, grace_of_environment
 from pipelines.told import error_line
+from pipelines.workspace import dvc, environment
 
 
 def _python(code: str) -> list[str]:
@@ -236,3 +238,110 @@ def test_no_more_than_parallel_at_a_time(tmp_path: Path) -> None:
     assert most == 2
     with pytest.raises(PipelineError, match="parallel: 0"):
         ProcessGroups(parallel=0)
+
+
+SAVES = """\
+import os, pathlib, signal, time
+import hoiclip.ancestry
+
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+print("stage", os.getpid(), flush=True)
+while not told:
+    time.sleep(0.05)
+time.sleep(2)
+pathlib.Path("saved").touch()
+raise SystemExit(1)
+"""
+
+
+@pytest.fixture
+def saves(project: Path) -> Path:
+    """A project whose one stage takes a while to save what it has when it is told to end."""
+    (project / "stages" / "saves.py").write_text(SAVES)
+    stage = "stages:\n  saves:\n    cmd: python stages/saves.py\n    outs: [out.txt]\n"
+    (project / "dvc.yaml").write_text(stage)
+    return project
+
+
+def _environment(project: Path) -> dict[str, str]:
+    return {**environment(project), "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def test_a_stage_has_time_to_save_what_it_has(saves: Path) -> None:
+    groups, lines, failures = ProcessGroups(grace_seconds=30), [], []
+
+    def run() -> None:
+        try:
+            groups.run(
+                dvc("repro", "saves"), cwd=saves, env=_environment(saves), on_line=lines.append
+            )
+        except PipelineError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    _wait(lambda: any(line.startswith("stage ") for line in lines), 60)
+    started = time.monotonic()
+    groups.stop()
+    thread.join(20)
+    assert time.monotonic() - started < 20
+    assert (saves / "saved").exists(), lines
+    assert len(failures) == 1
+    assert not (saves / "dvc.lock").exists()
+
+
+def test_what_a_stage_leaves_behind_is_told_at_once(saves: Path) -> None:
+    child = "import os, time; print('child', os.getpid(), flush=True); time.sleep(100)"
+    (saves / "stages" / "saves.py").write_text(
+        f"import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', {child!r}])\n"
+        "time.sleep(100)\n"
+    )
+    groups, lines = ProcessGroups(grace_seconds=60), []
+
+    def run() -> None:
+        with pytest.raises(PipelineError):
+            groups.run(
+                dvc("repro", "saves"), cwd=saves, env=_environment(saves), on_line=lines.append
+            )
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    _wait(lambda: any(line.startswith("child ") for line in lines), 60)
+    started = time.monotonic()
+    groups.stop()
+    thread.join(20)
+    assert time.monotonic() - started < 20
+    (left,) = [int(line.split()[1]) for line in lines if line.startswith("child ")]
+    assert not _alive(left)
+
+
+def test_so_has_one_whose_run_is_killed(saves: Path) -> None:
+    code = (
+        "from pipelines.processes import ProcessGroups; from pipelines.workspace import dvc; "
+        "ProcessGroups(grace_seconds=30).run(dvc('repro', 'saves'), cwd='.', "
+        "on_line=lambda line: print(line, flush=True))"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=saves, env=_environment(saves), stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert run.stdout is not None
+    stage = next(int(line.split()[1]) for line in run.stdout if line.startswith("stage "))
+    run.kill()
+    run.wait(10)
+    _wait(lambda: not _alive(stage), 20)
+    assert (saves / "saved").exists()
+
+
+def test_the_grace_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(GRACE, "7.5")
+    assert grace_of_environment() == 7.5
+    monkeypatch.delenv(GRACE)
+    pod = Path(__file__).parents[2] / "deploy/kubernetes/base-job-template.json"
+    given = re.search(r'"terminationGracePeriodSeconds": (\d+)', pod.read_text())
+    assert grace_of_environment() == 90 < int(given[1])
+    for said in ("soon", "-1", "inf", "nan"):
+        monkeypatch.setenv(GRACE, said)
+        with pytest.raises(PipelineError, match=r"HOICLIP_GRACE_SECONDS: .*expected seconds"):
+            ProcessGroups()

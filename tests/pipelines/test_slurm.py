@@ -24,11 +24,13 @@ FOLDER = ROOT / "deploy" / "slurm"
 # Runs the command as so many tasks, as srun does; each has its node's number. Ends all when one
 # fails, and passes on SIGTERM.
 SRUN = """\
-import os, signal, subprocess, sys, time
+import json, os, signal, subprocess, sys, time
 options = [word for word in sys.argv[1:] if word.startswith("--")]
 command = sys.argv[1:]
 while command[0].startswith("--"):
     command.pop(0)
+with open(os.environ["TOLD"] + "-srun", "a") as file:
+    file.write(json.dumps(options) + "\\n")
 given = dict(word[2:].split("=", 1) for word in sys.argv[1:len(sys.argv) - len(command)])
 count = int(given.get("ntasks", os.environ.get("SLURM_NTASKS", 1)))
 tasks = [subprocess.Popen(command, env={**os.environ, "SLURM_NODEID": str(i),
@@ -47,13 +49,16 @@ sys.exit(max(abs(task.returncode) for task in tasks))
 """
 # Runs the script as the batch step of an allocation, from a copy, as sbatch does.
 SBATCH = """\
-import os, shutil, subprocess, sys, tempfile
+import os, re, shutil, subprocess, sys, tempfile
 script = [word for word in sys.argv[1:] if not word.startswith("--")][0]
 copy = os.path.join(tempfile.mkdtemp(), "slurm_script")
 shutil.copy(script, copy)
 nodes = next((w.split("=")[1] for w in sys.argv if w.startswith("--nodes=")), "1")
 tasks = next((w.split("=")[1] for w in sys.argv if w.startswith("--ntasks-per-node=")), "1")
-env = {**os.environ, "SLURM_JOB_ID": "77", "SLURM_JOB_NUM_NODES": nodes,
+said = re.findall("^#SBATCH --cpus-per-task=(.*)", open(script).read(), re.M)
+said += [w.split("=")[1] for w in sys.argv if w.startswith("--cpus-per-task=")]
+given = {"SLURM_CPUS_PER_TASK": said[-1]} if said else {}
+env = {**os.environ, **given, "SLURM_JOB_ID": "77", "SLURM_JOB_NUM_NODES": nodes,
        "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_SUBMIT_DIR": os.getcwd(),
        "SLURM_NTASKS": str(int(nodes) * int(tasks))}
 sys.exit(subprocess.run(["bash", copy], env=env).returncode)
@@ -62,7 +67,7 @@ SCONTROL = 'print("127.0.0.1\\n127.0.0.1")\n'
 TOLD = """\
 import json, os, sys
 with open(os.environ["TOLD"], "a") as file:
-    names = ("SLURM_PROCID", "TMPDIR", "HOICLIP_STAGE_PATH")
+    names = ("SLURM_PROCID", "TMPDIR", "HOICLIP_STAGE_PATH", "SRUN_CPUS_PER_TASK")
     file.write(json.dumps([sys.argv[1:], {n: os.environ.get(n) for n in names}]) + "\\n")
 """
 
@@ -80,6 +85,12 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("TOLD", str(tmp_path / "told"))
     return tmp_path / "told"
+
+
+def cores(file: Path) -> list[str]:
+    """What each srun was told of cores; without it a task has one."""
+    steps = Path(f"{file}-srun").read_text().splitlines()
+    return [word for line in steps for word in json.loads(line) if "cpus" in word]
 
 
 def told(file: Path) -> list[list]:
@@ -105,6 +116,10 @@ def test_each_gpu_has_a_worker_that_runs_one_run(
         ]  # fmt: skip
         assert env["TMPDIR"] == str(tmp_path / "shared" / "runs")
         assert env["HOICLIP_STAGE_PATH"] is None
+        # For an srun of the worker's own.
+        assert env["SRUN_CPUS_PER_TASK"] == "8"
+    sh(ROOT, *submit[:1], "--cpus-per-task=5", *submit[1:])
+    assert cores(slurm) == ["--cpus-per-task=8", "--cpus-per-task=5"]
 
 
 def test_nodes_together_have_one_worker_whose_stages_know_of_them(
@@ -117,6 +132,7 @@ def test_nodes_together_have_one_worker_whose_stages_know_of_them(
     ((words, env),) = told(slurm)
     assert words[-2:] == ["--work-queue", "nodes"]
     assert env["HOICLIP_STAGE_PATH"] == str(FOLDER / "bin")
+    assert env["SRUN_CPUS_PER_TASK"] == "32"
     assert (Path(env["HOICLIP_STAGE_PATH"]) / "python").exists()
 
 
@@ -146,11 +162,13 @@ def test_a_training_and_passes_are_started_on_every_node(
         monkeypatch.setenv(name, str(value))
     if rank is not None:
         monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "24")
     sh(ROOT, str(FOLDER / "bin" / "python"), *words)
     if not starts:
         assert [each[0] for each in told(slurm)] == [words]
         return
     assert sorted(each[1]["SLURM_PROCID"] for each in told(slurm)) == list("012")[:nodes]
+    assert cores(slurm) == ["--cpus-per-task=24"]
     agents = [each[0] for each in told(slurm)]
     assert agents.count(agents[0]) == nodes, "one rendezvous for all"
     (identity,) = [word for word in agents[0] if word.startswith("--rdzv-id=77-")]

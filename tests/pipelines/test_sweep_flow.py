@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import ObjectNotFound
 
 from pipelines import sweep
 from pipelines.comparison import compare, spread, table
@@ -32,10 +33,17 @@ class Server:
         self.cancelled: list[str] = []
         self.most = 0
         self.away = 0
+        self.error: Exception = httpx.ConnectError("away")
+        self.refuses = 0
+        self.requests: list[str] = []
 
     def start(self, name: str, *, parameters: dict[str, Any], **more: Any) -> Any:
         assert more["timeout"] == 0
         assert more["as_subflow"] is False
+        self.requests.append(more["idempotency_key"])
+        if self.refuses:
+            self.refuses -= 1
+            raise self.error
         self.started.append({"deployment": name, **parameters})
         run = uuid4()
         self.live[run] = 0
@@ -46,13 +54,14 @@ class Server:
     def read_flow_run(self, run: UUID) -> Any:
         if self.away:
             self.away -= 1
-            raise httpx.ConnectError("away")
+            raise self.error
         self.live[run] += 1
         if self.live[run] < 2:
-            return SimpleNamespace(state=State(type=StateType.RUNNING))
+            return SimpleNamespace(state=State(type=StateType.RUNNING), labels={})
         del self.live[run]
         states = self.ends.get(self.names[run], [])
-        return SimpleNamespace(state=State(type=states.pop(0) if states else StateType.COMPLETED))
+        state = State(type=states.pop(0) if states else StateType.COMPLETED)
+        return SimpleNamespace(state=state, labels={})
 
     def set_flow_run_state(self, run: UUID, state: State) -> None:
         assert state.type == StateType.CANCELLING
@@ -75,7 +84,7 @@ def run(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(sweep, "get_run_logger", lambda: logging.getLogger("test"))
         monkeypatch.setattr(sweep, "_POLL_SECONDS", 0.0)
         asked = Wanted(Plan("p", "", EXPERIMENTS), "smoke", ("x.y=1",))
-        return sweep._run(asked, keys or KEYS, at_most, "reproduce/gpu")
+        return sweep._run(asked, keys or KEYS, at_most, "reproduce/gpu", 15)
 
     return run
 
@@ -94,6 +103,58 @@ def test_no_more_at_a_time_than_asked_and_each_once(run) -> None:
     alone = Server()
     run(alone, at_most=1)
     assert alone.most == 1
+
+
+def answered(code: int) -> Exception:
+    request = httpx.Request("GET", "http://server")
+    answer = httpx.Response(code, request=request)
+    return httpx.HTTPStatusError(f"{code}", request=request, response=answer)
+
+
+def unreachable() -> Exception:
+    error = RuntimeError("Failed to reach API")
+    error.__cause__ = httpx.ConnectError("away")
+    return error
+
+
+@pytest.mark.parametrize("error", [answered(500), answered(503), answered(429), unreachable()])
+def test_a_server_at_fault_is_asked_again(run, error: Exception) -> None:
+    server = Server()
+    server.error, server.away, server.refuses = error, 2, 2
+    assert run(server) == {}
+    assert [each["row"] for each in server.started] == list("abcd")
+    # The same request, so that the server can tell that it knows it.
+    assert len(set(server.requests[:3])) == 1
+    assert len(set(server.requests)) == 4
+
+
+@pytest.mark.parametrize("error", [answered(401), RuntimeError("x")])
+def test_other_errors_end_the_sweep(run, error: Exception) -> None:
+    for number in ("away", "refuses"):
+        server = Server()
+        server.error = error
+        setattr(server, number, 1)
+        with pytest.raises(type(error)):
+            run(server)
+
+
+def test_a_run_that_was_deleted_is_started_once_more(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    deleted: list[UUID] = []
+    read = server.read_flow_run
+
+    def look(run: UUID) -> Any:
+        if server.names[run] == "b" and not deleted:
+            deleted.append(run)
+            del server.live[run]
+        if run in deleted:
+            raise ObjectNotFound(answered(404))
+        return read(run)
+
+    monkeypatch.setattr(server, "read_flow_run", look)
+    assert run(server) == {}
+    assert [each["row"] for each in server.started].count("b") == 2
+    assert server.cancelled == []
 
 
 def test_one_key_is_one_run(run) -> None:
