@@ -19,7 +19,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 
-LABEL = "hoiclip.alive"
+LABEL = "hoiclip-alive"
 SIGN_SECONDS = 30.0
 # A pod may wait for a GPU for an hour (`start_seconds` of the job template) before it is given up.
 _PENDING_SECONDS = 2 * 60 * 60.0
