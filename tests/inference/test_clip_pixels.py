@@ -12,6 +12,7 @@ import torch
 from distill_method_world import make_caches, make_config, make_method
 from PIL import Image
 
+from hoiclip.batches.loading import by_size
 from hoiclip.batches.transforms import inference_view, resized_size
 from hoiclip.contract.model_file import Detector
 from hoiclip.images.store import ImageStore, Limits, decode
@@ -76,7 +77,8 @@ def of_partition(detector, images, folder, predict_config) -> torch.Tensor:
     with pytest.raises(SeenError) as seen:
         predict(detector, images, ImageStore(folder), predict_config, torch.device("cpu"))
     batch = seen.value.args[0]
-    return batch.clip_pixels[np.argsort(batch.indices)]
+    ids = by_size(images, detector.transforms)["image_id"].to_numpy()[batch.indices]
+    return batch.clip_pixels[np.argsort(ids)]
 
 
 def of_photos(detector, images, folder) -> torch.Tensor:
