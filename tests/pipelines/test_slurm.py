@@ -248,8 +248,9 @@ def test_a_lost_node_or_a_cancelled_run_ends_every_rank(trains: Path, end: str) 
         _until(lambda: all(file.exists() and file.read_text() for file in started))
         ranks = [int(file.read_text()) for file in started]
         if end == "node":
-            # Agent and rank of the second node share a group of their own.
-            os.killpg(os.getpgid(_parent(ranks[1])), signal.SIGKILL)
+            # With the second node go its agent and its rank, which has a session of its own.
+            for process in (_parent(ranks[1]), ranks[1]):
+                os.killpg(os.getpgid(process), signal.SIGKILL)
         else:
             os.killpg(run.pid, signal.SIGTERM)
         assert run.wait(120) != 0
