@@ -39,16 +39,23 @@ def test_types_are_told_and_every_file_of_the_package_is_packaged(packaged):
     assert packaged == there
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_that_wait_sleep_unless_the_environment_says_otherwise(before, after):
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, "1000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        # GNU's count would go before the policy.
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "None"),
+    ],
+)
+def test_threads_that_wait_soon_sleep_unless_the_environment_says_otherwise(before, after):
     code = (
         "import os, sys, hoiclip\n"
         "assert 'torch' not in sys.modules\n"
-        "print(os.environ['OMP_WAIT_POLICY'])"
+        "print(os.environ.get('GOMP_SPINCOUNT'))"
     )
-    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    if before is not None:
-        env["OMP_WAIT_POLICY"] = before
+    said = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
+    env = {name: value for name, value in os.environ.items() if name not in said} | before
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
     )
