@@ -28,7 +28,7 @@ from typing import Any
 
 from benchmarks.machine import machine
 from hoiclip.core.files import write_json
-from hoiclip.util.ranges import Count, Threads, number
+from hoiclip.util.ranges import Count, CountOrZero, Threads, number
 
 POLICIES: dict[str, dict[str, str]] = {
     "default": {},
@@ -116,11 +116,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=number(Threads), default=os.cpu_count() or 1)
     parser.add_argument("--repeats", type=number(Count), default=5)
+    parser.add_argument(
+        "--others",
+        type=number(CountOrZero),
+        nargs="+",
+        help="busy processes (default: 0 to twice the cores)",
+    )
     parser.add_argument("--out", type=Path, help="JSON")
     options = parser.parse_args()
     cores = os.cpu_count() or 1
     told = machine()
-    rows = measure([0, 1, cores, 2 * cores], options.threads, options.repeats)
+    rows = measure(options.others or [0, 1, cores, 2 * cores], options.threads, options.repeats)
     print("\n".join(table(rows)))
     if options.out:
         settings = {"threads": options.threads, "steps": STEPS_OF, "repeats": options.repeats}
