@@ -41,27 +41,10 @@ class Pairs:
         return Pairs(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def human_overlap(
-    detections: Pairs, rows: np.ndarray, ground_truth: Pairs, others: np.ndarray, rule: OverlapRule
-) -> np.ndarray:
-    """(P,) IoU of the human boxes of detections `rows` and ground truths `others`."""
+def box_overlap(boxes_xyxy: np.ndarray, others_xyxy: np.ndarray, rule: OverlapRule) -> np.ndarray:
+    """(P,) IoU of boxes (P, 4), row by row; two that are missing overlap wholly."""
     return row_iou(
-        detections.human_boxes_xyxy[rows],
-        ground_truth.human_boxes_xyxy[others],
-        inclusive=rule.inclusive,
-        least_extent=rule.least_extent,
-    )
-
-
-def object_overlap(
-    detections: Pairs, rows: np.ndarray, ground_truth: Pairs, others: np.ndarray, rule: OverlapRule
-) -> np.ndarray:
-    """(P,) IoU of their object boxes; two that are missing overlap wholly."""
-    return row_iou(
-        detections.object_boxes_xyxy[rows],
-        ground_truth.object_boxes_xyxy[others],
-        inclusive=rule.inclusive,
-        least_extent=rule.least_extent,
+        boxes_xyxy, others_xyxy, inclusive=rule.inclusive, least_extent=rule.least_extent
     )
 
 
@@ -69,8 +52,14 @@ def pair_overlap(
     detections: Pairs, rows: np.ndarray, ground_truth: Pairs, others: np.ndarray, rule: OverlapRule
 ) -> np.ndarray:
     """(P,) min(IoU_human, IoU_object) of detections `rows` and ground truths `others`."""
-    pairs = detections, rows, ground_truth, others, rule
-    return np.minimum(human_overlap(*pairs), object_overlap(*pairs))
+    human, object_ = (
+        box_overlap(boxes[rows], annotated[others], rule)
+        for boxes, annotated in (
+            (detections.human_boxes_xyxy, ground_truth.human_boxes_xyxy),
+            (detections.object_boxes_xyxy, ground_truth.object_boxes_xyxy),
+        )
+    )
+    return np.minimum(human, object_)
 
 
 def is_enough(overlap: np.ndarray, rule: OverlapRule) -> np.ndarray:
@@ -149,10 +138,14 @@ def pair_recall(detections: Pairs, ground_truth: Pairs, rule: OverlapRule) -> fl
     for near, others, _ in candidates(detections.image[rows], ground_truth.image[truth]):
         # Both boxes have to be right, and few humans are.
         near, others = rows[near], truth[others]
-        human = human_overlap(detections, near, ground_truth, others, rule)
+        human = box_overlap(
+            detections.human_boxes_xyxy[near], ground_truth.human_boxes_xyxy[others], rule
+        )
         right = is_enough(human, rule)
         near, others = near[right], others[right]
-        object_ = object_overlap(detections, near, ground_truth, others, rule)
+        object_ = box_overlap(
+            detections.object_boxes_xyxy[near], ground_truth.object_boxes_xyxy[others], rule
+        )
         found[others[is_enough(object_, rule)]] = True
     return float(found.sum() / len(truth))
 

@@ -42,6 +42,11 @@ def test_a_pair_is_recalled_once_whatever_the_order(order):
     assert pair_recall(found, truth, PROTOCOLS["hico"].rule) == pytest.approx(1 / 3)
 
 
+def test_annotated_pairs_between_each_other_count_once_each():
+    truth = pairs((0, 5, 1), (0, 7, 50), (0, 5, 1), (1, 0, 30))
+    assert pair_recall(pairs((0, 0, 0)), truth, PROTOCOLS["hico"].rule) == pytest.approx(1 / 3)
+
+
 def test_a_right_human_beside_a_wrong_object_recalls_nothing():
     found, truth = pairs((0, 0, 0)), pairs((0, 0, 0))
     elsewhere = found.object_boxes_xyxy + 50
