@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +13,12 @@ from PIL import Image
 from hoiclip import passes
 from hoiclip.batches import loading
 from hoiclip.batches.boxes import cxcywh_to_xyxy
+from hoiclip.contract.scored_pairs import ScoredPairs
 from hoiclip.core import schema
 from hoiclip.core.vocabulary import Hoi, Verb, Vocabulary
 from hoiclip.errors import WeightsError
 from hoiclip.images.store import ImageStore
-from hoiclip.inference.predict import as_stated, predict, with_scoring
+from hoiclip.inference.predict import as_stated, predict, predict_batches, with_scoring
 from hoiclip.methods.hoiclip.model.config import Scoring
 from hoiclip.pairs.pair_nms import PairNms
 
@@ -445,3 +447,20 @@ def test_batches_are_transferred_ahead_and_whole(toy, store, detector):
         assert there.images.is_cuda
         assert host.indices == there.indices
         assert torch.equal(host.images, there.images.cpu())
+
+
+def test_rows_of_batches_come_in_the_order_of_the_images(predict_config):
+    """Of an image in its own: the best first."""
+
+    def score_pairs(batch, settings, scorings):
+        image = np.array([0, 0, 1])
+        ones, boxes = np.ones(3, np.float32), np.ones((3, 4), np.float32)
+        query = np.array([5, 3, 4], np.int32)
+        columns = image, query, image.astype(np.int32), *[ones] * 4, boxes, boxes
+        return [ScoredPairs(*columns)]
+
+    method = SimpleNamespace(score_pairs=score_pairs, eval=lambda: None, scoring=None)
+    batches = [SimpleNamespace(indices=indices) for indices in ([3, 1], [2, 0])]
+    (found,) = predict_batches(method, batches, np.array([10, 11, 12, 13]), predict_config, str)
+    assert found["image_id"].to_pylist() == [10, 11, 12, 12, 13, 13]
+    assert found["query"].to_pylist() == [4, 4, 5, 3, 5, 3]
